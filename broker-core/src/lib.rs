@@ -1,1 +1,18 @@
+//! A broker as a library: RocketMQ's commit log, consume queues, topics, consumer groups and deliveries behind one
+//! typed door, [`Broker`]. No wire protocol is known here; front ends translate to and from these types.
 
+pub mod broker;
+pub mod clock;
+pub mod config;
+pub mod delivery;
+pub mod error;
+pub mod message;
+pub mod names;
+pub mod offset;
+pub mod random;
+pub mod receipt_handle;
+pub mod store;
+
+pub use broker::Broker;
+pub use config::BrokerConfig;
+pub use error::BrokerError;

@@ -1,0 +1,363 @@
+//! The table of contents of a broker: one method per operation, typed batch in, one result per entry out.
+//!
+//! `LocalBroker` answers in this process. Front ends and the gateway's `messaging` know only this trait.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::clock::Timestamp;
+use crate::config::Durability;
+use crate::delivery::filter::Filter;
+use crate::error::BrokerError;
+use crate::message::{Message, MessageType, StoredMessage};
+use crate::names::{BrokerName, ConsumerGroup, TopicName};
+use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
+use crate::receipt_handle::ReceiptHandle;
+
+#[async_trait]
+pub trait Broker: Send + Sync {
+    /// Who this broker is, and how it fares.
+    async fn describe_broker(&self) -> Result<BrokerDescription, BrokerError>;
+
+    /// Appends a batch to one topic; returns once every stored message is as durable as the broker promises.
+    /// Entries of one queue are contiguous and in order. One result per message, in order; a refused entry does not
+    /// keep the others from being stored.
+    async fn send_messages(&self, send: SendMessages) -> Result<Vec<Result<SendReceipt, BrokerError>>, BrokerError>;
+
+    /// Reads a queue by offset; leases nothing, commits nothing. An offset at the end gives no messages.
+    async fn pull_messages(&self, pull: PullMessages) -> Result<PulledMessages, BrokerError>;
+
+    /// Takes messages on a lease for a consumer group, those that came back first. Never waits.
+    async fn pop_messages(&self, pop: PopMessages) -> Result<Vec<PoppedMessage>, BrokerError>;
+
+    /// Waits until a pop of the same kind may find something, `wait` has passed, or the broker stops; takes nothing.
+    /// `true` is a hint and not a promise. Dropping the future ends the wait.
+    async fn await_messages(&self, wait: AwaitMessages) -> Result<bool, BrokerError>;
+
+    /// Ends leases for good. Acking what is acked already is fine.
+    async fn ack_messages(&self, acks: Vec<ReceiptHandle>) -> Result<Vec<Result<(), BrokerError>>, BrokerError>;
+
+    /// Moves the end of leases: longer (extend) or nearer, down to now (nack). The old handle is void afterwards.
+    async fn change_invisible_durations(
+        &self,
+        changes: Vec<ChangeInvisibleDuration>,
+    ) -> Result<Vec<Result<ChangedLease, BrokerError>>, BrokerError>;
+
+    /// Creates a topic or replaces its configuration. The flag says whether it was created.
+    async fn put_topic(&self, topic: TopicConfig, when: PutWhen) -> Result<(Topic, bool), BrokerError>;
+    async fn describe_topic(&self, topic: TopicName) -> Result<Topic, BrokerError>;
+    /// All topics in the order of their names, system topics included.
+    async fn list_topics(&self) -> Result<Vec<Topic>, BrokerError>;
+    /// Ends a topic's incarnation: its messages, offsets and handles speak for nothing any more.
+    async fn delete_topic(&self, topic: TopicName) -> Result<(), BrokerError>;
+    /// What each queue of a topic holds, by queue id.
+    async fn query_queue_offsets(&self, topic: TopicName) -> Result<Vec<QueueOffsets>, BrokerError>;
+
+    async fn put_consumer_group(
+        &self,
+        group: ConsumerGroupConfig,
+        when: PutWhen,
+    ) -> Result<(ConsumerGroupDescription, bool), BrokerError>;
+    async fn describe_consumer_group(&self, group: ConsumerGroup) -> Result<ConsumerGroupDescription, BrokerError>;
+    async fn list_consumer_groups(&self) -> Result<Vec<ConsumerGroupDescription>, BrokerError>;
+    async fn delete_consumer_group(&self, group: ConsumerGroup) -> Result<(), BrokerError>;
+
+    /// How far a group is with a topic, by queue id.
+    async fn query_consume_offsets(
+        &self,
+        group: ConsumerGroup,
+        topic: TopicName,
+    ) -> Result<Vec<ConsumeProgress>, BrokerError>;
+    /// Says that everything below these offsets is consumed. Going back is a reset, and not possible here.
+    async fn update_consume_offsets(
+        &self,
+        group: ConsumerGroup,
+        topic: TopicName,
+        offsets: Vec<(QueueId, QueueOffset)>,
+    ) -> Result<Vec<Result<(), BrokerError>>, BrokerError>;
+
+    /// The message whose record begins at this place of the log.
+    async fn read_message(&self, at: CommitLogOffset) -> Result<StoredMessage, BrokerError>;
+    /// The newest message of a topic with this unique key.
+    async fn find_message(&self, topic: TopicName, unique_key: String) -> Result<StoredMessage, BrokerError>;
+}
+
+#[derive(Debug, Clone)]
+pub struct BrokerDescription {
+    pub broker_name: BrokerName,
+    pub cluster_name: String,
+    pub durability: Durability,
+    /// Refuses messages, and why.
+    pub refuses_sends: Option<BrokerError>,
+    pub commit_log_min: CommitLogOffset,
+    pub commit_log_max: CommitLogOffset,
+    pub topics: usize,
+    pub consumer_groups: usize,
+    pub started: Timestamp,
+}
+
+#[derive(Debug, Clone)]
+pub struct SendMessages {
+    pub topic: TopicName,
+    pub messages: Vec<SendMessage>,
+}
+
+#[derive(Debug, Clone)]
+pub struct SendMessage {
+    pub queue_id: QueueId,
+    pub message: Message,
+    /// At most one stored message per key and topic inside the window.
+    pub idempotency_key: Option<Box<str>>,
+}
+
+#[derive(Debug, Clone)]
+pub struct SendReceipt {
+    /// The stored message's unique key: the one sent, or the one an idempotency key stands for.
+    pub unique_key: Box<str>,
+    pub queue_id: QueueId,
+    pub queue_offset: QueueOffset,
+    pub commit_log_offset: CommitLogOffset,
+    pub offset_message_id: String,
+    pub store_timestamp: Timestamp,
+    /// What was reached before this answer.
+    pub durability: Durability,
+    /// An earlier send with the same idempotency key stored it.
+    pub duplicate: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct PullMessages {
+    pub topic: TopicName,
+    pub queue_id: QueueId,
+    pub offset: QueueOffset,
+    pub messages_max: u32,
+    /// At least one message comes back even if it is larger.
+    pub bytes_max: u32,
+}
+
+#[derive(Debug, Clone)]
+pub struct PulledMessages {
+    pub messages: Vec<StoredMessage>,
+    pub next_offset: QueueOffset,
+    pub min_offset: QueueOffset,
+    pub max_offset: QueueOffset,
+}
+
+/// Shortest and longest lease.
+pub const INVISIBLE_DURATION_MIN: Duration = Duration::from_secs(10);
+pub const INVISIBLE_DURATION_MAX: Duration = Duration::from_secs(12 * 3600);
+/// Most messages of one pop.
+pub const POP_MESSAGES_MAX: u32 = 32;
+
+#[derive(Debug, Clone)]
+pub struct PopMessages {
+    pub consumer_group: ConsumerGroup,
+    pub topic: TopicName,
+    pub messages_max: u32,
+    pub lease: LeaseLength,
+    pub filter: Filter,
+}
+
+/// How long a delivery stays invisible to others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseLength {
+    /// Exactly so long, `INVISIBLE_DURATION_MIN` to `INVISIBLE_DURATION_MAX`.
+    Exactly(Duration),
+    /// The group's consume timeout: for consumers that ask the broker to keep the lease while they live.
+    ConsumeTimeout,
+}
+
+#[derive(Debug, Clone)]
+pub struct PoppedMessage {
+    pub message: StoredMessage,
+    pub handle: ReceiptHandle,
+    /// 1 for the first delivery.
+    pub delivery_attempt: u32,
+    pub invisible_until: Timestamp,
+}
+
+#[derive(Debug, Clone)]
+pub struct AwaitMessages {
+    pub consumer_group: ConsumerGroup,
+    pub topic: TopicName,
+    pub filter: Filter,
+    pub wait: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub struct ChangeInvisibleDuration {
+    pub handle: ReceiptHandle,
+    /// From now on, 0 to `INVISIBLE_DURATION_MAX`; `None` is the group's retry policy for this attempt.
+    pub invisible: Option<Duration>,
+    /// Do not count this delivery as an attempt.
+    pub suspend: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct ChangedLease {
+    pub handle: ReceiptHandle,
+    pub invisible_until: Timestamp,
+}
+
+/// What must hold for a put to happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PutWhen {
+    /// Only if it does not exist.
+    Missing,
+    /// If it does not exist; what exists is left alone and answered with `VersionRequired`.
+    Unconditional,
+    /// Only if it exists, in any version.
+    Exists,
+    /// Only if it exists in this version.
+    Version(u64),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Permission {
+    pub read: bool,
+    pub write: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicConfig {
+    pub topic: TopicName,
+    pub message_type: MessageType,
+    pub read_queues: u32,
+    pub write_queues: u32,
+    pub permission: Permission,
+}
+
+/// Queues of a topic when nothing else is asked for.
+pub const QUEUES_DEFAULT: u32 = 8;
+/// Most queues of one topic on one broker.
+pub const QUEUES_MAX: u32 = 1_024;
+
+impl TopicConfig {
+    pub fn new(topic: TopicName) -> TopicConfig {
+        TopicConfig {
+            topic,
+            message_type: MessageType::Normal,
+            read_queues: QUEUES_DEFAULT,
+            write_queues: QUEUES_DEFAULT,
+            permission: Permission { read: true, write: true },
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topic {
+    pub config: TopicConfig,
+    pub topic_id: u32,
+    pub incarnation: Incarnation,
+    /// Grows with each change of the configuration; 1 after creation.
+    pub version: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueOffsets {
+    pub queue_id: QueueId,
+    pub min_offset: QueueOffset,
+    /// One past the newest message that consumers may see.
+    pub max_offset: QueueOffset,
+    /// When the newest message was stored.
+    pub last_update: Option<Timestamp>,
+}
+
+/// Where a group begins with a queue it has never consumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartFrom {
+    /// At offset 0 while nothing of the queue was ever deleted, else at its end.
+    Young,
+    /// At the oldest message kept.
+    Min,
+    /// At the end.
+    Max,
+    /// At the first message stored at or after this time.
+    Time(Timestamp),
+}
+
+/// How long a message stays away after each failed attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RetryPolicy {
+    /// One pause per attempt; the last one repeats. Never empty.
+    Customized(Vec<Duration>),
+    Exponential {
+        initial: Duration,
+        max: Duration,
+        multiplier: f32,
+    },
+}
+
+impl RetryPolicy {
+    /// The pause after the delivery with this number, 1 being the first.
+    pub fn pause(&self, delivery_attempt: u32) -> Duration {
+        let failed = delivery_attempt.max(1) - 1;
+        match self {
+            RetryPolicy::Customized(pauses) => {
+                let at = (failed as usize).min(pauses.len().saturating_sub(1));
+                pauses.get(at).copied().unwrap_or_default()
+            }
+            RetryPolicy::Exponential { initial, max, multiplier } => {
+                let factor = f64::from(*multiplier).powi(i32::try_from(failed).unwrap_or(i32::MAX));
+                Duration::try_from_secs_f64(initial.as_secs_f64() * factor).unwrap_or(*max).min(*max)
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConsumerGroupConfig {
+    pub consumer_group: ConsumerGroup,
+    pub consume_enabled: bool,
+    /// Deliver each queue in order.
+    pub orderly: bool,
+    pub broadcast_enabled: bool,
+    /// Deliveries after the first before a message is given up.
+    pub retry_max_times: u32,
+    pub retry_policy: RetryPolicy,
+    pub consume_timeout: Duration,
+    pub retry_queues: u32,
+    pub start_from: StartFrom,
+}
+
+impl ConsumerGroupConfig {
+    /// RocketMQ's defaults.
+    pub fn new(consumer_group: ConsumerGroup) -> ConsumerGroupConfig {
+        const PAUSES: [u64; 18] =
+            [1, 5, 10, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1_200, 1_800, 3_600, 7_200];
+        ConsumerGroupConfig {
+            consumer_group,
+            consume_enabled: true,
+            orderly: false,
+            broadcast_enabled: true,
+            retry_max_times: 16,
+            retry_policy: RetryPolicy::Customized(PAUSES.map(Duration::from_secs).to_vec()),
+            consume_timeout: Duration::from_secs(15 * 60),
+            retry_queues: 1,
+            start_from: StartFrom::Young,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConsumerGroupDescription {
+    pub config: ConsumerGroupConfig,
+    pub consumer_group_id: u32,
+    pub incarnation: Incarnation,
+    pub version: u64,
+}
+
+/// How far a group is with one queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConsumeProgress {
+    pub queue_id: QueueId,
+    /// Everything below is consumed; `None` before the group's first receive.
+    pub consume_offset: Option<QueueOffset>,
+    /// The next message that nobody of the group has taken yet.
+    pub next_offset: Option<QueueOffset>,
+    /// Taken and not acked.
+    pub in_flight: u64,
+    pub min_offset: QueueOffset,
+    pub max_offset: QueueOffset,
+}

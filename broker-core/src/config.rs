@@ -1,0 +1,55 @@
+//! What a broker can be told. Read once by the program, handed down as plain values.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::BrokerName;
+
+/// How safe a message is before its producer hears of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Durability {
+    /// In the memory of the commit log's mapping: survives the death of the process (RocketMQ's ASYNC_FLUSH).
+    Memory,
+    /// Synced to the disk: survives a power cut (RocketMQ's SYNC_FLUSH).
+    Disk,
+}
+
+/// Length of a commit-log segment when nothing else is asked for: RocketMQ's own.
+pub const SEGMENT_BYTES_DEFAULT: u64 = 1 << 30;
+/// Shortest segment: the largest record must fit, with room for the blank that closes a segment.
+pub const SEGMENT_BYTES_MIN: u64 = 8 << 20;
+
+#[derive(Debug, Clone)]
+pub struct BrokerConfig {
+    /// Everything the broker keeps lives under here.
+    pub data_dir: PathBuf,
+    pub broker_name: BrokerName,
+    pub cluster_name: String,
+    pub durability: Durability,
+    /// Used for a new store; an existing store's own length wins.
+    pub segment_bytes: u64,
+    /// Written into every record as RocketMQ's store host.
+    pub store_host: SocketAddr,
+    /// Make a topic on its first send (RocketMQ's `autoCreateTopicEnable`).
+    pub auto_create_topics: bool,
+    /// Make a consumer group on its first receive (RocketMQ's `autoCreateSubscriptionGroup`).
+    pub auto_create_consumer_groups: bool,
+}
+
+impl BrokerConfig {
+    pub fn new(data_dir: impl Into<PathBuf>) -> BrokerConfig {
+        BrokerConfig {
+            data_dir: data_dir.into(),
+            broker_name: BrokerName::new("broker-a").expect("a legal name"),
+            cluster_name: "DefaultCluster".into(),
+            durability: Durability::Disk,
+            segment_bytes: SEGMENT_BYTES_DEFAULT,
+            store_host: SocketAddr::from(([127, 0, 0, 1], 10911)),
+            auto_create_topics: false,
+            auto_create_consumer_groups: true,
+        }
+    }
+}

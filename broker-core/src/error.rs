@@ -1,0 +1,86 @@
+//! Everything a broker can answer instead of yes. One enum, so that each protocol translates it in one table.
+
+use std::time::Duration;
+
+use crate::message::MessageError;
+use crate::names::NameError;
+use crate::offset::{QueueId, QueueOffset};
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum BrokerError {
+    #[error("the topic name {0}")]
+    InvalidTopic(NameError),
+    #[error("the consumer group name {0}")]
+    InvalidConsumerGroup(NameError),
+    #[error("'{name}' is reserved for the system")]
+    SystemResource { name: String },
+    #[error("topic '{topic}' does not exist")]
+    TopicNotFound { topic: String },
+    #[error("consumer group '{consumer_group}' does not exist")]
+    ConsumerGroupNotFound { consumer_group: String },
+    #[error("topic '{topic}' has no queue {queue_id}")]
+    QueueNotFound { topic: String, queue_id: QueueId },
+    #[error("topic '{topic}' exists already")]
+    TopicExists { topic: String },
+    #[error("consumer group '{consumer_group}' exists already")]
+    ConsumerGroupExists { consumer_group: String },
+    #[error("'{name}' exists: say which version to replace")]
+    VersionRequired { name: String },
+    #[error("'{name}' has changed since: it is at version {current} now")]
+    VersionMismatch { name: String, current: u64 },
+    #[error("topic '{topic}' does not accept messages")]
+    TopicNotWritable { topic: String },
+    #[error("topic '{topic}' does not hand out messages")]
+    TopicNotReadable { topic: String },
+    #[error("consumer group '{consumer_group}' may not consume")]
+    ConsumeDisabled { consumer_group: String },
+
+    #[error(transparent)]
+    Message(#[from] MessageError),
+    #[error("a {message_type} message does not fit topic '{topic}', which takes {topic_type} messages")]
+    MessageTypeMismatch { topic: String, message_type: &'static str, topic_type: &'static str },
+    #[error(
+        "the batch has {entries} entries and {bytes} bytes of bodies, at most {entries_max} and {bytes_max} are allowed"
+    )]
+    BatchTooLarge { entries: usize, bytes: usize, entries_max: usize, bytes_max: usize },
+    #[error("this idempotency key was used for another body")]
+    IdempotencyKeyReused,
+    #[error("a message with this idempotency key is being stored")]
+    IdempotencyInProgress,
+
+    #[error("no message is stored there")]
+    MessageNotFound,
+    #[error("the offset lies below {min}, the oldest message kept")]
+    OffsetExpired { min: QueueOffset },
+    #[error("the offset lies outside of the queue, which ends at {max}")]
+    InvalidOffset { max: QueueOffset },
+    #[error("the filter expression {reason}")]
+    InvalidFilter { reason: String },
+    #[error("the invisible duration must be {min:?} to {max:?}")]
+    InvalidInvisibleDuration { min: Duration, max: Duration },
+    #[error("{name} {reason}")]
+    InvalidParameter { name: &'static str, reason: String },
+
+    #[error("the receipt handle is not one of this cluster")]
+    InvalidReceiptHandle,
+    #[error("the lease of this receipt handle has run out")]
+    ReceiptExpired,
+    #[error("a newer receipt handle has replaced this one")]
+    ReceiptSuperseded,
+
+    #[error("the disk is full: messages are refused until space is free")]
+    StorageFull,
+    #[error("the broker is short of {what}: try again")]
+    Overloaded { what: &'static str },
+    #[error("the broker is stopping")]
+    Draining,
+    #[error("the store has failed and takes nothing any more: {reason}")]
+    ReadOnly { reason: String },
+    /// The append happened, its promise could not be kept: nobody can say whether it survives.
+    #[error("the outcome is unknown: {reason}")]
+    OutcomeUnknown { reason: String },
+    #[error("{what} is not built into this version")]
+    NotImplemented { what: &'static str },
+    #[error("storage: {reason}")]
+    Storage { reason: String },
+}

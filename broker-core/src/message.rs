@@ -1,0 +1,487 @@
+//! A message: as a producer hands it in (`Message`, checked on construction) and as the log holds it (`StoredMessage`).
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::clock::Timestamp;
+use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
+
+/// Largest message body, in bytes.
+pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most messages of one send, and most entries of one settle.
+pub const BATCH_ENTRIES_MAX: usize = 1_024;
+/// Largest sum of bodies of one send, in bytes.
+pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most user properties of one message.
+pub const PROPERTIES_MAX: usize = 128;
+/// Largest sum of property names, property values, tag and keys, in bytes.
+pub const PROPERTIES_BYTES_MAX: usize = 16 * 1024;
+/// Most keys of one message.
+pub const KEYS_MAX: usize = 32;
+/// Longest message group, in bytes.
+pub const MESSAGE_GROUP_BYTES_MAX: usize = 63;
+/// Longest unique key a producer may choose, in bytes.
+pub const UNIQUE_KEY_BYTES_MAX: usize = 255;
+
+/// Names that RocketMQ keeps for itself inside the property string.
+pub mod property {
+    pub const KEYS: &str = "KEYS";
+    pub const TAGS: &str = "TAGS";
+    pub const UNIQUE_KEY: &str = "UNIQ_KEY";
+    pub const TRACE_CONTEXT: &str = "TRACE_CONTEXT";
+    pub const CRC: &str = "__CRC32#";
+    /// Media type of the body, as the producer named it.
+    pub const CONTENT_TYPE: &str = "contentType";
+    /// 64-bit digest of the body, in hex, beside an idempotency key.
+    pub const BODY_DIGEST: &str = "__GANTRY_DIGEST";
+}
+
+/// Refused as user property names, and hidden where user properties are shown. Sorted, for the binary search.
+const RESERVED_PROPERTIES: &[&str] = &[
+    "1ST_POP_TIME",
+    "ARRIVE_TIME",
+    "BORN_TIMESTAMP",
+    "BUYER_ID",
+    "CHECK_IMMUNITY_TIME_IN_SECONDS",
+    "CLUSTER",
+    "CONSUME_START_TIME",
+    "CORRECTION_FLAG",
+    "CORRELATION_ID",
+    "DELAY",
+    "DLQ_ORIGIN_MESSAGE_ID",
+    "DLQ_ORIGIN_TOPIC",
+    "DUP_INFO",
+    "EXTEND_UNIQ_INFO",
+    "INNER_BASE",
+    "INNER_MULTI_DISPATCH",
+    "INNER_MULTI_QUEUE_OFFSET",
+    "INNER_NUM",
+    "INSTANCE_ID",
+    "KEYS",
+    "MAX_OFFSET",
+    "MAX_RECONSUME_TIMES",
+    "MIN_OFFSET",
+    "MQ2_FLAG",
+    "MSG_REGION",
+    "MSG_TYPE",
+    "ORIGIN_MESSAGE_ID",
+    "PGROUP",
+    "POP_CK",
+    "POP_CK_OFFSET",
+    "PROPERTY_FORWARD_QUEUE_ID",
+    "PUSH_REPLY_TIME",
+    "REAL_QID",
+    "REAL_TOPIC",
+    "RECONSUME_TIME",
+    "REDIRECT",
+    "REPLY_TO_CLIENT",
+    "RETRY_TOPIC",
+    "TAGS",
+    "TIMER_DELAY_LEVEL",
+    "TIMER_DELAY_MS",
+    "TIMER_DELAY_SEC",
+    "TIMER_DELIVER_MS",
+    "TIMER_DEL_UNIQKEY",
+    "TIMER_DEQUEUE_MS",
+    "TIMER_ENQUEUE_MS",
+    "TIMER_OUT_MS",
+    "TIMER_ROLL_TIMES",
+    "TRACE_CONTEXT",
+    "TRACE_ON",
+    "TRANSACTION_CHECK_TIMES",
+    "TRANSFER_FLAG",
+    "TRAN_MSG",
+    "TRAN_PREPARED_QUEUE_OFFSET",
+    "TTL",
+    "UNIQ_KEY",
+    "WAIT",
+    "__BORNHOST",
+    "__CRC32#",
+    "__SHARDINGKEY",
+    "__ZONE_MODE",
+    "__ZONE_NAME",
+    "__transactionId__",
+];
+/// Whole families of reserved names: RocketMQ's in-memory ones and Gantry's own.
+const RESERVED_PROPERTY_PREFIXES: &[&str] = &["__RMQ.TRANSIENT.", "__GANTRY_"];
+
+pub fn is_reserved_property(name: &str) -> bool {
+    RESERVED_PROPERTIES.binary_search(&name).is_ok()
+        || RESERVED_PROPERTY_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Why a part of a message was refused. One variant a field, so that every protocol can answer with its own code.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MessageError {
+    #[error("the body is empty")]
+    EmptyBody,
+    #[error("the body has {len} bytes, at most {max} are allowed")]
+    BodyTooLarge { len: usize, max: usize },
+    #[error("the tag {reason}")]
+    InvalidTag { reason: &'static str },
+    #[error("the key {reason}")]
+    InvalidKey { reason: &'static str },
+    #[error("the property '{name}' {reason}")]
+    InvalidProperty { name: String, reason: &'static str },
+    #[error("the properties {reason}")]
+    PropertiesTooLarge { reason: String },
+    #[error("the message group {reason}")]
+    InvalidMessageGroup { reason: &'static str },
+    #[error("the message id {reason}")]
+    InvalidUniqueKey { reason: &'static str },
+}
+
+/// What a producer wants done with a message; more kinds come with their topics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum MessageType {
+    #[default]
+    Normal,
+    Fifo,
+    Delay,
+    Transaction,
+    Priority,
+    Lite,
+}
+
+/// A message on its way in: every field already checked, so that nothing deeper needs to look again.
+#[derive(Debug, Clone)]
+pub struct Message {
+    body: Bytes,
+    tag: Option<Box<str>>,
+    keys: Vec<Box<str>>,
+    properties: Vec<(Box<str>, Box<str>)>,
+    unique_key: Box<str>,
+    trace_context: Option<Box<str>>,
+    pub message_type: MessageType,
+    pub born_timestamp: Timestamp,
+    pub born_host: SocketAddr,
+    /// The producer compressed the body itself; it is stored and delivered as it came.
+    pub body_compressed: bool,
+}
+
+impl Message {
+    /// A message with a body and an id, and nothing else yet.
+    pub fn new(
+        body: Bytes,
+        unique_key: &str,
+        born_timestamp: Timestamp,
+        born_host: SocketAddr,
+    ) -> Result<Message, MessageError> {
+        if body.is_empty() {
+            return Err(MessageError::EmptyBody);
+        }
+        if body.len() > BODY_BYTES_MAX {
+            return Err(MessageError::BodyTooLarge { len: body.len(), max: BODY_BYTES_MAX });
+        }
+        let invalid = |reason| MessageError::InvalidUniqueKey { reason };
+        if unique_key.trim().is_empty() {
+            return Err(invalid("is blank"));
+        }
+        if unique_key.len() > UNIQUE_KEY_BYTES_MAX {
+            return Err(invalid("is longer than 255 bytes"));
+        }
+        if unique_key.contains(char::is_control) {
+            return Err(invalid("holds a control character"));
+        }
+        Ok(Message {
+            body,
+            tag: None,
+            keys: Vec::new(),
+            properties: Vec::new(),
+            unique_key: unique_key.into(),
+            trace_context: None,
+            message_type: MessageType::Normal,
+            born_timestamp,
+            born_host,
+            body_compressed: false,
+        })
+    }
+
+    pub fn with_tag(mut self, tag: &str) -> Result<Message, MessageError> {
+        let invalid = |reason| MessageError::InvalidTag { reason };
+        if tag.trim().is_empty() {
+            return Err(invalid("is blank"));
+        }
+        if tag.contains('|') {
+            return Err(invalid("holds '|', which separates tags in filter expressions"));
+        }
+        if tag.contains(char::is_control) {
+            return Err(invalid("holds a control character"));
+        }
+        self.tag = Some(tag.into());
+        self.check_size()
+    }
+
+    pub fn with_keys<'a>(mut self, keys: impl IntoIterator<Item = &'a str>) -> Result<Message, MessageError> {
+        let invalid = |reason| MessageError::InvalidKey { reason };
+        for key in keys {
+            if key.is_empty() {
+                return Err(invalid("is blank"));
+            }
+            if key.contains(char::is_whitespace) {
+                return Err(invalid("holds a space, which separates keys in the store"));
+            }
+            if key.contains(char::is_control) {
+                return Err(invalid("holds a control character"));
+            }
+            self.keys.push(key.into());
+        }
+        if self.keys.len() > KEYS_MAX {
+            return Err(invalid("is one of more than 32"));
+        }
+        self.check_size()
+    }
+
+    pub fn with_properties<'a>(
+        mut self,
+        properties: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Message, MessageError> {
+        for (name, value) in properties {
+            let invalid = |reason| MessageError::InvalidProperty { name: name.escape_debug().to_string(), reason };
+            if name.trim().is_empty() {
+                return Err(invalid("has a blank name"));
+            }
+            if is_reserved_property(name) {
+                return Err(invalid("is reserved"));
+            }
+            if name.contains(char::is_control) || value.contains(char::is_control) {
+                return Err(invalid("holds a control character"));
+            }
+            if self.properties.iter().any(|(known, _)| &**known == name) {
+                return Err(invalid("is given twice"));
+            }
+            self.properties.push((name.into(), value.into()));
+        }
+        if self.properties.len() > PROPERTIES_MAX {
+            let reason = format!("are {}, at most {PROPERTIES_MAX} are allowed", self.properties.len());
+            return Err(MessageError::PropertiesTooLarge { reason });
+        }
+        self.check_size()
+    }
+
+    /// The W3C `traceparent` of the producer, kept for the consumer.
+    pub fn with_trace_context(mut self, trace_context: &str) -> Result<Message, MessageError> {
+        if trace_context.contains(char::is_control) {
+            let name = property::TRACE_CONTEXT.to_string();
+            return Err(MessageError::InvalidProperty { name, reason: "holds a control character" });
+        }
+        self.trace_context = Some(trace_context.into());
+        self.check_size()
+    }
+
+    fn check_size(self) -> Result<Message, MessageError> {
+        let bytes = self.tag.as_ref().map_or(0, |tag| tag.len())
+            + self.keys.iter().map(|key| key.len()).sum::<usize>()
+            + self.properties.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+            + self.trace_context.as_ref().map_or(0, |text| text.len());
+        if bytes > PROPERTIES_BYTES_MAX {
+            let reason = format!("have {bytes} bytes, at most {PROPERTIES_BYTES_MAX} are allowed");
+            return Err(MessageError::PropertiesTooLarge { reason });
+        }
+        Ok(self)
+    }
+
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    pub fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
+    }
+
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|key| &**key)
+    }
+
+    pub fn unique_key(&self) -> &str {
+        &self.unique_key
+    }
+
+    /// Everything that goes into the record's property string, reserved names included, in the order it is stored.
+    pub fn stored_properties(&self) -> impl Iterator<Item = (&str, std::borrow::Cow<'_, str>)> {
+        use std::borrow::Cow;
+        let keys = match &self.keys[..] {
+            [] => None,
+            [one] => Some(Cow::Borrowed(&**one)),
+            many => Some(Cow::Owned(many.join(" "))),
+        };
+        std::iter::once((property::UNIQUE_KEY, Cow::Borrowed(&*self.unique_key)))
+            .chain(self.tag.as_deref().map(|tag| (property::TAGS, Cow::Borrowed(tag))))
+            .chain(keys.map(|keys| (property::KEYS, keys)))
+            .chain(self.trace_context.as_deref().map(|text| (property::TRACE_CONTEXT, Cow::Borrowed(text))))
+            .chain(self.properties.iter().map(|(name, value)| (&**name, Cow::Borrowed(&**value))))
+    }
+}
+
+/// sysFlag bits of a record.
+pub mod sys_flag {
+    pub const COMPRESSED: i32 = 0x1;
+    pub const TRANSACTION_MASK: i32 = 0xC;
+    pub const TRANSACTION_PREPARED: i32 = 0x4;
+    pub const TRANSACTION_COMMIT: i32 = 0x8;
+    pub const TRANSACTION_ROLLBACK: i32 = 0xC;
+    pub const BORN_HOST_V6: i32 = 0x10;
+    pub const STORE_HOST_V6: i32 = 0x20;
+}
+
+/// A message as the log holds it. The byte fields are slices of the record: no copy was made.
+#[derive(Debug, Clone)]
+pub struct StoredMessage {
+    pub topic: Bytes,
+    pub queue_id: QueueId,
+    pub queue_offset: QueueOffset,
+    pub commit_log_offset: CommitLogOffset,
+    /// Length of the whole record.
+    pub record_len: u32,
+    pub body: Bytes,
+    /// CRC-32 of the body with the highest bit cleared, as RocketMQ keeps it.
+    pub body_crc: u32,
+    pub sys_flag: i32,
+    pub flag: i32,
+    pub born_timestamp: Timestamp,
+    pub born_host: SocketAddr,
+    pub store_timestamp: Timestamp,
+    pub store_host: SocketAddr,
+    pub reconsume_times: i32,
+    pub prepared_transaction_offset: u64,
+    /// `name 0x01 value 0x02`, repeated.
+    pub properties: Bytes,
+}
+
+impl StoredMessage {
+    /// The topic's name; records whose topic is not UTF-8 do not decode.
+    pub fn topic(&self) -> &str {
+        std::str::from_utf8(&self.topic).unwrap_or_default()
+    }
+
+    /// All properties, reserved ones included, in stored order. Text that is not UTF-8 is skipped.
+    pub fn properties(&self) -> impl Iterator<Item = (&str, &str)> {
+        properties(&self.properties)
+    }
+
+    pub fn property(&self, name: &str) -> Option<&str> {
+        self.properties().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    /// What the producer set itself.
+    pub fn user_properties(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.properties().filter(|(name, _)| !is_reserved_property(name))
+    }
+
+    pub fn tag(&self) -> Option<&str> {
+        self.property(property::TAGS)
+    }
+
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.property(property::KEYS).unwrap_or_default().split(' ').filter(|key| !key.is_empty())
+    }
+
+    /// The producer's id of the message; messages of very old producers have none.
+    pub fn unique_key(&self) -> Option<&str> {
+        self.property(property::UNIQUE_KEY)
+    }
+
+    /// RocketMQ's physical id: store host and commit-log offset in upper-case hex.
+    pub fn offset_message_id(&self) -> String {
+        OffsetMessageId { store_host: self.store_host, commit_log_offset: self.commit_log_offset }.to_string()
+    }
+}
+
+/// Walks a property string.
+pub fn properties(stored: &[u8]) -> impl Iterator<Item = (&str, &str)> {
+    stored.split(|byte| *byte == 2).filter_map(|pair| {
+        let at = pair.iter().position(|byte| *byte == 1)?;
+        let name = std::str::from_utf8(&pair[..at]).ok()?;
+        let value = std::str::from_utf8(&pair[at + 1..]).ok()?;
+        (!name.is_empty()).then_some((name, value))
+    })
+}
+
+/// RocketMQ's physical message id: | store host ip 4 or 16 | port i32 | commit-log offset i64 | as upper-case hex.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OffsetMessageId {
+    pub store_host: SocketAddr,
+    pub commit_log_offset: CommitLogOffset,
+}
+
+impl OffsetMessageId {
+    /// `None` when the text is not such an id.
+    pub fn parse(text: &str) -> Option<OffsetMessageId> {
+        use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+        let ip_len = match text.len() {
+            32 => 4,
+            56 => 16,
+            _ => return None,
+        };
+        let mut bytes = [0u8; 28];
+        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            let digit = |byte: u8| (byte as char).to_digit(16);
+            *byte = u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok()?;
+        }
+        let ip = match ip_len {
+            4 => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(&bytes[..4]).ok()?)),
+            _ => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(&bytes[..16]).ok()?)),
+        };
+        let port = u32::from_be_bytes(bytes[ip_len..ip_len + 4].try_into().ok()?);
+        let offset = u64::from_be_bytes(bytes[ip_len + 4..ip_len + 12].try_into().ok()?);
+        Some(OffsetMessageId {
+            store_host: SocketAddr::new(ip, u16::try_from(port).ok()?),
+            commit_log_offset: CommitLogOffset(offset),
+        })
+    }
+}
+
+impl std::fmt::Display for OffsetMessageId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.store_host.ip() {
+            std::net::IpAddr::V4(ip) => ip.octets().iter().try_for_each(|byte| write!(f, "{byte:02X}"))?,
+            std::net::IpAddr::V6(ip) => ip.octets().iter().try_for_each(|byte| write!(f, "{byte:02X}"))?,
+        }
+        write!(f, "{:08X}{:016X}", self.store_host.port(), self.commit_log_offset.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message() -> Message {
+        Message::new(Bytes::from_static(b"x"), "id", Timestamp(1), "127.0.0.1:1".parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_reserved_list_is_sorted() {
+        assert!(RESERVED_PROPERTIES.is_sorted());
+        assert!(is_reserved_property("UNIQ_KEY") && is_reserved_property("__GANTRY_X") && !is_reserved_property("a"));
+    }
+
+    #[test]
+    fn each_field_refuses_with_its_own_error() {
+        assert!(matches!(message().with_tag(" "), Err(MessageError::InvalidTag { .. })));
+        assert!(matches!(message().with_tag("a|b"), Err(MessageError::InvalidTag { .. })));
+        assert!(matches!(message().with_keys(["a b"]), Err(MessageError::InvalidKey { .. })));
+        assert!(matches!(message().with_properties([("KEYS", "x")]), Err(MessageError::InvalidProperty { .. })));
+        assert!(matches!(message().with_properties([("a\u{2}", "x")]), Err(MessageError::InvalidProperty { .. })));
+        assert!(matches!(
+            message().with_properties([("a", "x"), ("a", "y")]),
+            Err(MessageError::InvalidProperty { .. })
+        ));
+        let large = "v".repeat(PROPERTIES_BYTES_MAX);
+        assert!(matches!(message().with_properties([("a", &*large)]), Err(MessageError::PropertiesTooLarge { .. })));
+        let here = "127.0.0.1:1".parse().unwrap();
+        assert!(matches!(Message::new(Bytes::new(), "i", Timestamp(1), here), Err(MessageError::EmptyBody)));
+    }
+
+    #[test]
+    fn an_offset_message_id_reads_back() {
+        let id = OffsetMessageId {
+            store_host: "127.0.0.1:10911".parse().unwrap(),
+            commit_log_offset: CommitLogOffset(1024),
+        };
+        assert_eq!(id.to_string(), "7F00000100002A9F0000000000000400");
+        assert_eq!(OffsetMessageId::parse(&id.to_string()), Some(id));
+        assert_eq!(OffsetMessageId::parse("7F00000100002A9F000000000000040"), None);
+        assert_eq!(OffsetMessageId::parse("GF00000100002A9F0000000000000400"), None);
+    }
+}
