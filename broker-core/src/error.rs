@@ -12,8 +12,10 @@ pub enum BrokerError {
     InvalidTopic(NameError),
     #[error("the consumer group name {0}")]
     InvalidConsumerGroup(NameError),
-    #[error("'{name}' is reserved for the system")]
-    SystemResource { name: String },
+    #[error("topic '{topic}' is reserved for the system")]
+    SystemTopic { topic: String },
+    #[error("consumer group '{consumer_group}' is reserved for the system")]
+    SystemConsumerGroup { consumer_group: String },
     #[error("topic '{topic}' does not exist")]
     TopicNotFound { topic: String },
     #[error("consumer group '{consumer_group}' does not exist")]

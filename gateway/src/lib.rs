@@ -1,1 +1,5 @@
+//! Every network face of Gantry, the roles, and the program around them.
 
+pub mod error;
+pub mod front;
+pub mod messaging;

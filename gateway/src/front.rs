@@ -1,0 +1,3 @@
+//! The faces: each turns bytes into typed requests and typed replies into bytes, and decides nothing.
+
+pub mod error_table;

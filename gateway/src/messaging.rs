@@ -1,0 +1,49 @@
+//! What every protocol does alike with a message: choose its queue, pick the broker that holds it, prove deliveries
+//! with signed handles, wait for messages. The front ends call this; it calls [`Broker`] and keeps nothing a kill can lose.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use gantry_broker_core::receipt_handle::HandleKeys;
+use gantry_broker_core::{Broker, BrokerError};
+use tokio::sync::watch;
+
+use crate::error::GatewayError;
+
+mod pop_message;
+mod receipts;
+mod send_message;
+
+pub use pop_message::ReceivedMessage;
+pub use receipts::ChangedReceipt;
+pub use send_message::OutgoingMessage;
+
+pub struct Messaging {
+    pub broker: Arc<dyn Broker>,
+    handle_keys: HandleKeys,
+    /// Where the next message without a queue of its own goes.
+    next_queue: AtomicU32,
+    draining: watch::Receiver<bool>,
+}
+
+impl Messaging {
+    /// `draining` turns true when the program begins to stop: waits end at once.
+    pub fn new(broker: Arc<dyn Broker>, handle_keys: HandleKeys, draining: watch::Receiver<bool>) -> Messaging {
+        Messaging { broker, handle_keys, next_queue: AtomicU32::new(0), draining }
+    }
+
+    pub fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
+    /// Resolves when the program begins to stop.
+    pub async fn drained(&self) {
+        let mut draining = self.draining.clone();
+        // An error means that the sender is gone: then everything is.
+        let _ = draining.wait_for(|draining| *draining).await;
+    }
+
+    fn accepting(&self) -> Result<(), GatewayError> {
+        if self.is_draining() { Err(BrokerError::Draining.into()) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,68 @@
+//! Settling deliveries: the handle's signature is checked here, what it proves is the broker's to judge.
+
+use std::time::Duration;
+
+use gantry_broker_core::BrokerError;
+use gantry_broker_core::broker::ChangeInvisibleDuration;
+use gantry_broker_core::clock::Timestamp;
+
+use super::Messaging;
+use crate::error::GatewayError;
+
+/// A lease whose end has moved.
+#[derive(Debug, Clone)]
+pub struct ChangedReceipt {
+    /// Replaces the old handle, which is void now.
+    pub receipt_handle: String,
+    pub invisible_until: Timestamp,
+}
+
+impl Messaging {
+    pub async fn ack_messages<'a>(
+        &self,
+        handles: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Vec<Result<(), GatewayError>>, GatewayError> {
+        self.accepting()?;
+        let verified: Vec<_> = handles.into_iter().map(|handle| self.handle_keys.verify(handle)).collect();
+        let valid = verified.iter().flatten().cloned().collect();
+        let mut answers = self.broker.ack_messages(valid).await?.into_iter();
+        Ok(verified
+            .iter()
+            .map(|verified| match verified {
+                Ok(_) => Ok(answers.next().expect("one answer per handle")?),
+                Err(_) => Err(BrokerError::InvalidReceiptHandle.into()),
+            })
+            .collect())
+    }
+
+    /// Entries: handle, new invisible duration from now (none: the group's retry policy), and whether the delivery
+    /// shall not count as an attempt.
+    pub async fn change_invisible_durations<'a>(
+        &self,
+        changes: impl IntoIterator<Item = (&'a str, Option<Duration>, bool)>,
+    ) -> Result<Vec<Result<ChangedReceipt, GatewayError>>, GatewayError> {
+        self.accepting()?;
+        let verified: Vec<_> = changes
+            .into_iter()
+            .map(|(handle, invisible, suspend)| {
+                let handle = self.handle_keys.verify(handle)?;
+                Ok(ChangeInvisibleDuration { handle, invisible, suspend })
+            })
+            .collect::<Vec<Result<_, gantry_broker_core::receipt_handle::ReceiptHandleError>>>();
+        let valid = verified.iter().flatten().cloned().collect();
+        let mut answers = self.broker.change_invisible_durations(valid).await?.into_iter();
+        Ok(verified
+            .iter()
+            .map(|verified| match verified {
+                Ok(_) => {
+                    let changed = answers.next().expect("one answer per handle")?;
+                    Ok(ChangedReceipt {
+                        receipt_handle: self.handle_keys.sign(&changed.handle),
+                        invisible_until: changed.invisible_until,
+                    })
+                }
+                Err(_) => Err(BrokerError::InvalidReceiptHandle.into()),
+            })
+            .collect())
+    }
+}
