@@ -29,6 +29,8 @@ mod send_message;
 mod settings;
 mod status;
 mod telemetry;
+#[cfg(test)]
+mod tests;
 mod words;
 
 pub use route::endpoints;

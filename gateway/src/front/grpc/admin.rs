@@ -24,21 +24,12 @@ macro_rules! not_implemented {
             }
 
             $(async fn $rpc(&self, _: Request<$request>) -> Result<Response<$response>, tonic::Status> {
-                let status = Some(status::not_implemented("the Admin service"));
-                Ok(Response::new(<$response>::from_status(status)))
+                let mut response = <$response>::default();
+                response.status = Some(status::not_implemented("the Admin service"));
+                Ok(Response::new(response))
             })*
         }
-
-        $(impl FromStatus for $response {
-            fn from_status(status: Option<Status>) -> Self {
-                Self { status, ..Self::default() }
-            }
-        })*
     };
-}
-
-trait FromStatus {
-    fn from_status(status: Option<Status>) -> Self;
 }
 
 not_implemented! {

@@ -99,9 +99,10 @@ impl MessagingService for GrpcFront {
     /// Nothing is kept of a client, so there is nothing to drop.
     async fn notify_client_termination(
         &self,
-        _: Request<NotifyClientTerminationRequest>,
+        request: Request<NotifyClientTerminationRequest>,
     ) -> Reply<NotifyClientTerminationResponse> {
-        Ok(Response::new(NotifyClientTerminationResponse { status: Some(status::ok()) }))
+        let status = Some(status::of(&caller::identified(&request)));
+        Ok(Response::new(NotifyClientTerminationResponse { status }))
     }
 
     // What this version does not do.

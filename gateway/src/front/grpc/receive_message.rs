@@ -186,3 +186,31 @@ fn last_frame(now: Timestamp) -> Frame {
 fn frame(content: Content) -> Frame {
     Frame { content: Some(content) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_poll_keeps_its_bounds_and_ends_before_the_deadline() {
+        let ms = Duration::from_millis;
+        for (polling, deadline, expected) in [
+            // Java and its kin: the deadline is 3 s beyond the wait.
+            (Some(ms(20_000)), Some(ms(23_000)), ms(20_000)),
+            (Some(ms(1_000)), Some(ms(4_000)), ms(3_800)),
+            // Rust: the deadline is the wait itself.
+            (Some(ms(40_000)), Some(ms(40_000)), ms(20_000)),
+            (Some(ms(20_000)), Some(ms(20_000)), ms(19_000)),
+            // Go's simple consumer names no wait.
+            (None, Some(ms(3_000)), ms(2_800)),
+            (None, Some(ms(13_000)), ms(11_500)),
+            (None, None, ms(20_000)),
+            (Some(ms(7_000)), None, ms(7_000)),
+            (Some(ms(90_000)), None, ms(20_000)),
+            (Some(ms(0)), None, ms(5_000)),
+            (None, Some(ms(150)), ms(0)),
+        ] {
+            assert_eq!(poll_time(polling, deadline), expected, "{polling:?} {deadline:?}");
+        }
+    }
+}

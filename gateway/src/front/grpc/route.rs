@@ -162,3 +162,33 @@ fn message_queues(config: &TopicConfig, topic: &v2::Resource, broker: &v2::Broke
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advertised_addresses_are_of_one_kind() {
+        let one = endpoints("mq.example:8081").unwrap();
+        assert_eq!((one.scheme(), one.addresses[0].port), (AddressScheme::DomainName, 8081));
+        let two = endpoints("10.0.0.1:8081; 10.0.0.2:8081").unwrap();
+        assert_eq!((two.scheme(), two.addresses.len()), (AddressScheme::IPv4, 2));
+        let v6 = endpoints("[::1]:8081").unwrap();
+        assert_eq!((v6.scheme(), v6.addresses[0].host.as_str()), (AddressScheme::IPv6, "::1"));
+        for text in ["", "mq.example", ":8081", "mq.example:0", "mq.example:65536", "a:1;b:1", "10.0.0.1:1;b:1"] {
+            assert!(matches!(endpoints(text), Err(GatewayError::IllegalAccessPoint { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_access_point_is_echoed_unchanged_but_never_without_a_scheme_or_without_bounds() {
+        let address = |host: &str| v2::Address { host: host.into(), port: 80 };
+        let odd = v2::Endpoints { scheme: AddressScheme::DomainName.into(), addresses: vec![address("10.0.0.1")] };
+        assert_eq!(echoed(odd.clone()).unwrap(), odd);
+        let bare = v2::Endpoints { scheme: 0, addresses: vec![address("10.0.0.1")] };
+        assert_eq!(echoed(bare).unwrap().scheme(), AddressScheme::IPv4);
+        for addresses in [vec![address("10.0.0.1"); 33], vec![address(&"h".repeat(256))]] {
+            assert!(echoed(v2::Endpoints { scheme: AddressScheme::IPv4.into(), addresses }).is_err());
+        }
+    }
+}

@@ -140,3 +140,93 @@ fn check_client_properties(properties: &HashMap<String, String>) -> Result<(), G
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use gantry_broker_core::names::ConsumerGroup;
+
+    use super::*;
+
+    fn group() -> ConsumerGroupConfig {
+        ConsumerGroupConfig::new(ConsumerGroup::from_client("shop").unwrap())
+    }
+
+    fn subscription(agent: v2::Language) -> v2::Settings {
+        v2::Settings {
+            client_type: Some(v2::ClientType::PushConsumer.into()),
+            request_timeout: Some(words::wire_duration(Duration::from_secs(3))),
+            user_agent: Some(v2::Ua { language: agent.into(), ..v2::Ua::default() }),
+            pub_sub: Some(PubSub::Subscription(v2::Subscription {
+                group: Some(v2::Resource { resource_namespace: "tenant".into(), name: "shop".into() }),
+                receive_batch_size: Some(1),
+                ..v2::Subscription::default()
+            })),
+            ..v2::Settings::default()
+        }
+    }
+
+    fn strategy(settings: v2::Settings) -> Strategy {
+        settings.backoff_policy.unwrap().strategy.unwrap()
+    }
+
+    #[test]
+    fn a_consumer_gets_its_groups_numbers_and_keeps_its_own_words() {
+        let settings =
+            for_consumer(subscription(v2::Language::Java), &ConsumerGroupConfig { orderly: true, ..group() }, false);
+        assert_eq!(settings.request_timeout.unwrap().seconds, 3);
+        assert_eq!(settings.metric, Some(v2::Metric { on: false, endpoints: None }));
+        assert_eq!(settings.backoff_policy.as_ref().unwrap().max_attempts, 17);
+        let Some(PubSub::Subscription(subscription)) = &settings.pub_sub else { panic!("another arm") };
+        assert_eq!(subscription.group.as_ref().unwrap().resource_namespace, "tenant");
+        assert_eq!((subscription.fifo, subscription.receive_batch_size), (Some(true), Some(32)));
+        assert_eq!(subscription.long_polling_timeout.unwrap().seconds, 20);
+        let Strategy::CustomizedBackoff(backoff) = strategy(settings) else { panic!("not the group's own") };
+        assert_eq!((backoff.next.len(), backoff.next[0].seconds, backoff.next[17].seconds), (18, 1, 7_200));
+    }
+
+    #[test]
+    fn node_and_producers_get_a_curve() {
+        for settings in [
+            for_consumer(subscription(v2::Language::Java), &group(), true),
+            for_consumer(subscription(v2::Language::NodeJs), &group(), false),
+        ] {
+            let Strategy::ExponentialBackoff(backoff) = strategy(settings) else { panic!("a list of pauses") };
+            assert_eq!((backoff.initial.unwrap().seconds, backoff.max.unwrap().seconds), (1, 7_200));
+        }
+        let Strategy::ExponentialBackoff(backoff) = strategy(for_producer(v2::Settings::default())) else {
+            panic!("a list of pauses")
+        };
+        assert_eq!((backoff.initial.unwrap().nanos, backoff.max.unwrap().seconds), (10_000_000, 1));
+    }
+
+    #[test]
+    fn a_client_is_what_its_settings_say() {
+        let mut settings = subscription(v2::Language::Java);
+        let consumers = [v2::ClientType::PushConsumer, v2::ClientType::SimpleConsumer];
+        assert!(check_client_type(&settings, &consumers).is_ok());
+        assert!(check_client_type(&settings, &[v2::ClientType::Producer]).is_err());
+        settings.client_type = None;
+        assert!(check_client_type(&settings, &[v2::ClientType::Producer]).is_ok());
+        settings.client_type = Some(99);
+        assert!(matches!(
+            check_client_type(&settings, &consumers),
+            Err(GatewayError::UnrecognizedClientType { client_type: 99 })
+        ));
+    }
+
+    #[test]
+    fn client_properties_have_bounds() {
+        let one = |name: &str, value: &str| check_client_properties(&[(name.to_string(), value.to_string())].into());
+        assert!(one("zone.a_b-1", "x").is_ok());
+        assert!(one("zone", &"ü".repeat(256)).is_ok());
+        for (name, value) in
+            [("", ""), ("1a", ""), ("a b", ""), ("rocketmq.x", ""), (&*"n".repeat(65), ""), ("a", &*"v".repeat(257))]
+        {
+            assert!(one(name, value).is_err(), "{name} {value}");
+        }
+        let many = |count: usize, value: &str| {
+            check_client_properties(&(0..count).map(|n| (format!("name{n}"), value.to_string())).collect())
+        };
+        assert!(many(32, "v").is_ok() && many(33, "v").is_err() && many(20, &"v".repeat(256)).is_err());
+    }
+}
