@@ -238,6 +238,11 @@ impl Message {
         properties: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Message, MessageError> {
         for (name, value) in properties {
+            // Inside the loop: looking for a name given twice is quadratic, and the list may come from the network.
+            if self.properties.len() == PROPERTIES_MAX {
+                let reason = format!("are more than {PROPERTIES_MAX}");
+                return Err(MessageError::PropertiesTooLarge { reason });
+            }
             let invalid = |reason| MessageError::InvalidProperty { name: name.escape_debug().to_string(), reason };
             if name.trim().is_empty() {
                 return Err(invalid("has a blank name"));
@@ -252,10 +257,6 @@ impl Message {
                 return Err(invalid("is given twice"));
             }
             self.properties.push((name.into(), value.into()));
-        }
-        if self.properties.len() > PROPERTIES_MAX {
-            let reason = format!("are {}, at most {PROPERTIES_MAX} are allowed", self.properties.len());
-            return Err(MessageError::PropertiesTooLarge { reason });
         }
         self.check_size()
     }
@@ -469,6 +470,10 @@ mod tests {
         ));
         let large = "v".repeat(PROPERTIES_BYTES_MAX);
         assert!(matches!(message().with_properties([("a", &*large)]), Err(MessageError::PropertiesTooLarge { .. })));
+        let names: Vec<String> = (0..=PROPERTIES_MAX).map(|n| format!("name{n}")).collect();
+        let many = |count: usize| message().with_properties(names[..count].iter().map(|name| (name.as_str(), "")));
+        assert!(many(PROPERTIES_MAX).is_ok());
+        assert!(matches!(many(PROPERTIES_MAX + 1), Err(MessageError::PropertiesTooLarge { .. })));
         let here = "127.0.0.1:1".parse().unwrap();
         assert!(matches!(Message::new(Bytes::new(), "i", Timestamp(1), here), Err(MessageError::EmptyBody)));
     }
