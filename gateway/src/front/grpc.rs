@@ -93,5 +93,14 @@ pub fn server() -> Server {
         .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .trace_fn(|request| {
+            let header = |name| request.headers().get(name);
+            tracing::debug_span!(
+                "grpc",
+                rpc = request.uri().path(),
+                client_id = header("x-mq-client-id").map(tracing::field::debug),
+                request_id = header("x-mq-request-id").map(tracing::field::debug),
+            )
+        })
         .tcp_nodelay(true)
 }

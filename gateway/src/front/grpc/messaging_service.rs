@@ -33,10 +33,10 @@ impl MessagingService for GrpcFront {
     async fn send_message(&self, request: Request<SendMessageRequest>) -> Reply<SendMessageResponse> {
         let peer = caller::peer(&request);
         let identified = caller::identified(&request);
-        let messages = request.into_inner().messages;
-        let message_ids = send_message::message_ids(&messages);
+        let mut messages = request.into_inner().messages;
+        let message_ids = send_message::take_message_ids(&mut messages);
         let receipts = match identified {
-            Ok(()) => self.send(messages, peer).await,
+            Ok(()) => self.send(messages, &message_ids, peer).await,
             Err(error) => Err(error),
         };
         Ok(Response::new(send_message::answer(message_ids, receipts)))

@@ -7,7 +7,7 @@ use std::time::Duration;
 use gantry_broker_core::BrokerError;
 use gantry_broker_core::broker::SendReceipt;
 use gantry_broker_core::clock::Timestamp;
-use gantry_broker_core::message::{MESSAGE_GROUP_BYTES_MAX, Message, MessageError, MessageType, PROPERTIES_MAX};
+use gantry_broker_core::message::{MESSAGE_GROUP_BYTES_MAX, Message, MessageError, MessageType};
 use gantry_broker_core::names::TopicName;
 use gantry_proto::grpc::v2;
 
@@ -26,7 +26,13 @@ const ORPHANED_TRANSACTION_RECOVERY_MAX: Duration = Duration::from_secs(3_600);
 type Receipts = Vec<Result<SendReceipt, GatewayError>>;
 
 impl GrpcFront {
-    pub(super) async fn send(&self, messages: Vec<v2::Message>, peer: SocketAddr) -> Result<Receipts, GatewayError> {
+    /// `message_ids` are the messages' own, one for each.
+    pub(super) async fn send(
+        &self,
+        messages: Vec<v2::Message>,
+        message_ids: &[String],
+        peer: SocketAddr,
+    ) -> Result<Receipts, GatewayError> {
         let first = messages
             .first()
             .ok_or_else(|| GatewayError::MessageCorrupted { reason: "the request holds no message".into() })?;
@@ -37,8 +43,8 @@ impl GrpcFront {
         let now = self.clock.wall();
         let mut outgoing = Vec::with_capacity(messages.len());
         let mut kind = MessageType::Normal;
-        for message in messages {
-            let message = outgoing_message(message, now, peer)?;
+        for (message, message_id) in messages.into_iter().zip(message_ids) {
+            let message = outgoing_message(message, message_id, now, peer)?;
             if message.message.message_type != MessageType::Normal {
                 kind = message.message.message_type;
             }
@@ -104,31 +110,33 @@ pub fn answer(message_ids: Vec<String>, result: Result<Receipts, GatewayError>) 
     }
 }
 
-/// The ids a request's messages bear, taken before the messages are consumed.
-pub fn message_ids(messages: &[v2::Message]) -> Vec<String> {
-    messages
-        .iter()
-        .map(|message| message.system_properties.as_ref().map(|system| system.message_id.clone()).unwrap_or_default())
-        .collect()
+/// The ids a request's messages bear, taken out of them: the answer needs them whatever becomes of the messages.
+pub fn take_message_ids(messages: &mut [v2::Message]) -> Vec<String> {
+    let id = |message: &mut v2::Message| {
+        let system = message.system_properties.as_mut();
+        system.map(|system| std::mem::take(&mut system.message_id)).unwrap_or_default()
+    };
+    messages.iter_mut().map(id).collect()
 }
 
 /// The body is not copied: it stays a slice of what was received.
-fn outgoing_message(wire: v2::Message, now: Timestamp, peer: SocketAddr) -> Result<OutgoingMessage, GatewayError> {
+fn outgoing_message(
+    wire: v2::Message,
+    message_id: &str,
+    now: Timestamp,
+    peer: SocketAddr,
+) -> Result<OutgoingMessage, GatewayError> {
     let system = wire.system_properties.unwrap_or_default();
     let born_timestamp = system.born_timestamp.as_ref().map_or(now, words::timestamp);
     let born_host = born_host(&system.born_host).unwrap_or(peer);
     let body_compressed = system.body_encoding() == v2::Encoding::Gzip;
     // A bad id is the last thing to be told, after everything the sender would rather know.
-    let (message, bad_id) = match Message::new(wire.body.clone(), &system.message_id, born_timestamp, born_host) {
+    let (message, bad_id) = match Message::new(wire.body.clone(), message_id, born_timestamp, born_host) {
         Err(bad_id @ MessageError::InvalidUniqueKey { .. }) => {
             (Message::new(wire.body, "-", born_timestamp, born_host)?, Some(bad_id))
         }
         message => (message?, None),
     };
-    if wire.user_properties.len() > PROPERTIES_MAX {
-        let reason = format!("are {}, at most {PROPERTIES_MAX} are allowed", wire.user_properties.len());
-        return Err(MessageError::PropertiesTooLarge { reason }.into());
-    }
     let mut message =
         message.with_properties(wire.user_properties.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
     if let Some(tag) = system.tag.as_deref().filter(|tag| !tag.is_empty()) {

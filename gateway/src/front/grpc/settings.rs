@@ -104,11 +104,15 @@ fn exponential(initial: Duration, max: Duration, multiplier: f32) -> Strategy {
     })
 }
 
-/// A client that names no type is what its settings say.
+/// A client that names no type is what its settings say. 1 to 3 are producers, push and simple consumers.
 fn check_client_type(settings: &v2::Settings, fitting: &[v2::ClientType]) -> Result<(), GatewayError> {
     match settings.client_type.unwrap_or_default() {
         0 => Ok(()),
         number if fitting.iter().any(|fits| i32::from(*fits) == number) => Ok(()),
+        1..=3 => {
+            let reason = "the settings of a producer name topics to publish to, those of a consumer subscriptions";
+            Err(GatewayError::MalformedRequest { reason: reason.to_string() })
+        }
         client_type => Err(GatewayError::UnrecognizedClientType { client_type }),
     }
 }
@@ -204,7 +208,8 @@ mod tests {
         let mut settings = subscription(v2::Language::Java);
         let consumers = [v2::ClientType::PushConsumer, v2::ClientType::SimpleConsumer];
         assert!(check_client_type(&settings, &consumers).is_ok());
-        assert!(check_client_type(&settings, &[v2::ClientType::Producer]).is_err());
+        let misfit = check_client_type(&settings, &[v2::ClientType::Producer]);
+        assert!(matches!(misfit, Err(GatewayError::MalformedRequest { .. })));
         settings.client_type = None;
         assert!(check_client_type(&settings, &[v2::ClientType::Producer]).is_ok());
         settings.client_type = Some(99);

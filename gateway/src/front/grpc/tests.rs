@@ -569,6 +569,24 @@ async fn a_receive_that_is_wrong_or_finds_nothing_is_one_status_and_a_timestamp(
 }
 
 #[tokio::test]
+async fn a_message_of_an_old_producer_or_a_dead_letter_queue_says_where_it_came_from() {
+    let mut house = house(Memory::default()).await;
+    let mut message = stored(&plain(Bytes::from_static(b"x")), 0);
+    let properties =
+        "DLQ_ORIGIN_TOPIC\u{1}orders\u{2}DLQ_ORIGIN_MESSAGE_ID\u{1}01AB\u{2}__SHARDINGKEY\u{1}g\u{2}a\u{1}b";
+    message.properties = Bytes::from_static(properties.as_bytes());
+    house.memory.to_pop.lock().unwrap().push_back(message);
+    let frames = frames(&mut house, receive()).await;
+    let Content::Message(message) = &frames[1] else { panic!("{frames:?}") };
+    let system = message.system_properties.as_ref().unwrap();
+    assert_eq!(system.message_id, "0A00000100002A9F0000000000001000");
+    let origin = v2::DeadLetterQueue { topic: "orders".into(), message_id: "01AB".into() };
+    assert_eq!(system.dead_letter_queue, Some(origin));
+    assert_eq!(system.body_encoding(), v2::Encoding::Identity);
+    assert_eq!(message.user_properties, [("a".to_string(), "b".to_string())].into());
+}
+
+#[tokio::test]
 async fn a_receive_that_is_cancelled_gives_its_messages_back_and_a_finished_one_does_not() {
     let mut house = house(Memory::default()).await;
     let memory = house.memory.clone();
