@@ -1,1 +1,3 @@
+//! Wire formats, and nothing else: what the bytes between clients, gateways and brokers mean.
 
+pub mod grpc;
