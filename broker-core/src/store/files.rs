@@ -25,13 +25,22 @@ pub trait LogFile: Send + Sync {
     fn warm(&self, from: u64, to: u64) -> io::Result<()>;
     /// Returns when all that was written is on the disk.
     fn sync(&self) -> io::Result<()>;
+    /// First place at or after `from` that may hold anything but zeros; `None` if nothing does up to the end.
+    fn next_data(&self, from: u64) -> io::Result<Option<u64>> {
+        Ok((from < self.len()).then_some(from))
+    }
 }
 
 /// A derived file of fixed length, read and written in place: consume queues.
 pub trait DataFile: Send + Sync {
     fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<()>;
     fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Syncs the file, whoever wrote it: what was written through another handle of it too.
     fn sync(&self) -> io::Result<()>;
+    /// First place at or after `from`, which lies in the file, that may hold anything but zeros; `None` if nothing does.
+    fn next_data(&self, from: u64) -> io::Result<Option<u64>> {
+        Ok(Some(from))
+    }
 }
 
 /// A derived file of fixed length with random small reads and writes by one owner: the index.
