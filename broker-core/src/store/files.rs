@@ -23,6 +23,9 @@ pub trait LogFile: Send + Sync {
     fn read(&self, at: u64, len: usize) -> Bytes;
     /// Touches memory of `[from, to)` ahead of writes, so that they meet no page fault.
     fn warm(&self, from: u64, to: u64) -> io::Result<()>;
+    /// Recovery only, when nobody else holds the file: all bytes from `end` on are zero again and open for the writer.
+    /// A file that was opened is closed for writing until this was called. Panics while a view of the file is alive.
+    fn cut(&mut self, end: u64) -> io::Result<()>;
     /// Returns when all that was written is on the disk.
     fn sync(&self) -> io::Result<()>;
     /// First place at or after `from` that may hold anything but zeros; `None` if nothing does up to the end.
