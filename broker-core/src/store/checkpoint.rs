@@ -114,6 +114,10 @@ struct TopicEnds {
 }
 
 impl DerivedEnds {
+    pub fn new(dispatched_below: CommitLogOffset) -> DerivedEnds {
+        DerivedEnds { dispatched_below: dispatched_below.0, ..DerivedEnds::default() }
+    }
+
     /// Adds a queue that has just been synced, unless it is not to be trusted.
     pub fn add(&mut self, queue: &ConsumeQueue, ends: Option<QueueEnds>) {
         let topic = self.topics.entry(queue.topic().as_str().to_string()).or_default();

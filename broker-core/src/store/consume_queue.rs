@@ -11,12 +11,13 @@ use std::collections::{HashMap, VecDeque};
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::clock::Timestamp;
 use crate::names::TopicName;
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
+use crate::store::commit_log::QueueCounter;
 use crate::store::files::{DataFile, Files};
 
 pub const UNIT_BYTES: usize = 20;
@@ -25,8 +26,6 @@ pub const FILE_BYTES: u64 = 6_000_000;
 const FILE_UNITS: u64 = FILE_BYTES / UNIT_BYTES as u64;
 /// Units read at once.
 const READ_UNITS: usize = 256;
-/// Bytes looked at at once behind the end of a queue.
-const ZERO_BYTES: u64 = 64 * 1024;
 /// Most files held open over all queues.
 pub const OPEN_FILES_MAX: usize = 512;
 /// Record length in the units that RocketMQ puts before the first message of a queue that begins inside a file.
@@ -108,6 +107,14 @@ pub struct ConsumeQueue {
     /// The log no longer has this queue's first records: the first one that comes says where the queue begins.
     begins_anywhere: AtomicBool,
     deleted: AtomicBool,
+    /// A write has failed in the present attempt to give the queue what it misses.
+    stalled: AtomicBool,
+    /// One past the highest queue offset among the records that dispatch has seen, written or not.
+    seen_end: AtomicU64,
+    /// Where dispatch last gathered entries of this queue.
+    batch_hint: AtomicUsize,
+    /// The next offset to give out; set when the queue's end is known.
+    counter: OnceLock<Arc<QueueCounter>>,
 }
 
 impl ConsumeQueue {
@@ -133,6 +140,10 @@ impl ConsumeQueue {
             unsafe_on_disk: AtomicBool::new(false),
             begins_anywhere: AtomicBool::new(false),
             deleted: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
+            seen_end: AtomicU64::new(0),
+            batch_hint: AtomicUsize::new(0),
+            counter: OnceLock::new(),
         }
     }
 
@@ -159,13 +170,19 @@ impl ConsumeQueue {
         QueueOffset(self.max_offset.load(Ordering::Acquire))
     }
 
+    /// The next queue offset, for appends. The queue's end must be known.
+    pub fn counter(&self) -> &Arc<QueueCounter> {
+        self.counter.get().expect("appends come after the store's start")
+    }
+
+    /// Everything below the log's end has been seen: offsets go on behind it.
+    pub fn open_for_appends(&self) {
+        let next = self.seen_end.load(Ordering::Relaxed).max(self.max_offset().0);
+        self.counter.get_or_init(|| Arc::new(QueueCounter::new(QueueOffset(next))));
+    }
+
     /// Adds the entries from `from` up to the end to `entries`, `count_max` at most. Nothing outside of the queue.
-    pub fn read_entries(
-        &self,
-        from: QueueOffset,
-        count_max: usize,
-        entries: &mut Vec<QueueEntry>,
-    ) -> io::Result<()> {
+    pub fn read_entries(&self, from: QueueOffset, count_max: usize, entries: &mut Vec<QueueEntry>) -> io::Result<()> {
         let already = entries.len();
         let end = self.max_offset().0.min(from.0.saturating_add(count_max as u64));
         if from < self.min_offset() {
@@ -225,6 +242,7 @@ impl ConsumeQueue {
             let unit = &units[written.min(units.len() / UNIT_BYTES - 1) * UNIT_BYTES..];
             let missing = QueueEntry::decode(unit).map_or(self.incarnation.0, |entry| entry.commit_log_offset.0);
             self.missing_from.store(missing, Ordering::Relaxed);
+            self.stalled.store(true, Ordering::Relaxed);
         })
     }
 
@@ -234,8 +252,36 @@ impl ConsumeQueue {
         (from != NOTHING).then_some(CommitLogOffset(from))
     }
 
-    pub fn set_missing_from(&self, from: Option<CommitLogOffset>) {
+    pub(super) fn set_missing_from(&self, from: Option<CommitLogOffset>) {
         self.missing_from.store(from.map_or(NOTHING, |from| from.0), Ordering::Relaxed);
+    }
+
+    /// An attempt begins to dispatch again what is missing.
+    pub(super) fn begin_mending(&self) {
+        self.stalled.store(false, Ordering::Relaxed);
+    }
+
+    /// The attempt has gone through the log up to the place where dispatch goes on.
+    pub(super) fn end_mending(&self) {
+        if !self.is_stalled() && !self.is_worthless() {
+            self.missing_from.store(NOTHING, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn saw(&self, offset: QueueOffset) {
+        self.seen_end.fetch_max(offset.0 + 1, Ordering::Relaxed);
+    }
+
+    pub(super) fn batch_hint(&self) -> usize {
+        self.batch_hint.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_batch_hint(&self, at: usize) {
+        self.batch_hint.store(at, Ordering::Relaxed);
     }
 
     /// Entry k cannot be had at place k any more before the next start, which rebuilds the queue.
@@ -245,8 +291,13 @@ impl ConsumeQueue {
 
     /// What the disk holds once `sync` has returned; `None` if it is not to be trusted.
     pub fn ends(&self) -> Option<QueueEnds> {
-        let trusted = !self.is_worthless() && !self.unsafe_on_disk.load(Ordering::Relaxed) && self.missing_from().is_none();
-        trusted.then(|| QueueEnds { min: self.min_offset(), end: self.max_offset() })
+        let is_whole = self.is_trusted() && self.missing_from().is_none();
+        is_whole.then(|| QueueEnds { min: self.min_offset(), end: self.max_offset() })
+    }
+
+    /// May the next start build on what the disk holds?
+    pub fn is_trusted(&self) -> bool {
+        !self.is_worthless() && !self.unsafe_on_disk.load(Ordering::Relaxed)
     }
 
     /// Syncs what was written since the last time. After an error the disk's word for this queue counts for nothing.
@@ -324,10 +375,9 @@ impl ConsumeQueue {
     pub fn rebuild(&self, from: CommitLogOffset, log_min: CommitLogOffset) -> io::Result<()> {
         self.max_offset.store(0, Ordering::Release);
         self.min_offset.store(0, Ordering::Release);
-        self.zero_from(0)?;
         self.set_missing_from(Some(from.max(log_min)));
         self.begins_anywhere.store(log_min.0 > self.incarnation.0, Ordering::Relaxed);
-        Ok(())
+        self.zero_from(0)
     }
 
     /// Moves the directory away: its files are not this queue's.
@@ -436,27 +486,9 @@ impl ConsumeQueue {
                 self.open_files.close_one(self.number, start);
                 self.open_files.files.remove_file(&self.dir.join(file_name(start)))?;
             } else if start == kept {
-                self.zero_in_file(&*self.file_of(unit)?, start, place_of(unit))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn zero_in_file(&self, file: &dyn DataFile, start: u64, from: u64) -> io::Result<()> {
-        let mut at = from;
-        let mut bytes = vec![0; ZERO_BYTES as usize];
-        while at < FILE_BYTES {
-            let Some(data) = file.next_data(at)? else { break };
-            at = data.max(at);
-            let len = ZERO_BYTES.min(FILE_BYTES - at);
-            let bytes = &mut bytes[..len as usize];
-            file.read_at(at, bytes)?;
-            if bytes.iter().any(|byte| *byte != 0) {
-                bytes.fill(0);
-                file.write_at(at, bytes)?;
+                self.file_of(unit)?.zero(place_of(unit), FILE_BYTES)?;
                 self.unsynced_from.fetch_min(start, Ordering::AcqRel);
             }
-            at += len;
         }
         Ok(())
     }

@@ -8,13 +8,13 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, RwLock, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, TryLockError};
 
+use crate::clock::Timestamp;
+use crate::delivery::filter::tag_hash;
 use crate::message::{StoredMessage, property, sys_flag};
 use crate::names::{STATE_TOPIC, TopicName};
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
-use crate::clock::Timestamp;
-use crate::delivery::filter::tag_hash;
 use crate::store::commit_log::CommitLog;
 use crate::store::consume_queue::{ConsumeQueue, OpenFiles, QueueEntry};
 use crate::store::error::StoreError;
@@ -89,7 +89,8 @@ impl QueueTable {
 pub struct Dispatch {
     log: Arc<CommitLog>,
     table: QueueTable,
-    index: Index,
+    /// Set when all topics are known.
+    index: OnceLock<Index>,
     /// Everything below has been looked at.
     dispatched: AtomicU64,
     /// Some queue misses entries, so that `heal` has something to do.
@@ -125,20 +126,18 @@ pub struct Progress {
 }
 
 impl Dispatch {
-    /// Nothing at or above `from` has been dispatched.
+    /// `again` says what has been dispatched. `last_stored` is of the log's last record.
     pub fn new(
         log: Arc<CommitLog>,
         table: QueueTable,
-        index: Index,
-        from: CommitLogOffset,
         last_stored: Timestamp,
         arrived: Box<dyn Fn(&[Arrival]) + Send + Sync>,
     ) -> Dispatch {
         Dispatch {
             log,
             table,
-            index,
-            dispatched: AtomicU64::new(from.0),
+            index: OnceLock::new(),
+            dispatched: AtomicU64::new(0),
             ailing: AtomicBool::new(false),
             arrived,
             work: Mutex::new(Work { last_stored, ..Work::default() }),
@@ -149,12 +148,22 @@ impl Dispatch {
         &self.table
     }
 
-    pub fn index(&self) -> &Index {
-        &self.index
+    pub fn index(&self) -> Option<&Index> {
+        self.index.get()
+    }
+
+    /// From now on records are indexed too.
+    pub fn set_index(&self, index: Index) {
+        assert!(self.index.set(index).is_ok(), "set once");
     }
 
     pub fn dispatched(&self) -> CommitLogOffset {
         CommitLogOffset(self.dispatched.load(Ordering::Acquire))
+    }
+
+    /// Does some queue miss entries?
+    pub fn is_ailing(&self) -> bool {
+        self.ailing.load(Ordering::Acquire)
     }
 
     /// Dispatches what lies below the confirm offset. When this returns, that has been done, or another thread is about
@@ -180,12 +189,7 @@ impl Dispatch {
             while next < confirm && work.broken.is_none() {
                 next = self.chunk(&mut work, next, confirm, Entries::New);
                 self.dispatched.store(next.0, Ordering::Release);
-                let arrivals = std::mem::take(&mut work.arrivals);
-                if !arrivals.is_empty() {
-                    (self.arrived)(&arrivals);
-                }
-                work.arrivals = arrivals;
-                work.arrivals.clear();
+                self.tell_arrivals(&mut work);
             }
             if let Some(error) = &work.broken {
                 self.log.fail(format!("dispatch: {error}"));
@@ -193,60 +197,32 @@ impl Dispatch {
         }
     }
 
-    /// Dispatches `[from, to)` again: queues and index take what they miss.
+    /// Dispatches `[from, to)` again: queues and index take what they miss. Before the first `run`.
     pub fn again(&self, from: CommitLogOffset, to: CommitLogOffset) -> Result<(), StoreError> {
         let mut work = self.work();
-        let last_stored = work.last_stored;
-        let mut next = from;
-        while next < to {
-            next = self.chunk(&mut work, next, to, Entries::Missing);
-            work.arrivals.clear();
-            if let Some(error) = &work.broken {
-                return Err(error.clone());
-            }
-        }
-        work.last_stored = last_stored.max(work.last_stored);
-        Ok(())
+        self.mend(&mut work, from, to, false);
+        self.dispatched.store(to.0, Ordering::Release);
+        work.broken.clone().map_or(Ok(()), Err)
     }
 
-    /// Gives queues that could not be written once what they miss. Returns whether all is well now.
-    pub fn heal(&self) -> bool {
+    /// Gives queues that could not be written once what they miss.
+    pub fn heal(&self) {
         if !self.ailing.swap(false, Ordering::AcqRel) {
-            return true;
+            return;
         }
-        let ailing = |queue: &Arc<ConsumeQueue>| !queue.is_worthless() && queue.missing_from().is_some();
-        let queues: Vec<Arc<ConsumeQueue>> = self.table.all().into_iter().filter(ailing).collect();
-        let Some(from) = queues.iter().filter_map(|queue| queue.missing_from()).min() else { return true };
-        let before: Vec<QueueOffset> = queues.iter().map(|queue| queue.max_offset()).collect();
-        let to = {
-            let mut work = self.work();
+        let mut work = self.work();
+        let from = self.table.all().iter().filter_map(|queue| queue.missing_from()).min();
+        if let Some(from) = from {
             let to = self.dispatched();
-            let mut next = from.max(self.log.min());
-            while next < to && work.broken.is_none() {
-                next = self.chunk(&mut work, next, to, Entries::Missing);
-                work.arrivals.clear();
+            let last_stored = work.last_stored;
+            self.mend(&mut work, from.max(self.log.min()), to, true);
+            work.last_stored = last_stored;
+            if !self.ailing.load(Ordering::Acquire) {
+                tracing::info!(%from, %to, "the consume queues have what they missed");
             }
-            to
-        };
-        let healed = !self.ailing.load(Ordering::Acquire);
-        if healed {
-            tracing::info!(%from, %to, "the consume queues have what they missed");
         }
-        let arrivals: Vec<Arrival> = queues
-            .iter()
-            .zip(before)
-            .map(|(queue, before)| Arrival {
-                topic: queue.topic().clone(),
-                queue_id: queue.queue_id(),
-                count: queue.max_offset().0.saturating_sub(before.0),
-            })
-            .filter(|arrival| arrival.count > 0)
-            .collect();
-        if !arrivals.is_empty() {
-            (self.arrived)(&arrivals);
-        }
+        drop(work);
         self.run();
-        healed
     }
 
     /// Stops dispatch for the time of `view`, which sees queues and progress as one.
@@ -269,9 +245,32 @@ impl Dispatch {
         Ok(())
     }
 
+    fn mend(&self, work: &mut Work, from: CommitLogOffset, to: CommitLogOffset, tell: bool) {
+        let queues = self.table.all();
+        queues.iter().for_each(|queue| queue.begin_mending());
+        let mut next = from;
+        while next < to && work.broken.is_none() {
+            next = self.chunk(work, next, to, Entries::Missing);
+            if tell {
+                self.tell_arrivals(work);
+            }
+            work.arrivals.clear();
+        }
+        if work.broken.is_none() {
+            queues.iter().for_each(|queue| queue.end_mending());
+        }
+    }
+
+    fn tell_arrivals(&self, work: &mut Work) {
+        if !work.arrivals.is_empty() {
+            (self.arrived)(&work.arrivals);
+            work.arrivals.clear();
+        }
+    }
+
     /// Dispatches one chunk that begins at `from`; answers where the next one begins.
     fn chunk(&self, work: &mut Work, from: CommitLogOffset, to: CommitLogOffset, entries: Entries) -> CommitLogOffset {
-        let mut index = self.index.writer();
+        let mut index = self.index.get().map(Index::writer);
         let mut topic = LastTopic::default();
         let mut next = from;
         for _ in 0..CHUNK_RECORDS_MAX {
@@ -280,29 +279,26 @@ impl Dispatch {
             }
             let message = match self.log.read_next(next) {
                 Ok(message) => message,
-                // The segment is closed here, and the record behind is not confirmed yet.
-                Err(StoreError::NoRecord { .. }) => break,
                 Err(error) => {
                     tracing::error!(%error, "dispatch ends: the log holds something that is no record");
                     work.broken = Some(error);
                     break;
                 }
             };
-            if message.commit_log_offset >= to {
-                break;
-            }
             next = CommitLogOffset(message.commit_log_offset.0 + u64::from(message.record_len));
             work.last_stored = message.store_timestamp;
             if let Some(topic) = topic.find(&self.table, message.topic())
                 && message.commit_log_offset.0 >= topic.incarnation.0
             {
-                work.take(topic, &message, &mut index, entries);
+                work.take(topic, &message, index.as_mut(), entries);
             }
         }
-        if work.write(entries) {
+        if work.write() {
             self.ailing.store(true, Ordering::Release);
         }
-        index.finish(next);
+        if let Some(index) = index {
+            index.finish(next);
+        }
         next
     }
 
@@ -338,21 +334,27 @@ impl LastTopic {
 
 impl Work {
     /// Notes what this record means to its queue, and indexes it.
-    fn take(&mut self, topic: &TopicQueues, message: &StoredMessage, index: &mut IndexWriter<'_>, entries: Entries) {
+    fn take(
+        &mut self,
+        topic: &TopicQueues,
+        message: &StoredMessage,
+        index: Option<&mut IndexWriter<'_>>,
+        entries: Entries,
+    ) {
         let transaction = message.sys_flag & sys_flag::TRANSACTION_MASK;
-        let indexed = transaction != sys_flag::TRANSACTION_ROLLBACK && !index.knows(message.commit_log_offset);
+        let mut index = index
+            .filter(|index| transaction != sys_flag::TRANSACTION_ROLLBACK && !index.knows(message.commit_log_offset));
         let mut tag = 0;
+        let mut put = |key: &str| {
+            if let Some(index) = &mut index {
+                index.put(topic.key_prefix.key(key), message.commit_log_offset, message.store_timestamp);
+            }
+        };
         for (name, value) in message.properties() {
             match name {
                 property::TAGS => tag = tag_hash(value),
-                property::UNIQUE_KEY if indexed => {
-                    index.put(topic.key_prefix.key(value), message.commit_log_offset, message.store_timestamp);
-                }
-                property::KEYS if indexed => {
-                    for word in value.split(' ').filter(|word| !word.is_empty()) {
-                        index.put(topic.key_prefix.key(word), message.commit_log_offset, message.store_timestamp);
-                    }
-                }
+                property::UNIQUE_KEY => put(value),
+                property::KEYS => value.split(' ').filter(|word| !word.is_empty()).for_each(&mut put),
                 _ => {}
             }
         }
@@ -369,9 +371,9 @@ impl Work {
         queue.saw(message.queue_offset);
         let wanted = match (queue.missing_from(), entries) {
             _ if queue.is_worthless() => false,
-            (None, _) => entries == Entries::New,
-            (Some(from), Entries::Missing) => message.commit_log_offset >= from,
-            (Some(_), Entries::New) => false,
+            (None, Entries::New) => true,
+            (Some(from), Entries::Missing) => message.commit_log_offset >= from && !queue.is_stalled(),
+            (None, Entries::Missing) | (Some(_), Entries::New) => false,
         };
         if wanted {
             let entry = QueueEntry {
@@ -403,12 +405,12 @@ impl Work {
     }
 
     /// Writes the batches; `true` if a queue could not take all of its entries and needs healing.
-    fn write(&mut self, entries: Entries) -> bool {
+    fn write(&mut self) -> bool {
         let mut ailing = false;
         for batch in &mut self.batches[..self.used] {
             let queue = &batch.queue;
             // An earlier batch of this chunk has failed.
-            if entries == Entries::New && queue.missing_from().is_some() {
+            if queue.is_stalled() {
                 continue;
             }
             let before = queue.max_offset();

@@ -40,9 +40,20 @@ pub trait DataFile: Send + Sync {
     fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()>;
     /// Syncs the file, whoever wrote it: what was written through another handle of it too.
     fn sync(&self) -> io::Result<()>;
-    /// First place at or after `from`, which lies in the file, that may hold anything but zeros; `None` if nothing does.
-    fn next_data(&self, from: u64) -> io::Result<Option<u64>> {
-        Ok(Some(from))
+    /// Makes all bytes of `[from, to)` zero. Space that only zeros take may be given back.
+    fn zero(&self, from: u64, to: u64) -> io::Result<()> {
+        const PIECE_BYTES: u64 = 64 * 1024;
+        let mut at = from;
+        while at < to {
+            let mut piece = vec![0; PIECE_BYTES.min(to - at) as usize];
+            self.read_at(at, &mut piece)?;
+            if piece.iter().any(|byte| *byte != 0) {
+                piece.fill(0);
+                self.write_at(at, &piece)?;
+            }
+            at += piece.len() as u64;
+        }
+        Ok(())
     }
 }
 

@@ -85,7 +85,9 @@ impl Identity {
         let path = path(data_dir);
         let mut json = serde_json::to_vec_pretty(self).expect("plain fields become JSON");
         json.push(b'\n');
-        files.replace(&path, &json, false).map_err(|error| StoreError::io(format!("writing {}", path.display()), &error))
+        files
+            .replace(&path, &json, false)
+            .map_err(|error| StoreError::io(format!("writing {}", path.display()), &error))
     }
 }
 

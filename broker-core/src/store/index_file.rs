@@ -95,8 +95,6 @@ struct IndexFile {
     table: Box<dyn TableFile>,
     layout: IndexLayout,
     header: Header,
-    /// Which steps have blocks for sure; bit n is step n.
-    reserved: Vec<bool>,
     unsynced: bool,
 }
 
@@ -158,6 +156,19 @@ impl Index {
             }
         }
         Ok(index)
+    }
+
+    /// An index that takes nothing and finds nothing, because there is no room for its files.
+    pub fn stopped_with(
+        files: Arc<dyn Files>,
+        dir: PathBuf,
+        layout: IndexLayout,
+        ends: IndexEnds,
+        reason: String,
+    ) -> Index {
+        tracing::error!(%reason, "the index cannot be opened: queries by key find nothing until a restart");
+        let inner = Inner { index_files: Vec::new(), ends, stopped: Some(reason) };
+        Index { files, dir, layout, inner: Mutex::new(inner) }
     }
 
     /// Every record below is indexed; nothing is known of the others.
@@ -406,16 +417,7 @@ impl IndexFile {
         {
             return Err(worthless(&path, "its header makes no sense"));
         }
-        let steps = layout.file_bytes().div_ceil(RESERVE_STEP_BYTES);
-        Ok(IndexFile {
-            name: name.to_string(),
-            reserved: vec![false; steps as usize],
-            path,
-            table,
-            layout,
-            header,
-            unsynced: false,
-        })
+        Ok(IndexFile { name: name.to_string(), path, table, layout, header, unsynced: false })
     }
 
     fn is_full(&self) -> bool {
@@ -514,15 +516,9 @@ impl IndexFile {
 
     /// Blocks for `[at, at + len)`, which a full disk may refuse.
     fn make_sure(&mut self, at: u64, len: u64) -> io::Result<()> {
-        for step in at / RESERVE_STEP_BYTES..(at + len).div_ceil(RESERVE_STEP_BYTES) {
-            let reserved = &mut self.reserved[step as usize];
-            if !*reserved {
-                let from = step * RESERVE_STEP_BYTES;
-                self.table.reserve(from, (from + RESERVE_STEP_BYTES).min(self.layout.file_bytes()))?;
-                *reserved = true;
-            }
-        }
-        Ok(())
+        let from = at / RESERVE_STEP_BYTES * RESERVE_STEP_BYTES;
+        let to = (at + len).next_multiple_of(RESERVE_STEP_BYTES).min(self.layout.file_bytes());
+        self.table.reserve(from, to)
     }
 }
 

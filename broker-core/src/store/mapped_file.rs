@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use memmap2::{Advice, MmapRaw};
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, SeekFrom};
 use rustix::io::Errno;
 
 use crate::store::files::{LogFile, TableFile};
@@ -126,6 +126,19 @@ impl LogFile for MappedLogFile {
     fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
+
+    fn next_data(&self, from: u64) -> io::Result<Option<u64>> {
+        if from >= self.len() {
+            return Ok(None);
+        }
+        // Stores through the mapping count: their pages are dirty in the page cache, where the file system looks too.
+        match rustix::fs::seek(&self.file, SeekFrom::Data(from)) {
+            Ok(at) => Ok(Some(at)),
+            Err(Errno::NXIO) => Ok(None),
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(Some(from)),
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
 impl AsRef<[u8]> for View {
@@ -213,7 +226,7 @@ fn reserve_blocks(file: &File, from: u64, to: u64) -> io::Result<()> {
 }
 
 /// All bytes of `[from, to)` are zero afterwards; their blocks may be given back.
-fn zero(file: &File, from: u64, to: u64) -> io::Result<()> {
+pub(super) fn zero(file: &File, from: u64, to: u64) -> io::Result<()> {
     if from == to {
         return Ok(());
     }
