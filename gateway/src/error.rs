@@ -54,6 +54,8 @@ pub enum GatewayError {
     Internal { reason: String },
 
     // The official clients' own cases.
+    #[error("{reason}")]
+    IllegalAccessPoint { reason: String },
     #[error("the header x-mq-client-id is missing")]
     ClientIdRequired,
     #[error("the client type {client_type} is not served")]

@@ -1,3 +1,4 @@
 //! The faces: each turns bytes into typed requests and typed replies into bytes, and decides nothing.
 
 pub mod error_table;
+pub mod grpc;

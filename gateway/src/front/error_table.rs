@@ -69,6 +69,7 @@ pub fn answer(error: &G) -> Answer {
         G::BrokerUnavailable { .. }    => try_again(503, "broker_unavailable",   "Broker unavailable",              Code::BadRequest),
         G::NoRoute { .. }              => try_again(503, "no_route",             "No route",                        Code::Forbidden),
         G::DeadlineExceeded { .. }     => unknown(504, "deadline_exceeded",      "Deadline exceeded",               Code::ProxyTimeout),
+        G::IllegalAccessPoint { .. }   => refused(400, "invalid_parameter",      "Invalid parameter",               Code::IllegalAccessPoint),
         G::ClientIdRequired            => refused(400, "invalid_parameter",      "Invalid parameter",               Code::ClientIdRequired),
         G::UnrecognizedClientType { .. } => refused(400, "invalid_parameter",    "Invalid parameter",               Code::UnrecognizedClientType),
         G::InvalidClientProperties { .. } => refused(400, "invalid_parameter",   "Invalid parameter",               Code::InvalidClientProperties),

@@ -1,0 +1,95 @@
+//! The gRPC face, `apache.rocketmq.v2`: what RocketMQ 5's own clients of every language talk to.
+//!
+//! Translates and decides nothing. Nothing here outlives a call except open streams, so any gateway may serve any call
+//! of any client. A refusal travels in the reply's own `status`; gRPC's status is left to broken transport, with the one
+//! exception of a refused Telemetry stream (see `telemetry`).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantry_broker_core::clock::Clock;
+use gantry_broker_core::names::BrokerName;
+use gantry_proto::grpc::v2;
+use gantry_proto::grpc::v2::admin_server::AdminServer;
+use gantry_proto::grpc::v2::messaging_service_server::MessagingServiceServer;
+use tonic::service::Routes;
+use tonic::transport::Server;
+
+use crate::messaging::Messaging;
+
+mod admin;
+mod caller;
+mod delivery;
+mod messaging_service;
+mod receipts;
+mod receive_message;
+mod route;
+mod send_message;
+mod settings;
+mod status;
+mod telemetry;
+mod words;
+
+pub use route::endpoints;
+
+/// Largest request: 4 MiB of bodies, and as much again for properties and names.
+pub const REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Longest list of header fields.
+pub const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
+/// Most calls at once on one connection: an official client keeps one connection, and a parked poll for each queue it
+/// consumes. What they can make us buffer is bounded by the connection's window.
+pub const CONCURRENT_STREAMS_MAX: u32 = 4_096;
+/// A connection whose peer answers no ping is dropped, and its parked polls with it.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Calls a client may reset before they were looked at. A consumer that stops resets its parked polls all at once; h2's
+/// default of 20 takes that for an attack.
+const PENDING_RESETS_MAX: usize = 1_024;
+
+/// One broker, as the official clients see it.
+#[derive(Clone)]
+pub struct GrpcFront {
+    messaging: Arc<Messaging>,
+    clock: Arc<dyn Clock>,
+    broker_name: BrokerName,
+    /// Where clients shall connect; else where they say they did.
+    advertised: Option<v2::Endpoints>,
+    /// Where this gateway listens: the last resort.
+    listening: SocketAddr,
+}
+
+impl GrpcFront {
+    pub fn new(
+        messaging: Arc<Messaging>,
+        clock: Arc<dyn Clock>,
+        broker_name: BrokerName,
+        advertised: Option<v2::Endpoints>,
+        listening: SocketAddr,
+    ) -> GrpcFront {
+        GrpcFront { messaging, clock, broker_name, advertised, listening }
+    }
+}
+
+/// Both services of the contract.
+pub fn service(front: GrpcFront) -> Routes {
+    let messaging = MessagingServiceServer::new(front)
+        .max_decoding_message_size(REQUEST_BYTES_MAX)
+        .max_encoding_message_size(usize::MAX);
+    Routes::new(messaging).add_service(AdminServer::new(admin::Admin)).prepare()
+}
+
+/// A server with the transport's numbers. `tcp_nodelay` reaches only sockets that tonic itself accepts: whoever brings
+/// accepted sockets sets it there.
+pub fn server() -> Server {
+    Server::builder()
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(4 << 20)
+        .max_frame_size(64 << 10)
+        .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
+        .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
+        .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .tcp_nodelay(true)
+}

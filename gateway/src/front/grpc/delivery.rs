@@ -1,0 +1,77 @@
+//! A stored message as a consumer gets it.
+
+use std::net::SocketAddr;
+
+use gantry_broker_core::message::{is_reserved_property, property, sys_flag};
+use gantry_proto::grpc::v2;
+use md5::{Digest as _, Md5};
+
+use super::words;
+use crate::messaging::ReceivedMessage;
+
+/// Where a message in a dead letter queue came from.
+const ORIGIN_TOPIC: &str = "DLQ_ORIGIN_TOPIC";
+const ORIGIN_MESSAGE_ID: &str = "DLQ_ORIGIN_MESSAGE_ID";
+
+/// `topic` is the one the consumer asked for: it gets no other, wherever a redelivery may rest.
+pub fn message(received: ReceivedMessage, topic: &v2::Resource) -> v2::Message {
+    let ReceivedMessage { popped, receipt_handle } = received;
+    let stored = popped.message;
+    let compressed = stored.sys_flag & sys_flag::COMPRESSED != 0;
+    let mut system = v2::SystemProperties {
+        body_digest: Some(v2::Digest { r#type: v2::DigestType::Md5.into(), checksum: md5_hex(&stored.body) }),
+        body_encoding: if compressed { v2::Encoding::Gzip } else { v2::Encoding::Identity }.into(),
+        message_type: v2::MessageType::Normal.into(),
+        born_timestamp: Some(words::wire_timestamp(stored.born_timestamp)),
+        born_host: host(stored.born_host),
+        store_timestamp: Some(words::wire_timestamp(stored.store_timestamp)),
+        store_host: stored.store_host.to_string(),
+        receipt_handle: Some(receipt_handle),
+        queue_id: i32::try_from(stored.queue_id.0).unwrap_or(i32::MAX),
+        queue_offset: Some(i64::try_from(stored.queue_offset.0).unwrap_or(i64::MAX)),
+        // Clients count backwards from it: never 0.
+        delivery_attempt: Some(i32::try_from(popped.delivery_attempt.max(1)).unwrap_or(i32::MAX)),
+        ..v2::SystemProperties::default()
+    };
+    let mut user_properties = std::collections::HashMap::new();
+    let mut origin = v2::DeadLetterQueue::default();
+    // One walk over the property string.
+    for (name, value) in stored.properties() {
+        match name {
+            property::UNIQUE_KEY => system.message_id = value.to_string(),
+            property::TAGS => system.tag = Some(value.to_string()),
+            property::KEYS => {
+                system.keys = value.split(' ').filter(|key| !key.is_empty()).map(str::to_string).collect()
+            }
+            property::TRACE_CONTEXT => system.trace_context = Some(value.to_string()),
+            ORIGIN_TOPIC => origin.topic = value.to_string(),
+            ORIGIN_MESSAGE_ID => origin.message_id = value.to_string(),
+            name if is_reserved_property(name) => {}
+            name => {
+                user_properties.insert(name.to_string(), value.to_string());
+            }
+        }
+    }
+    if system.message_id.is_empty() {
+        system.message_id = stored.offset_message_id();
+    }
+    system.dead_letter_queue = (!origin.topic.is_empty()).then_some(origin);
+    v2::Message { topic: Some(topic.clone()), user_properties, system_properties: Some(system), body: stored.body }
+}
+
+/// A producer that named only its address has no port.
+fn host(host: SocketAddr) -> String {
+    if host.port() == 0 { host.ip().to_string() } else { host.to_string() }
+}
+
+/// 32 upper-case digits: the one digest all official clients agree on.
+fn md5_hex(body: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let digest = Md5::digest(body);
+    let mut hex = String::with_capacity(32);
+    for byte in digest {
+        hex.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        hex.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    hex
+}

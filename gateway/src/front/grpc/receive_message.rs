@@ -1,0 +1,188 @@
+//! ReceiveMessage: exactly one status, the messages, one delivery timestamp, end. Nothing there is `MESSAGE_NOT_FOUND`.
+//!
+//! Invariant: a client that is gone before the last frame was handed to the transport has taken nothing: the whole batch
+//! becomes visible again at once, since clients use no message of a stream that did not end.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_core::Stream;
+use gantry_broker_core::BrokerError;
+use gantry_broker_core::broker::{
+    INVISIBLE_DURATION_MAX, INVISIBLE_DURATION_MIN, LeaseLength, POP_MESSAGES_MAX, PopMessages,
+};
+use gantry_broker_core::clock::Timestamp;
+use gantry_proto::grpc::v2;
+use v2::receive_message_response::Content;
+
+use super::{GrpcFront, delivery, status, words};
+use crate::error::GatewayError;
+use crate::messaging::{Messaging, ReceivedMessage};
+
+/// Shortest and longest wait for a first message.
+const POLL_MIN: Duration = Duration::from_secs(5);
+pub const POLL_MAX: Duration = Duration::from_secs(20);
+/// Official clients set deadlines this much beyond the wait they want.
+const REQUEST_TIMEOUT_DEFAULT: Duration = Duration::from_secs(3);
+/// The answer must be on its way this long before the caller's deadline; or a twentieth of it, if that is more.
+const DEADLINE_MARGIN: Duration = Duration::from_millis(200);
+/// Bodies of more bytes than this are digested away from the threads that serve connections.
+const DIGEST_INLINE_BYTES_MAX: usize = 256 * 1024;
+
+impl GrpcFront {
+    pub(super) async fn receive(
+        &self,
+        request: v2::ReceiveMessageRequest,
+        time_to_deadline: Option<Duration>,
+    ) -> Frames {
+        match self.delivery(request, time_to_deadline).await {
+            Ok(Some(frames)) => frames,
+            Ok(None) => self.without_messages(status::message_not_found()),
+            Err(error) => self.refused(&error),
+        }
+    }
+
+    pub(super) fn refused(&self, error: &GatewayError) -> Frames {
+        self.without_messages(status::refused(error))
+    }
+
+    /// `None` when nothing came in time.
+    async fn delivery(
+        &self,
+        request: v2::ReceiveMessageRequest,
+        time_to_deadline: Option<Duration>,
+    ) -> Result<Option<Frames>, GatewayError> {
+        let pop = pop_messages(&request)?;
+        let polling = request.long_polling_timeout.as_ref().map(|wire| words::duration(wire).unwrap_or_default());
+        let received = self.messaging.pop_messages(pop, poll_time(polling, time_to_deadline)).await?;
+        if received.is_empty() {
+            return Ok(None);
+        }
+        // No await between here and the pop: from now on dropping this call gives the messages back.
+        let undelivered = Undelivered {
+            messaging: self.messaging.clone(),
+            receipt_handles: received.iter().map(|received| received.receipt_handle.clone()).collect(),
+        };
+        let topic = request.message_queue.and_then(|queue| queue.topic).unwrap_or_default();
+        let now = self.clock.wall();
+        let bytes: usize = received.iter().map(|received| received.popped.message.body.len()).sum();
+        let frames = if bytes <= DIGEST_INLINE_BYTES_MAX {
+            with_messages(received, &topic, now)
+        } else {
+            tokio::task::spawn_blocking(move || with_messages(received, &topic, now))
+                .await
+                .map_err(|error| GatewayError::Internal { reason: format!("a digest was not made: {error}") })?
+        };
+        Ok(Some(Frames { frames: frames.into_iter(), undelivered: Some(undelivered) }))
+    }
+
+    fn without_messages(&self, status: v2::Status) -> Frames {
+        let frames = vec![frame(Content::Status(status)), last_frame(self.clock.wall())];
+        Frames { frames: frames.into_iter(), undelivered: None }
+    }
+}
+
+type Frame = v2::ReceiveMessageResponse;
+
+/// What the client reads. All of it is there from the beginning: the transport gathers it into few writes.
+pub struct Frames {
+    frames: std::vec::IntoIter<Frame>,
+    undelivered: Option<Undelivered>,
+}
+
+impl Stream for Frames {
+    type Item = Result<Frame, tonic::Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = self.frames.next();
+        if next.is_none()
+            && let Some(undelivered) = self.undelivered.take()
+        {
+            undelivered.delivered();
+        }
+        Poll::Ready(next.map(Ok))
+    }
+}
+
+/// Messages on a lease whose consumer may not have heard of them; dropping this makes them visible again.
+struct Undelivered {
+    messaging: Arc<Messaging>,
+    receipt_handles: Vec<String>,
+}
+
+impl Undelivered {
+    fn delivered(mut self) {
+        self.receipt_handles.clear();
+    }
+}
+
+impl Drop for Undelivered {
+    fn drop(&mut self) {
+        let receipt_handles = std::mem::take(&mut self.receipt_handles);
+        if receipt_handles.is_empty() {
+            return;
+        }
+        // Without a runtime the program is at its end: the leases run out by themselves.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let messaging = self.messaging.clone();
+        runtime.spawn(async move {
+            let changes = receipt_handles.iter().map(|handle| (handle.as_str(), Some(Duration::ZERO), true));
+            let count = receipt_handles.len();
+            match messaging.change_invisible_durations(changes).await {
+                Ok(_) => tracing::debug!(count, "messages of a cancelled receive given back"),
+                Err(error) => tracing::debug!(count, %error, "messages of a cancelled receive wait for their leases"),
+            }
+        });
+    }
+}
+
+fn pop_messages(request: &v2::ReceiveMessageRequest) -> Result<PopMessages, GatewayError> {
+    // The queue's id is not looked at: simple consumers name one queue and expect the messages of all.
+    let topic = request.message_queue.as_ref().and_then(|queue| queue.topic.as_ref());
+    Ok(PopMessages {
+        consumer_group: words::consumer_group(request.group.as_ref())?,
+        topic: words::topic(topic)?,
+        messages_max: u32::try_from(request.batch_size).unwrap_or(1).clamp(1, POP_MESSAGES_MAX),
+        lease: lease_length(request)?,
+        filter: words::filter(request.filter_expression.as_ref())?,
+    })
+}
+
+fn lease_length(request: &v2::ReceiveMessageRequest) -> Result<LeaseLength, GatewayError> {
+    if request.auto_renew {
+        return Ok(LeaseLength::ConsumeTimeout);
+    }
+    let allowed = INVISIBLE_DURATION_MIN..=INVISIBLE_DURATION_MAX;
+    match request.invisible_duration.as_ref().and_then(words::duration) {
+        Some(invisible) if allowed.contains(&invisible) => Ok(LeaseLength::Exactly(invisible)),
+        _ => Err(BrokerError::InvalidInvisibleDuration { min: *allowed.start(), max: *allowed.end() }.into()),
+    }
+}
+
+/// How long to wait: what was asked for, in bounds, and always so that the answer comes before the deadline.
+fn poll_time(long_polling_timeout: Option<Duration>, time_to_deadline: Option<Duration>) -> Duration {
+    let Some(deadline) = time_to_deadline else {
+        return long_polling_timeout.unwrap_or(POLL_MAX).clamp(POLL_MIN, POLL_MAX);
+    };
+    let asked = long_polling_timeout.unwrap_or_else(|| deadline.saturating_sub(REQUEST_TIMEOUT_DEFAULT / 2));
+    let margin = DEADLINE_MARGIN.max(deadline / 20);
+    asked.clamp(POLL_MIN, POLL_MAX).min(deadline.saturating_sub(margin))
+}
+
+fn with_messages(received: Vec<ReceivedMessage>, topic: &v2::Resource, now: Timestamp) -> Vec<Frame> {
+    let mut frames = Vec::with_capacity(received.len() + 2);
+    frames.push(frame(Content::Status(status::ok())));
+    frames.extend(received.into_iter().map(|received| frame(Content::Message(delivery::message(received, topic)))));
+    frames.push(last_frame(now));
+    frames
+}
+
+fn last_frame(now: Timestamp) -> Frame {
+    frame(Content::DeliveryTimestamp(words::wire_timestamp(now)))
+}
+
+fn frame(content: Content) -> Frame {
+    Frame { content: Some(content) }
+}

@@ -1,0 +1,240 @@
+//! SendMessage: one topic, one entry per message. Everything is checked before anything is stored, since the official
+//! clients repeat whatever was refused.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use gantry_broker_core::BrokerError;
+use gantry_broker_core::broker::SendReceipt;
+use gantry_broker_core::clock::Timestamp;
+use gantry_broker_core::message::{MESSAGE_GROUP_BYTES_MAX, Message, MessageError, MessageType, PROPERTIES_MAX};
+use gantry_broker_core::names::TopicName;
+use gantry_proto::grpc::v2;
+
+use super::{GrpcFront, status, words};
+use crate::error::{FieldAt, GatewayError};
+use crate::messaging::OutgoingMessage;
+
+/// The user property that asks for at most one stored copy.
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
+const DELAY_MAX: Duration = Duration::from_secs(40 * 24 * 3_600);
+/// A delivery time so far in the past still means now.
+const LATE_DELIVERY_MAX: Duration = Duration::from_secs(60);
+const ORPHANED_TRANSACTION_RECOVERY_MAX: Duration = Duration::from_secs(3_600);
+
+type Receipts = Vec<Result<SendReceipt, GatewayError>>;
+
+impl GrpcFront {
+    pub(super) async fn send(&self, messages: Vec<v2::Message>, peer: SocketAddr) -> Result<Receipts, GatewayError> {
+        let first = messages
+            .first()
+            .ok_or_else(|| GatewayError::MessageCorrupted { reason: "the request holds no message".into() })?;
+        let topic = words::topic(first.topic.as_ref())?;
+        if messages.iter().any(|message| message.topic.as_ref().is_none_or(|other| other.name != topic.as_str())) {
+            return Err(GatewayError::MixedTopics);
+        }
+        let now = self.clock.wall();
+        let mut outgoing = Vec::with_capacity(messages.len());
+        let mut kind = MessageType::Normal;
+        for message in messages {
+            let message = outgoing_message(message, now, peer)?;
+            if message.message.message_type != MessageType::Normal {
+                kind = message.message.message_type;
+            }
+            outgoing.push(message);
+        }
+        if kind != MessageType::Normal {
+            return Err(self.misfit(topic, kind).await);
+        }
+        self.messaging.send_messages(topic, outgoing).await
+    }
+
+    /// Why a message that is not a normal one cannot be sent.
+    async fn misfit(&self, topic: TopicName, kind: MessageType) -> GatewayError {
+        match self.messaging.broker.describe_topic(topic).await {
+            Ok(topic) if topic.config.message_type == kind => {
+                GatewayError::NotImplemented { what: format!("sending {} messages", kind_name(kind)) }
+            }
+            Ok(topic) => BrokerError::MessageTypeMismatch {
+                topic: topic.config.topic.to_string(),
+                message_type: kind_name(kind),
+                topic_type: kind_name(topic.config.message_type),
+            }
+            .into(),
+            Err(error) => error.into(),
+        }
+    }
+}
+
+/// One entry per message of the request, whatever became of it: clients index into the list.
+pub fn answer(message_ids: Vec<String>, result: Result<Receipts, GatewayError>) -> v2::SendMessageResponse {
+    let refusal = |message_id, status| v2::SendResultEntry {
+        status: Some(status),
+        message_id,
+        transaction_id: String::new(),
+        offset: 0,
+        recall_handle: String::new(),
+    };
+    match result {
+        Ok(receipts) => {
+            let entries: Vec<_> = message_ids
+                .into_iter()
+                .zip(receipts)
+                .map(|(message_id, receipt)| match receipt {
+                    Ok(receipt) => v2::SendResultEntry {
+                        status: Some(status::ok()),
+                        // Differs from the id sent only if an idempotency key stands for an earlier message.
+                        message_id: receipt.unique_key.into_string(),
+                        transaction_id: String::new(),
+                        offset: i64::try_from(receipt.queue_offset.0).unwrap_or(i64::MAX),
+                        recall_handle: String::new(),
+                    },
+                    Err(error) => refusal(message_id, status::refused(&error)),
+                })
+                .collect();
+            let status = status::common(entries.iter().map(|entry| entry.status.as_ref()));
+            v2::SendMessageResponse { status: Some(status), entries }
+        }
+        Err(error) => {
+            let status = status::refused(&error);
+            let entries = message_ids.into_iter().map(|message_id| refusal(message_id, status.clone())).collect();
+            v2::SendMessageResponse { status: Some(status), entries }
+        }
+    }
+}
+
+/// The ids a request's messages bear, taken before the messages are consumed.
+pub fn message_ids(messages: &[v2::Message]) -> Vec<String> {
+    messages
+        .iter()
+        .map(|message| message.system_properties.as_ref().map(|system| system.message_id.clone()).unwrap_or_default())
+        .collect()
+}
+
+/// The body is not copied: it stays a slice of what was received.
+fn outgoing_message(wire: v2::Message, now: Timestamp, peer: SocketAddr) -> Result<OutgoingMessage, GatewayError> {
+    let system = wire.system_properties.unwrap_or_default();
+    let born_timestamp = system.born_timestamp.as_ref().map_or(now, words::timestamp);
+    let born_host = born_host(&system.born_host).unwrap_or(peer);
+    let body_compressed = system.body_encoding() == v2::Encoding::Gzip;
+    // A bad id is the last thing to be told, after everything the sender would rather know.
+    let (message, bad_id) = match Message::new(wire.body.clone(), &system.message_id, born_timestamp, born_host) {
+        Err(bad_id @ MessageError::InvalidUniqueKey { .. }) => {
+            (Message::new(wire.body, "-", born_timestamp, born_host)?, Some(bad_id))
+        }
+        message => (message?, None),
+    };
+    if wire.user_properties.len() > PROPERTIES_MAX {
+        let reason = format!("are {}, at most {PROPERTIES_MAX} are allowed", wire.user_properties.len());
+        return Err(MessageError::PropertiesTooLarge { reason }.into());
+    }
+    let mut message =
+        message.with_properties(wire.user_properties.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
+    if let Some(tag) = system.tag.as_deref().filter(|tag| !tag.is_empty()) {
+        message = message.with_tag(tag)?;
+    }
+    if !system.keys.is_empty() {
+        message = message.with_keys(keys(&system.keys)?)?;
+    }
+    if let Some(trace_context) = system.trace_context.as_deref().filter(|text| !text.is_empty()) {
+        message = message.with_trace_context(trace_context)?;
+    }
+    if let Some(bad_id) = bad_id {
+        return Err(bad_id.into());
+    }
+    message.body_compressed = body_compressed;
+    message.message_type = message_type(&system, now)?;
+    let idempotency_key = wire.user_properties.get(IDEMPOTENCY_KEY).map(|key| idempotency_key(key)).transpose()?;
+    Ok(OutgoingMessage { message, queue_id: None, idempotency_key })
+}
+
+/// Official clients join several keys by one space; the store separates keys the same way.
+fn keys(wire: &[String]) -> Result<impl Iterator<Item = &str>, MessageError> {
+    for key in wire {
+        if !key.is_empty() && key.trim().is_empty() {
+            return Err(MessageError::InvalidKey { reason: "is blank" });
+        }
+        // Before splitting, which would take a tab or a line end for a separator.
+        if key.contains(char::is_control) {
+            return Err(MessageError::InvalidKey { reason: "holds a control character" });
+        }
+    }
+    Ok(wire.iter().flat_map(|key| key.split_whitespace()))
+}
+
+/// What kind a message is follows from what it carries; only a transaction says so itself.
+fn message_type(system: &v2::SystemProperties, now: Timestamp) -> Result<MessageType, GatewayError> {
+    let transaction = system.message_type() == v2::MessageType::Transaction;
+    if let Some(recovery) = system.orphaned_transaction_recovery_duration.as_ref().filter(|_| transaction)
+        && words::duration(recovery).is_none_or(|recovery| recovery > ORPHANED_TRANSACTION_RECOVERY_MAX)
+    {
+        return Err(GatewayError::InvalidParameter {
+            at: FieldAt::Pointer("orphaned_transaction_recovery_duration".into()),
+            reason: "the first check of a transaction must come within an hour".into(),
+        });
+    }
+    if let Some(due) = system.delivery_timestamp.as_ref().map(words::timestamp) {
+        if due.since(now) > DELAY_MAX {
+            return Err(GatewayError::InvalidDeliveryTime {
+                reason: "the delivery time is more than 40 days ahead".into(),
+            });
+        }
+        if now.since(due) > LATE_DELIVERY_MAX {
+            return Err(GatewayError::InvalidDeliveryTime {
+                reason: "the delivery time is more than a minute in the past".into(),
+            });
+        }
+    }
+    let message_group = system.message_group.as_deref().filter(|group| !group.is_empty());
+    if let Some(group) = message_group {
+        check_message_group(group)?;
+    }
+    Ok(match system {
+        _ if transaction => MessageType::Transaction,
+        v2::SystemProperties { delivery_timestamp: Some(_), .. } => MessageType::Delay,
+        _ if message_group.is_some() => MessageType::Fifo,
+        v2::SystemProperties { lite_topic: Some(_), .. } => MessageType::Lite,
+        v2::SystemProperties { priority: Some(_), .. } => MessageType::Priority,
+        _ => MessageType::Normal,
+    })
+}
+
+fn check_message_group(group: &str) -> Result<(), MessageError> {
+    let invalid = |reason| Err(MessageError::InvalidMessageGroup { reason });
+    if group.trim().is_empty() {
+        invalid("is blank")
+    } else if group.contains(char::is_control) {
+        invalid("holds a control character")
+    } else if group.len() > MESSAGE_GROUP_BYTES_MAX {
+        invalid("is longer than 63 bytes")
+    } else {
+        Ok(())
+    }
+}
+
+fn idempotency_key(key: &str) -> Result<String, MessageError> {
+    let printable = key.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) && printable {
+        Ok(key.to_string())
+    } else {
+        let name = IDEMPOTENCY_KEY.to_string();
+        Err(MessageError::InvalidProperty { name, reason: "is not 1 to 128 printable ASCII characters" })
+    }
+}
+
+/// Most clients send a host's name, which the record has no place for.
+fn born_host(text: &str) -> Option<SocketAddr> {
+    text.parse().ok().or_else(|| Some(SocketAddr::new(text.parse::<IpAddr>().ok()?, 0)))
+}
+
+fn kind_name(kind: MessageType) -> &'static str {
+    match kind {
+        MessageType::Normal => "normal",
+        MessageType::Fifo => "FIFO",
+        MessageType::Delay => "delay",
+        MessageType::Transaction => "transaction",
+        MessageType::Priority => "priority",
+        MessageType::Lite => "lite",
+    }
+}

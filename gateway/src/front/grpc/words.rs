@@ -1,0 +1,122 @@
+//! The contract's small words as ours: names, durations, timestamps, filters.
+
+use std::time::Duration;
+
+use gantry_broker_core::BrokerError;
+use gantry_broker_core::clock::Timestamp;
+use gantry_broker_core::delivery::filter::Filter;
+use gantry_broker_core::names::{ConsumerGroup, TopicName};
+use gantry_proto::grpc::v2::{FilterExpression, FilterType, Resource};
+
+use crate::error::{FieldAt, GatewayError};
+
+/// Longest tenant prefix: it is echoed, once per queue or message.
+const RESOURCE_NAMESPACE_BYTES_MAX: usize = 255;
+
+/// The topic a request speaks of; system topics are not for clients.
+pub fn topic(resource: Option<&Resource>) -> Result<TopicName, GatewayError> {
+    let name = name(resource)?;
+    let topic = TopicName::from_client(name).map_err(BrokerError::InvalidTopic)?;
+    if topic.is_system() {
+        return Err(BrokerError::SystemTopic { topic: topic.to_string() }.into());
+    }
+    Ok(topic)
+}
+
+pub fn consumer_group(resource: Option<&Resource>) -> Result<ConsumerGroup, GatewayError> {
+    let name = name(resource)?;
+    let group = ConsumerGroup::from_client(name).map_err(BrokerError::InvalidConsumerGroup)?;
+    if group.is_system() {
+        return Err(BrokerError::SystemConsumerGroup { consumer_group: group.to_string() }.into());
+    }
+    Ok(group)
+}
+
+/// The tenant prefix has no meaning here beyond being echoed.
+fn name(resource: Option<&Resource>) -> Result<&str, GatewayError> {
+    let Some(resource) = resource else { return Ok("") };
+    if resource.resource_namespace.len() > RESOURCE_NAMESPACE_BYTES_MAX {
+        let reason = format!("resource_namespace has more than {RESOURCE_NAMESPACE_BYTES_MAX} bytes");
+        return Err(GatewayError::InvalidParameter { at: FieldAt::Pointer("resource_namespace".into()), reason });
+    }
+    Ok(&resource.name)
+}
+
+pub fn filter(expression: Option<&FilterExpression>) -> Result<Filter, GatewayError> {
+    let Some(expression) = expression else { return Ok(Filter::All) };
+    match expression.r#type() {
+        FilterType::Unspecified | FilterType::Tag => Ok(Filter::tags(&expression.expression)?),
+        FilterType::Sql if expression.expression.trim().is_empty() => {
+            Err(BrokerError::InvalidFilter { reason: "is empty".into() }.into())
+        }
+        FilterType::Sql => Err(BrokerError::NotImplemented { what: "filtering by SQL" }.into()),
+    }
+}
+
+/// `None` for a negative one.
+pub fn duration(wire: &prost_types::Duration) -> Option<Duration> {
+    Duration::try_from(*wire).ok()
+}
+
+pub fn wire_duration(duration: Duration) -> prost_types::Duration {
+    prost_types::Duration {
+        seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(duration.subsec_nanos()).expect("less than a billion"),
+    }
+}
+
+pub fn timestamp(wire: &prost_types::Timestamp) -> Timestamp {
+    Timestamp(wire.seconds.saturating_mul(1_000).saturating_add(i64::from(wire.nanos) / 1_000_000))
+}
+
+pub fn wire_timestamp(timestamp: Timestamp) -> prost_types::Timestamp {
+    prost_types::Timestamp {
+        seconds: timestamp.0.div_euclid(1_000),
+        nanos: i32::try_from(timestamp.0.rem_euclid(1_000)).expect("less than a thousand") * 1_000_000,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &str) -> Resource {
+        Resource { resource_namespace: String::new(), name: name.into() }
+    }
+
+    #[test]
+    fn names_are_checked_and_system_ones_refused() {
+        assert_eq!(topic(Some(&named("orders"))).unwrap().as_str(), "orders");
+        assert!(matches!(topic(None), Err(GatewayError::Broker(BrokerError::InvalidTopic(_)))));
+        assert!(matches!(topic(Some(&named("a.b"))), Err(GatewayError::Broker(BrokerError::InvalidTopic(_)))));
+        assert!(matches!(topic(Some(&named("TBW102"))), Err(GatewayError::Broker(BrokerError::SystemTopic { .. }))));
+        let group = consumer_group(Some(&named("CID_RMQ_SYS_X")));
+        assert!(matches!(group, Err(GatewayError::Broker(BrokerError::SystemConsumerGroup { .. }))));
+        let long = Resource { resource_namespace: "n".repeat(256), name: "orders".into() };
+        assert!(matches!(topic(Some(&long)), Err(GatewayError::InvalidParameter { .. })));
+    }
+
+    #[test]
+    fn filters_are_tags_and_sql_is_refused_by_its_own_word() {
+        let expression =
+            |r#type: FilterType, text: &str| FilterExpression { r#type: r#type.into(), expression: text.into() };
+        assert_eq!(filter(None).unwrap(), Filter::All);
+        assert_eq!(filter(Some(&expression(FilterType::Unspecified, "*"))).unwrap(), Filter::All);
+        assert!(filter(Some(&expression(FilterType::Tag, "a || b"))).unwrap().matches(Some("b")));
+        let empty = filter(Some(&expression(FilterType::Sql, " ")));
+        assert!(matches!(empty, Err(GatewayError::Broker(BrokerError::InvalidFilter { .. }))));
+        let sql = filter(Some(&expression(FilterType::Sql, "a > 1")));
+        assert!(matches!(sql, Err(GatewayError::Broker(BrokerError::NotImplemented { .. }))));
+    }
+
+    #[test]
+    fn times_go_both_ways_and_never_wrap() {
+        for ms in [0, 1, 999, 1_700_000_000_123, -1] {
+            assert_eq!(timestamp(&wire_timestamp(Timestamp(ms))), Timestamp(ms));
+        }
+        assert_eq!(timestamp(&prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }), Timestamp::MAX);
+        assert_eq!(duration(&prost_types::Duration { seconds: -1, nanos: 0 }), None);
+        let half = Duration::from_millis(1_500);
+        assert_eq!(duration(&wire_duration(half)), Some(half));
+    }
+}
