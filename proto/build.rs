@@ -5,11 +5,8 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const FILES: [&str; 3] = [
-    "apache/rocketmq/v2/definition.proto",
-    "apache/rocketmq/v2/service.proto",
-    "apache/rocketmq/v2/admin.proto",
-];
+const FILES: [&str; 3] =
+    ["apache/rocketmq/v2/definition.proto", "apache/rocketmq/v2/service.proto", "apache/rocketmq/v2/admin.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
@@ -25,8 +22,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(out.join("v2.bin"), shapes.encode_to_vec())?;
 
     // `Bytes`, so that a body is shared out of the frame it came in, not copied out of it.
-    tonic_prost_build::configure()
-        .bytes(".apache.rocketmq.v2")
-        .compile_fds(described)?;
+    tonic_prost_build::configure().bytes(".apache.rocketmq.v2").compile_fds(described)?;
     Ok(())
 }

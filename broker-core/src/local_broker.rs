@@ -24,6 +24,7 @@ use crate::state::record::{Entry, StateRecordError, decode, encode, synced_stamp
 use crate::state::tables::Tables;
 use crate::store::error::StoreError;
 use crate::store::files::Files;
+use crate::store::index_file::IndexLayout;
 use crate::store::{Store, StoreConfig, StoreHooks, StoreParts};
 
 pub struct LocalBroker {
@@ -53,7 +54,7 @@ pub struct Surroundings {
     pub clock: Box<dyn Clock>,
     pub random: Arc<dyn Random>,
     /// Called once when the store fails: nothing is acknowledged any more and the process shall end.
-    pub failed: Box<dyn Fn(&StoreError) + Send + Sync>,
+    pub failed: Box<dyn Fn(&str) + Send + Sync>,
 }
 
 /// Kept beside the log and never in it: whoever reads the log must not be able to forge handles.
@@ -71,32 +72,40 @@ impl LocalBroker {
                 durability: config.durability,
                 segment_bytes: config.segment_bytes,
                 store_host: config.store_host,
+                index_layout: IndexLayout::default(),
             },
             StoreParts { files: surroundings.files, clock: surroundings.clock, random: surroundings.random },
             StoreHooks {
-                arrived: Box::new(move |topic, count| waiters.arrived(topic, count)),
+                arrived: Box::new(move |arrivals| {
+                    for arrival in arrivals {
+                        waiters.arrived(&arrival.topic, arrival.count);
+                    }
+                }),
                 failed: surroundings.failed,
-                synced_stamp: |message: &StoredMessage| synced_stamp(&message.body),
+                stamp_of: |message| synced_stamp(&message.body),
             },
         )?;
 
         let mut tables = Tables::default();
         let cells = AllCells::default();
-        store.read_state(&mut |message: StoredMessage| {
-            let entries = decode(&message.body).map_err(|error| refused_record(&message, &error))?;
-            for entry in &entries {
+        let mut refused = None;
+        store.read_state(|message| match decode(&message.body) {
+            Ok(entries) => entries.iter().for_each(|entry| {
                 tables.apply(entry, message.commit_log_offset);
                 cells.apply(entry);
-            }
-            Ok(())
+            }),
+            Err(error) => refused = refused.take().or(Some(refused_record(&message, &error))),
         })?;
+        if let Some(refused) = refused {
+            return Err(refused);
+        }
         let topics: Vec<_> = tables
             .topics()
             .map(|topic| (topic.config.topic.clone(), topic.incarnation, queues_of(&topic.config)))
             .collect();
         store.start(&topics)?;
 
-        let handle_keys = match store.read_own_file(HANDLE_KEYS_FILE)? {
+        let handle_keys = match store.read_small_file(HANDLE_KEYS_FILE)? {
             Some(bytes) => HandleKeys::from_bytes(&bytes).ok_or_else(|| StoreError::Damaged {
                 file: HANDLE_KEYS_FILE.into(),
                 offset: 0,
@@ -104,7 +113,7 @@ impl LocalBroker {
             })?,
             None => {
                 let keys = HandleKeys::generate(&*random);
-                store.replace_own_file(HANDLE_KEYS_FILE, &keys.to_bytes())?;
+                store.replace_small_file(HANDLE_KEYS_FILE, &keys.to_bytes(), true)?;
                 keys
             }
         };
@@ -221,9 +230,9 @@ impl Parts {
     /// Appends one state record; the offset it begins at and the end to wait for.
     pub(crate) fn append_state(&self, entries: &[Entry]) -> Result<(CommitLogOffset, CommitLogOffset), StateRefused> {
         let body = encode(self.store.synced_offset(), entries);
-        let appended = self.store.append_state(&body).map_err(StateRefused)?;
-        let end = CommitLogOffset(appended.commit_log_offset.0 + u64::from(appended.record_len));
-        Ok((appended.commit_log_offset, end))
+        let mut batch = self.store.append_state(body).map_err(StateRefused)?;
+        let appended = batch.entries.pop().expect("one result for one record").map_err(StateRefused)?;
+        Ok((appended.commit_log_offset, batch.end))
     }
 
     /// Ids for so many new leases.
@@ -247,7 +256,7 @@ impl Parts {
         let now = self.store.now();
         let cells = self.cells.of(pair);
         let cells = cells.lock().expect("no code panics while holding it");
-        let due = cells.values().map(|cell| cell.due(now).take(POP_MESSAGES_MAX as usize).count()).sum();
+        let due = cells.values().map(|cell| cell.due(now).take(POP_MESSAGES_MAX as usize).count() as u64).sum();
         let next = cells.values().filter_map(|cell| cell.next_deadline(now)).min();
         drop(cells);
         self.long_polling.came_back(&topic.config.topic, &group.config.consumer_group, due);
@@ -261,7 +270,12 @@ impl Parts {
         let now = self.store.now();
         for pair in self.cells.pairs() {
             let cells = self.cells.of(pair);
-            let next = cells.lock().expect("nobody else is here yet").values().filter_map(|cell| cell.next_deadline(now)).min();
+            let next = cells
+                .lock()
+                .expect("nobody else is here yet")
+                .values()
+                .filter_map(|cell| cell.next_deadline(now))
+                .min();
             if let Some(deadline) = next {
                 self.redelivery.arm(pair, deadline);
             }
@@ -278,7 +292,7 @@ impl Broker for LocalBroker {
             broker_name: config.broker_name.clone(),
             cluster_name: config.cluster_name.clone(),
             durability: config.durability,
-            refuses_sends: store.refuses_sends().map(BrokerError::from),
+            refuses_sends: store.failure().map(|reason| BrokerError::ReadOnly { reason }),
             commit_log_min: store.min_offset(),
             commit_log_max: store.max_offset(),
             topics: tables.topics().len(),
@@ -379,4 +393,3 @@ impl Broker for LocalBroker {
         operation::read_message::find_message(&self.parts, &topic, &unique_key)
     }
 }
-

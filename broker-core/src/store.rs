@@ -273,6 +273,11 @@ impl Store {
         self.shared.config.durability
     }
 
+    /// Queues and index know everything below.
+    pub fn dispatched_offset(&self) -> CommitLogOffset {
+        self.shared.dispatch.dispatched()
+    }
+
     /// Consumers see nothing at or above it.
     pub fn confirm_offset(&self) -> CommitLogOffset {
         self.shared.log.confirm_offset()
@@ -307,6 +312,17 @@ impl Store {
 
     pub fn queue(&self, topic: &TopicName, queue_id: QueueId) -> Option<Arc<ConsumeQueue>> {
         self.shared.dispatch.table().queue(topic.as_str(), queue_id)
+    }
+
+    /// Adds at most `count_max` entries of a queue, from `from` on; none behind its end.
+    pub fn read_queue(
+        &self,
+        queue: &ConsumeQueue,
+        from: QueueOffset,
+        count_max: usize,
+        entries: &mut Vec<QueueEntry>,
+    ) -> Result<(), StoreError> {
+        self.shared.read_queue(queue, from, count_max, entries)
     }
 
     /// By queue id; none if the topic has no queues.

@@ -9,6 +9,8 @@ use gantry_broker_core::config::{Durability, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTE
 use gantry_broker_core::names::BrokerName;
 use serde::{Deserialize, Serialize};
 
+use crate::front::grpc::endpoints;
+
 /// RocketMQ-style messaging in one binary: broker, HTTP and gRPC gateway, console.
 #[derive(Debug, Parser)]
 #[command(name = "gantry", version, args_conflicts_with_subcommands = true)]
@@ -101,26 +103,13 @@ pub struct Config {
     pub http_listen: SocketAddr,
     pub grpc_listen: SocketAddr,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub advertise: Option<Advertised>,
+    pub advertise: Option<String>,
     pub broker_name: String,
     pub cluster_name: String,
     pub durability: Durability,
     #[serde(serialize_with = "as_size")]
     pub segment_size: u64,
     pub allow_anonymous: bool,
-}
-
-/// The one address clients are told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Advertised {
-    pub host: String,
-    pub port: u16,
-}
-
-impl Serialize for Advertised {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{}:{}", self.host, self.port))
-    }
 }
 
 /// A configuration that cannot be served, in words that say how to mend it.
@@ -150,7 +139,7 @@ impl Flags {
             data_dir: self.data_dir.or(file.data_dir).unwrap_or_else(|| "gantry-data".into()),
             http_listen: self.http_listen.or(file.http_listen).unwrap_or(([127, 0, 0, 1], 8080).into()),
             grpc_listen: self.grpc_listen.or(file.grpc_listen).unwrap_or(([127, 0, 0, 1], 8081).into()),
-            advertise: self.advertise.or(file.advertise).map(|text| parse_advertised(&text)).transpose()?,
+            advertise: self.advertise.or(file.advertise),
             broker_name: self.broker_name.or(file.broker_name).unwrap_or_else(|| "broker-a".into()),
             cluster_name: self.cluster_name.or(file.cluster_name).unwrap_or_else(|| "DefaultCluster".into()),
             durability,
@@ -181,6 +170,9 @@ impl Config {
         if self.cluster_name.is_empty() || self.cluster_name.len() > 127 || !self.cluster_name.bytes().all(name_ok) {
             return Err(ConfigError("cluster_name may only hold letters, digits, _ and -".into()));
         }
+        if let Some(text) = &self.advertise {
+            endpoints(text).map_err(|error| ConfigError(format!("advertise: {error}")))?;
+        }
         for (key, address) in [("http_listen", self.http_listen), ("grpc_listen", self.grpc_listen)] {
             if !address.ip().is_loopback() && !self.allow_anonymous {
                 return Err(ConfigError(format!(
@@ -203,24 +195,11 @@ impl Config {
     }
 }
 
-fn parse_advertised(text: &str) -> Result<Advertised, ConfigError> {
-    let wrong = || ConfigError(format!("advertise '{text}' is no HOST:PORT"));
-    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(wrong)?;
-    if host.is_empty() || host.contains(['/', ' ']) {
-        return Err(wrong());
-    }
-    Ok(Advertised { host: host.into(), port })
-}
-
 const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 fn parse_size(text: &str) -> Option<u64> {
-    let (digits, factor) = UNITS
-        .iter()
-        .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)))
-        .unwrap_or((text, 1));
+    let (digits, factor) =
+        UNITS.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor))).unwrap_or((text, 1));
     digits.trim().parse::<u64>().ok()?.checked_mul(factor)
 }
 

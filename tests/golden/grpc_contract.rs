@@ -8,8 +8,7 @@ use std::collections::BTreeSet;
 use prost::Message;
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{
-    DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorSet,
-    ServiceDescriptorProto,
+    DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorSet, ServiceDescriptorProto,
 };
 
 const LISTED: &str = include_str!("grpc-v2.tsv");
@@ -18,12 +17,7 @@ const PACKAGE: &str = "apache.rocketmq.v2";
 #[test]
 fn the_compiled_contract_is_the_listed_one() {
     let differences = differences(&listed_facts(LISTED), &compiled_facts());
-    assert!(
-        differences.is_empty(),
-        "{} differences from grpc-v2.tsv:\n{}",
-        differences.len(),
-        differences.join("\n")
-    );
+    assert!(differences.is_empty(), "{} differences from grpc-v2.tsv:\n{}", differences.len(), differences.join("\n"));
 }
 
 /// A comparison that never fails proves nothing: each kind of fact, altered or left out, must show.
@@ -32,26 +26,11 @@ fn one_altered_fact_shows() {
     let compiled = compiled_facts();
     for (fact, altered) in [
         // A number, a name, a type, four labels.
-        (
-            "field\tAddress\t2\tport\tint32\tsingle",
-            "field\tAddress\t3\tport\tint32\tsingle",
-        ),
-        (
-            "field\tAddress\t1\thost\tstring\tsingle",
-            "field\tAddress\t1\thosts\tstring\tsingle",
-        ),
-        (
-            "field\tStatus\t1\tcode\tCode\tsingle",
-            "field\tStatus\t1\tcode\tint32\tsingle",
-        ),
-        (
-            "field\tMetric\t1\ton\tbool\tsingle",
-            "field\tMetric\t1\ton\tbool\toptional",
-        ),
-        (
-            "field\tMetric\t2\tendpoints\tEndpoints\toptional",
-            "field\tMetric\t2\tendpoints\tEndpoints\tsingle",
-        ),
+        ("field\tAddress\t2\tport\tint32\tsingle", "field\tAddress\t3\tport\tint32\tsingle"),
+        ("field\tAddress\t1\thost\tstring\tsingle", "field\tAddress\t1\thosts\tstring\tsingle"),
+        ("field\tStatus\t1\tcode\tCode\tsingle", "field\tStatus\t1\tcode\tint32\tsingle"),
+        ("field\tMetric\t1\ton\tbool\tsingle", "field\tMetric\t1\ton\tbool\toptional"),
+        ("field\tMetric\t2\tendpoints\tEndpoints\toptional", "field\tMetric\t2\tendpoints\tEndpoints\tsingle"),
         (
             "field\tSendMessageRequest\t1\tmessages\tMessage\trepeated",
             "field\tSendMessageRequest\t1\tmessages\tMessage\tsingle",
@@ -65,10 +44,7 @@ fn one_altered_fact_shows() {
             "field\tConsumerRunningInfo\t2\tsubscriptions\tmap<string,apache.rocketmq.v2.FilterExpression>\tsingle",
             "field\tConsumerRunningInfo\t2\tsubscriptions\tmap<string,string>\tsingle",
         ),
-        (
-            "value\tOffsetOption.Policy\t2\tMAX",
-            "value\tPolicy\t2\tMAX",
-        ),
+        ("value\tOffsetOption.Policy\t2\tMAX", "value\tPolicy\t2\tMAX"),
         (
             "rpc\tMessagingService\tTelemetry\tTelemetryCommand\tTelemetryCommand\tboth",
             "rpc\tMessagingService\tTelemetry\tTelemetryCommand\tTelemetryCommand\tserver",
@@ -107,10 +83,7 @@ fn differences(listed: &BTreeSet<String>, compiled: &BTreeSet<String>) -> Vec<St
 /// The lines of the list, and a `message` for each name that has fields or that an rpc mentions.
 fn listed_facts(list: &str) -> BTreeSet<String> {
     let mut facts = BTreeSet::new();
-    for line in list
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-    {
+    for line in list.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let parts: Vec<&str> = line.split('\t').collect();
         let messages: &[&str] = match parts[..] {
             ["field", message, _number, _name, _type, _label] => &[message],
@@ -126,25 +99,12 @@ fn listed_facts(list: &str) -> BTreeSet<String> {
 
 /// What the build made of the .proto files, in the list's own words.
 fn compiled_facts() -> BTreeSet<String> {
-    let set = FileDescriptorSet::decode(gantry_proto::grpc::FILE_DESCRIPTOR_SET)
-        .expect("the build writes a descriptor set");
+    let set =
+        FileDescriptorSet::decode(gantry_proto::grpc::FILE_DESCRIPTOR_SET).expect("the build writes a descriptor set");
     let mut facts = BTreeSet::new();
-    for file in set
-        .file
-        .iter()
-        .filter(|file| !file.package().starts_with("google."))
-    {
-        assert_eq!(
-            (file.package(), file.syntax()),
-            (PACKAGE, "proto3"),
-            "{}",
-            file.name()
-        );
-        assert!(
-            file.extension.is_empty(),
-            "{}: extensions are not listed",
-            file.name()
-        );
+    for file in set.file.iter().filter(|file| !file.package().starts_with("google.")) {
+        assert_eq!((file.package(), file.syntax()), (PACKAGE, "proto3"), "{}", file.name());
+        assert!(file.extension.is_empty(), "{}: extensions are not listed", file.name());
         for message in &file.message_type {
             message_facts(message, message.name(), &mut facts);
         }
@@ -167,26 +127,14 @@ fn message_facts(message: &DescriptorProto, path: &str, facts: &mut BTreeSet<Str
                     panic!("{path}: a map entry is a key and a value");
                 };
                 // The list spells a map's types out in full, and calls the map itself single.
-                (
-                    format!("map<{},{}>", full_type(key), full_type(value)),
-                    "single".to_owned(),
-                )
+                (format!("map<{},{}>", full_type(key), full_type(value)), "single".to_owned())
             }
-            None => (
-                in_package(&full_type(field)).to_owned(),
-                label(message, field),
-            ),
+            None => (in_package(&full_type(field)).to_owned(), label(message, field)),
         };
         let (number, name) = (field.number(), field.name());
-        facts.insert(format!(
-            "field\t{path}\t{number}\t{name}\t{type_name}\t{label}"
-        ));
+        facts.insert(format!("field\t{path}\t{number}\t{name}\t{type_name}\t{label}"));
     }
-    for nested in message
-        .nested_type
-        .iter()
-        .filter(|nested| !is_map_entry(nested))
-    {
+    for nested in message.nested_type.iter().filter(|nested| !is_map_entry(nested)) {
         message_facts(nested, &format!("{path}.{}", nested.name()), facts);
     }
     for nested in &message.enum_type {
@@ -196,11 +144,7 @@ fn message_facts(message: &DescriptorProto, path: &str, facts: &mut BTreeSet<Str
 
 fn enum_facts(values: &EnumDescriptorProto, path: &str, facts: &mut BTreeSet<String>) {
     for value in &values.value {
-        facts.insert(format!(
-            "value\t{path}\t{}\t{}",
-            value.number(),
-            value.name()
-        ));
+        facts.insert(format!("value\t{path}\t{}\t{}", value.number(), value.name()));
     }
 }
 
@@ -215,9 +159,7 @@ fn rpc_facts(service: &ServiceDescriptorProto, facts: &mut BTreeSet<String>) {
         let request = in_package(rpc.input_type().trim_start_matches('.'));
         let response = in_package(rpc.output_type().trim_start_matches('.'));
         let (service, name) = (service.name(), rpc.name());
-        facts.insert(format!(
-            "rpc\t{service}\t{name}\t{request}\t{response}\t{streaming}"
-        ));
+        facts.insert(format!("rpc\t{service}\t{name}\t{request}\t{response}\t{streaming}"));
     }
 }
 
@@ -227,16 +169,14 @@ fn map_entry<'a>(
     path: &str,
     field: &FieldDescriptorProto,
 ) -> Option<&'a DescriptorProto> {
-    message.nested_type.iter().find(|nested| {
-        is_map_entry(nested) && field.type_name() == format!(".{PACKAGE}.{path}.{}", nested.name())
-    })
+    message
+        .nested_type
+        .iter()
+        .find(|nested| is_map_entry(nested) && field.type_name() == format!(".{PACKAGE}.{path}.{}", nested.name()))
 }
 
 fn is_map_entry(message: &DescriptorProto) -> bool {
-    message
-        .options
-        .as_ref()
-        .is_some_and(|options| options.map_entry())
+    message.options.as_ref().is_some_and(|options| options.map_entry())
 }
 
 fn label(message: &DescriptorProto, field: &FieldDescriptorProto) -> String {
@@ -278,7 +218,5 @@ fn full_type(field: &FieldDescriptorProto) -> String {
 
 /// The list leaves out the package of its own types.
 fn in_package(full: &str) -> &str {
-    full.strip_prefix(PACKAGE)
-        .and_then(|rest| rest.strip_prefix('.'))
-        .unwrap_or(full)
+    full.strip_prefix(PACKAGE).and_then(|rest| rest.strip_prefix('.')).unwrap_or(full)
 }

@@ -69,7 +69,7 @@ impl LongPolling {
     }
 
     /// `count` new messages of a topic can be seen.
-    pub fn arrived(&self, topic: &TopicName, count: usize) {
+    pub fn arrived(&self, topic: &TopicName, count: u64) {
         let mut parked = self.parked.lock().expect("no code panics while holding it");
         let Some(groups) = parked.topics.get_mut(topic) else { return };
         let woken: usize = groups.values_mut().map(|waiters| wake(waiters, count)).sum();
@@ -77,7 +77,7 @@ impl LongPolling {
     }
 
     /// `count` messages came back to a group.
-    pub fn came_back(&self, topic: &TopicName, consumer_group: &ConsumerGroup, count: usize) {
+    pub fn came_back(&self, topic: &TopicName, consumer_group: &ConsumerGroup, count: u64) {
         let mut parked = self.parked.lock().expect("no code panics while holding it");
         let Some(waiters) = parked.topics.get_mut(topic).and_then(|groups| groups.get_mut(consumer_group)) else {
             return;
@@ -109,9 +109,9 @@ impl LongPolling {
 }
 
 /// Wakes the longest waiting ones and says how many.
-fn wake(waiters: &mut BTreeMap<u64, Arc<Waiter>>, count: usize) -> usize {
+fn wake(waiters: &mut BTreeMap<u64, Arc<Waiter>>, count: u64) -> usize {
     let mut woken = 0;
-    while woken < count {
+    for _ in 0..count {
         let Some((_, waiter)) = waiters.pop_first() else { break };
         waiter.wake();
         woken += 1;

@@ -39,10 +39,8 @@ pub(crate) fn ack_messages(
     if acked.is_empty() {
         return Ok(results);
     }
-    let entries: Vec<Entry> = acked
-        .into_iter()
-        .map(|(cell, offsets)| Entry::Ack { cell, offsets: offsets.into_iter().collect() })
-        .collect();
+    let entries: Vec<Entry> =
+        acked.into_iter().map(|(cell, offsets)| Entry::Ack { cell, offsets: offsets.into_iter().collect() }).collect();
     parts.append_state(&entries)?;
     apply(&mut locked, &entries);
     Ok(results)
@@ -57,11 +55,7 @@ pub(crate) fn check_handle(parts: &Parts, tables: &Tables, handle: &ReceiptHandl
     let group = tables.consumer_group_by_id(handle.consumer_group_id);
     // Ids are never given twice: a missing one was deleted, and what it leased went with it.
     let (Some(topic), Some(_)) = (topic, group) else { return Err(BrokerError::ReceiptExpired) };
-    Ok(CellKey {
-        consumer_group_id: handle.consumer_group_id,
-        topic_id: topic.topic_id,
-        queue_id: handle.queue_id,
-    })
+    Ok(CellKey { consumer_group_id: handle.consumer_group_id, topic_id: topic.topic_id, queue_id: handle.queue_id })
 }
 
 /// The cells that a batch of handles names, to be locked in the one order that everybody keeps.
@@ -76,10 +70,7 @@ impl Locked {
     }
 
     pub(crate) fn lock(&mut self) -> BTreeMap<Pair, MutexGuard<'_, Cells>> {
-        self.pairs
-            .iter()
-            .map(|(pair, cells)| (*pair, cells.lock().expect("no code panics while holding it")))
-            .collect()
+        self.pairs.iter().map(|(pair, cells)| (*pair, cells.lock().expect("no code panics while holding it"))).collect()
     }
 }
 

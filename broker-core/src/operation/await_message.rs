@@ -32,7 +32,7 @@ fn is_ready(parts: &Parts, wait: &AwaitMessages) -> Result<bool, BrokerError> {
         }
         for (offset, _) in cell.due(now) {
             entries.clear();
-            queue.read_entries(QueueOffset(offset), 1, &mut entries)?;
+            parts.store.read_queue(&queue, QueueOffset(offset), 1, &mut entries)?;
             let Some(entry) = entries.first() else { continue };
             let wanted = match &wait.filter {
                 Filter::All => true,

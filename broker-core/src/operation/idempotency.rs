@@ -101,7 +101,11 @@ impl Idempotency {
         digest: &str,
     ) -> Result<Option<SendReceipt>, BrokerError> {
         let now = parts.store.now();
-        let found = parts.store.find_by_key(&topic.config.topic, unique_key)?;
+        if parts.store.index_failure().is_some() {
+            // Without the index nobody can say whether the key was used.
+            return Err(BrokerError::Overloaded { what: "an index for idempotency keys" });
+        }
+        let found = parts.store.find_by_key(&topic.config.topic, unique_key);
         let Some(message) = found.into_iter().find(|message| {
             message.unique_key() == Some(unique_key)
                 && message.commit_log_offset.0 >= topic.incarnation.0

@@ -62,7 +62,15 @@ pub(crate) fn pop_messages(parts: &Parts, pop: &PopMessages) -> Result<Vec<Poppe
             let cell = CellKey { consumer_group_id: pair.0, topic_id: pair.1, queue_id };
             let first = parts.lease_ids(messages.len());
             let attempt_id_hash = None;
-            entries.push(Entry::Lease(LeaseEntry { cell, deadline, first, next, auto_renew, attempt_id_hash, messages }));
+            entries.push(Entry::Lease(LeaseEntry {
+                cell,
+                deadline,
+                first,
+                next,
+                auto_renew,
+                attempt_id_hash,
+                messages,
+            }));
         }
         if !entries.is_empty() {
             parts.append_state(&entries)?;
@@ -208,11 +216,7 @@ pub(crate) fn queues(parts: &Parts, topic: &Topic) -> Vec<Arc<ConsumeQueue>> {
     queues
 }
 
-fn start_offset(
-    parts: &Parts,
-    group: &ConsumerGroupConfig,
-    queue: &ConsumeQueue,
-) -> Result<QueueOffset, BrokerError> {
+fn start_offset(parts: &Parts, group: &ConsumerGroupConfig, queue: &ConsumeQueue) -> Result<QueueOffset, BrokerError> {
     Ok(match group.start_from {
         StartFrom::Young if queue.min_offset() == QueueOffset(0) => QueueOffset(0),
         StartFrom::Young | StartFrom::Max => queue.max_offset(),
@@ -270,7 +274,7 @@ impl Take<'_> {
                 return Ok(());
             }
             entries.clear();
-            queue.read_entries(QueueOffset(offset), 1, &mut entries)?;
+            self.parts.store.read_queue(queue, QueueOffset(offset), 1, &mut entries)?;
             let Some(entry) = entries.first() else { continue };
             if !self.filter.may_match(entry.tag_hash) {
                 continue;
@@ -296,7 +300,7 @@ impl Take<'_> {
         };
         let count = usize::try_from(end - from).unwrap_or(usize::MAX).min(looked_at);
         let mut entries = Vec::with_capacity(count);
-        queue.read_entries(QueueOffset(from), count, &mut entries)?;
+        self.parts.store.read_queue(queue, QueueOffset(from), count, &mut entries)?;
         let mut next = from;
         for entry in &entries {
             if self.is_full() {

@@ -27,7 +27,7 @@ pub(crate) fn pull_messages(parts: &Parts, pull: &PullMessages) -> Result<Pulled
         return Ok(PulledMessages { messages: Vec::new(), next_offset: max_offset, min_offset, max_offset });
     }
     let mut entries = Vec::new();
-    queue.read_entries(pull.offset, pull.messages_max.min(PULL_MESSAGES_MAX) as usize, &mut entries)?;
+    parts.store.read_queue(&queue, pull.offset, pull.messages_max.min(PULL_MESSAGES_MAX) as usize, &mut entries)?;
     let mut messages = Vec::with_capacity(entries.len());
     let mut bytes = 0u64;
     for entry in &entries {

@@ -8,7 +8,7 @@ use crate::local_broker::Parts;
 use crate::message::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, MessageType, OffsetMessageId};
 use crate::offset::CommitLogOffset;
 use crate::operation::idempotency::Admission;
-use crate::store::Append;
+use crate::store::commit_log::{Append, AppendClass};
 use crate::store::record::{EncodedRecord, RecordDraft};
 
 pub(crate) async fn send_messages(
@@ -50,10 +50,7 @@ pub(crate) async fn send_messages(
             let queue = match parts.store.queue(&name, send.queue_id) {
                 Some(queue) if send.queue_id.0 < topic.config.write_queues => queue,
                 _ => {
-                    results.push(Err(BrokerError::QueueNotFound {
-                        topic: name.to_string(),
-                        queue_id: send.queue_id,
-                    }));
+                    results.push(Err(BrokerError::QueueNotFound { topic: name.to_string(), queue_id: send.queue_id }));
                     continue;
                 }
             };
@@ -68,7 +65,8 @@ pub(crate) async fn send_messages(
                         let message = send.message.with_unique_key(&keyed.unique_key);
                         let (property, digest) = keyed.digest_property();
                         let draft = RecordDraft::message(&name, send.queue_id, host, &message);
-                        let record = draft.with_property(property, digest).encode().expect("a digest fits beside the limits");
+                        let record =
+                            draft.with_property(property, digest).encode().expect("a digest fits beside the limits");
                         (record, keyed.unique_key.clone(), Some(keyed))
                     }
                     Admission::Done(receipt) => {
@@ -84,18 +82,25 @@ pub(crate) async fn send_messages(
             // Filled in below; an append that is refused overwrites it.
             results.push(Err(BrokerError::Overloaded { what: "room in the log" }));
             owners.push((at, send.queue_id, unique_key, keyed));
-            appends.push(Append { record, queue });
+            appends.push(Append { record, queue: queue.counter().clone(), class: AppendClass::Message });
         }
         if appends.is_empty() {
             return Ok(results);
         }
-        let appended = parts.store.append(appends);
-        let mut end = CommitLogOffset(0);
-        for (appended, (at, queue_id, unique_key, keyed)) in appended.into_iter().zip(owners) {
+        let batch = match parts.store.append(appends) {
+            Ok(batch) => batch,
+            Err(error) => {
+                owners
+                    .into_iter()
+                    .filter_map(|(.., keyed)| keyed)
+                    .for_each(|keyed| parts.idempotency.not_stored(keyed));
+                return Err(error.into());
+            }
+        };
+        for (appended, (at, queue_id, unique_key, keyed)) in batch.entries.into_iter().zip(owners) {
             results[at] = match appended {
                 Ok(appended) => {
                     let record_end = CommitLogOffset(appended.commit_log_offset.0 + u64::from(appended.record_len));
-                    end = end.max(record_end);
                     if let Some(keyed) = keyed {
                         parts.idempotency.stored(keyed, record_end);
                     }
@@ -122,7 +127,7 @@ pub(crate) async fn send_messages(
                 }
             };
         }
-        end
+        batch.end
     };
     if let Err(error) = parts.reached(end).await {
         // Appended, and nobody can say whether it stays.

@@ -18,11 +18,7 @@ use crate::random::SystemRandom;
 use crate::store::disk_files::DiskFiles;
 
 fn open(dir: &std::path::Path) -> LocalBroker {
-    let config = BrokerConfig {
-        segment_bytes: 1 << 20,
-        durability: Durability::Memory,
-        ..BrokerConfig::new(dir)
-    };
+    let config = BrokerConfig { segment_bytes: 1 << 20, durability: Durability::Memory, ..BrokerConfig::new(dir) };
     let surroundings = Surroundings {
         files: Arc::new(DiskFiles),
         clock: Box::new(SystemClock),
@@ -61,7 +57,10 @@ fn pop(messages_max: u32) -> PopMessages {
 }
 
 async fn with_topic(broker: &LocalBroker) {
-    broker.put_topic(TopicConfig { read_queues: 2, write_queues: 2, ..TopicConfig::new(topic()) }, PutWhen::Missing).await.unwrap();
+    broker
+        .put_topic(TopicConfig { read_queues: 2, write_queues: 2, ..TopicConfig::new(topic()) }, PutWhen::Missing)
+        .await
+        .unwrap();
 }
 
 fn bodies(popped: &[PoppedMessage]) -> Vec<&str> {
@@ -109,6 +108,7 @@ async fn what_was_sent_is_popped_acked_and_gone_also_after_a_kill() {
     assert!(broker.ack_messages(handles.clone()).await.unwrap().iter().all(Result::is_ok));
     assert!(broker.ack_messages(handles).await.unwrap().iter().all(Result::is_ok), "acking twice is fine");
     broker.close().unwrap();
+    drop(broker);
 
     let broker = open(dir.path());
     assert!(broker.pop_messages(pop(32)).await.unwrap().is_empty());

@@ -8,11 +8,7 @@ use crate::names::TopicName;
 use crate::offset::QueueOffset;
 use crate::state::record::Entry;
 
-pub(crate) async fn put_topic(
-    parts: &Parts,
-    config: TopicConfig,
-    when: PutWhen,
-) -> Result<(Topic, bool), BrokerError> {
+pub(crate) async fn put_topic(parts: &Parts, config: TopicConfig, when: PutWhen) -> Result<(Topic, bool), BrokerError> {
     check(&config)?;
     let name = config.topic.clone();
     let (topic, created, end) = {
@@ -87,7 +83,10 @@ pub(crate) async fn delete_topic(parts: &Parts, name: &TopicName) -> Result<(), 
         let (at, end) = parts.append_state(std::slice::from_ref(&entry))?;
         tables.apply(&entry, at);
         parts.cells.apply(&entry);
-        parts.store.delete_queues(name);
+        if let Err(error) = parts.store.delete_queues(name) {
+            // The record says that they are gone; what is left of their files the next start sets aside.
+            tracing::warn!(topic = %name, %error, "the queues of a deleted topic were not removed whole");
+        }
         end
     };
     parts.reached(end).await
@@ -105,7 +104,7 @@ pub(crate) fn query_queue_offsets(parts: &Parts, name: &TopicName) -> Result<Vec
             let (min_offset, max_offset) = (queue.min_offset(), queue.max_offset());
             entries.clear();
             if max_offset > min_offset {
-                queue.read_entries(QueueOffset(max_offset.0 - 1), 1, &mut entries)?;
+                parts.store.read_queue(queue, QueueOffset(max_offset.0 - 1), 1, &mut entries)?;
             }
             let newest = entries.first().map(|entry| parts.store.read_record(entry)).transpose()?;
             Ok(QueueOffsets {

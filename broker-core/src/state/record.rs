@@ -417,11 +417,7 @@ impl Reader<'_> {
     }
 
     fn cell(&mut self) -> Result<CellKey, StateRecordError> {
-        Ok(CellKey {
-            consumer_group_id: self.small()?,
-            topic_id: self.small()?,
-            queue_id: QueueId(self.small()?),
-        })
+        Ok(CellKey { consumer_group_id: self.small()?, topic_id: self.small()?, queue_id: QueueId(self.small()?) })
     }
 
     fn number(&mut self) -> Result<u64, StateRecordError> {
@@ -577,10 +573,20 @@ mod tests {
         let samples = samples();
         assert_eq!(hex(&samples[0]), "0102010103");
         assert_eq!(hex(&samples[3]), "0102100d0102066f726465727301080803");
-        assert_eq!(hex(&samples[8]), "010220050" .to_owned() + "1ac020700");
+        assert_eq!(hex(&samples[8]), "010220050".to_owned() + "1ac020700");
         assert_eq!(
             hex(&samples[9]),
-            "0102212001ac0207".to_owned() + "80d095ffbc31" + "02" + "28" + "8201" + "03" + "ffffffffffffffff" + "03" + "6402" + "1c01" + "0101"
+            "0102211e01ac0207".to_owned()
+                + "80d095ffbc31"
+                + "02"
+                + "28"
+                + "8201"
+                + "03"
+                + "ffffffffffffffff"
+                + "03"
+                + "6402"
+                + "1c01"
+                + "0101"
         );
         assert_eq!(hex(&samples[10]), "0102220701ac020702641d");
     }

@@ -16,7 +16,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::{RoleError, workers};
 use crate::config::Config;
-use crate::front::grpc::GrpcFront;
+use crate::front::grpc::{GrpcFront, endpoints};
 use crate::front::rest::{self, RestState};
 use crate::messaging::Messaging;
 
@@ -54,7 +54,9 @@ pub fn run(config: Config) -> Result<(), RoleError> {
     let door: Arc<dyn Broker> = broker.clone();
     let messaging = Arc::new(Messaging::new(door, broker.handle_keys(), draining.clone()));
     let router = rest::router(Arc::new(RestState::new(messaging.clone(), &config)));
-    let front = GrpcFront::new(messaging, &config, grpc_address);
+    let advertised = config.advertise.as_deref().map(|text| endpoints(text).expect("checked with the configuration"));
+    let broker_name = config.broker().broker_name;
+    let front = GrpcFront::new(messaging, Arc::new(SystemClock), broker_name, advertised, grpc_address);
     let workers = (0..workers::count())
         .map(|number| workers::spawn(number, router.clone(), front.clone(), draining.clone()))
         .collect::<Result<Vec<_>, _>>()

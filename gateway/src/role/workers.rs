@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 
-use crate::front::grpc::GrpcFront;
+use crate::front::grpc::{self, GrpcFront};
 
 /// Sockets accepted and not yet taken by their worker.
 const HANDED_MAX: usize = 1_024;
@@ -43,7 +43,7 @@ pub(super) fn count() -> usize {
 pub(super) fn spawn(
     number: usize,
     router: Router,
-    grpc: GrpcFront,
+    front: GrpcFront,
     draining: watch::Receiver<bool>,
 ) -> io::Result<Worker> {
     let (http_sender, http_receiver) = mpsc::channel(HANDED_MAX);
@@ -51,7 +51,10 @@ pub(super) fn spawn(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
         runtime.block_on(async {
-            tokio::join!(serve_http(router, http_receiver, draining.clone()), serve_grpc(grpc, grpc_receiver, draining));
+            tokio::join!(
+                serve_http(router, http_receiver, draining.clone()),
+                serve_grpc(front, grpc_receiver, draining)
+            );
         });
     })?;
     Ok(Worker { http: http_sender, grpc: grpc_sender, thread })
@@ -106,16 +109,13 @@ async fn serve_connection(router: Router, socket: TcpStream, peer: SocketAddr, d
     }
 }
 
-async fn serve_grpc(
-    front: GrpcFront,
-    handed: mpsc::Receiver<std::net::TcpStream>,
-    draining: watch::Receiver<bool>,
-) {
+async fn serve_grpc(front: GrpcFront, handed: mpsc::Receiver<std::net::TcpStream>, draining: watch::Receiver<bool>) {
     let incoming = stream::unfold(handed, |mut handed| async move {
         let socket = handed.recv().await?;
         Some((TcpStream::from_std(socket), handed))
     });
-    let ended = crate::front::grpc::serve(front, incoming, drained(draining)).await;
+    let ended =
+        grpc::server().add_routes(grpc::service(front)).serve_with_incoming_shutdown(incoming, drained(draining)).await;
     if let Err(error) = ended {
         tracing::error!(%error, "the grpc listener has ended");
     }
