@@ -1,3 +1,8 @@
-//! Who holds which message: cells of (consumer group, topic, queue) with their floor, acks and leases.
+//! Who holds which message: cells of (consumer group, topic, queue) with their floor, acks and leases, and the parked
+//! receives that wait for them. What is decided here becomes state records; nothing else changes a cell.
 
+pub mod cell;
+pub mod cells;
 pub mod filter;
+pub mod long_polling;
+pub mod redelivery;

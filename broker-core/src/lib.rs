@@ -6,13 +6,17 @@ pub mod clock;
 pub mod config;
 pub mod delivery;
 pub mod error;
+pub mod local_broker;
 pub mod message;
 pub mod names;
 pub mod offset;
+mod operation;
 pub mod random;
 pub mod receipt_handle;
+pub mod state;
 pub mod store;
 
 pub use broker::Broker;
 pub use config::BrokerConfig;
 pub use error::BrokerError;
+pub use local_broker::LocalBroker;

@@ -271,6 +271,12 @@ impl Message {
         self.check_size()
     }
 
+    /// Replaces the id, as an idempotency key does.
+    pub fn with_unique_key(mut self, unique_key: &str) -> Message {
+        self.unique_key = unique_key.into();
+        self
+    }
+
     fn check_size(self) -> Result<Message, MessageError> {
         let bytes = self.tag.as_ref().map_or(0, |tag| tag.len())
             + self.keys.iter().map(|key| key.len()).sum::<usize>()

@@ -1,5 +1,7 @@
 //! Every network face of Gantry, the roles, and the program around them.
 
+pub mod config;
 pub mod error;
 pub mod front;
 pub mod messaging;
+pub mod role;

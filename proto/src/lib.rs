@@ -1,3 +1,3 @@
-//! Wire formats and nothing else: what travels between RocketMQ's clients and Gantry's front ends.
+//! Wire formats, and nothing else: what the bytes between clients, gateways and brokers mean.
 
 pub mod grpc;

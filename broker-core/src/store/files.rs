@@ -23,15 +23,38 @@ pub trait LogFile: Send + Sync {
     fn read(&self, at: u64, len: usize) -> Bytes;
     /// Touches memory of `[from, to)` ahead of writes, so that they meet no page fault.
     fn warm(&self, from: u64, to: u64) -> io::Result<()>;
+    /// Recovery only, when nobody else holds the file: all bytes from `end` on are zero again and open for the writer.
+    /// A file that was opened is closed for writing until this was called. Panics while a view of the file is alive.
+    fn cut(&mut self, end: u64) -> io::Result<()>;
     /// Returns when all that was written is on the disk.
     fn sync(&self) -> io::Result<()>;
+    /// First place at or after `from` that may hold anything but zeros; `None` if nothing does up to the end.
+    fn next_data(&self, from: u64) -> io::Result<Option<u64>> {
+        Ok((from < self.len()).then_some(from))
+    }
 }
 
 /// A derived file of fixed length, read and written in place: consume queues.
 pub trait DataFile: Send + Sync {
     fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<()>;
     fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Syncs the file, whoever wrote it: what was written through another handle of it too.
     fn sync(&self) -> io::Result<()>;
+    /// Makes all bytes of `[from, to)` zero. Space that only zeros take may be given back.
+    fn zero(&self, from: u64, to: u64) -> io::Result<()> {
+        const PIECE_BYTES: u64 = 64 * 1024;
+        let mut at = from;
+        while at < to {
+            let mut piece = vec![0; PIECE_BYTES.min(to - at) as usize];
+            self.read_at(at, &mut piece)?;
+            if piece.iter().any(|byte| *byte != 0) {
+                piece.fill(0);
+                self.write_at(at, &piece)?;
+            }
+            at += piece.len() as u64;
+        }
+        Ok(())
+    }
 }
 
 /// A derived file of fixed length with random small reads and writes by one owner: the index.

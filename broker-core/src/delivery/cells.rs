@@ -1,0 +1,71 @@
+//! All cells of this broker. The cells of one consumer group and one topic share one lock: a pop looks at every queue
+//! of its topic, and a settle names a few of them, so one lock is both the simplest and the cheapest order.
+//!
+//! Lock order: tables, cells (by group id, then topic id), log.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+
+use crate::offset::QueueId;
+use crate::state::record::{CellKey, Entry};
+
+use super::cell::Cell;
+use super::redelivery::Pair;
+
+/// The cells of one consumer group and one topic, by queue.
+pub type Cells = BTreeMap<QueueId, Cell>;
+
+#[derive(Default)]
+pub struct AllCells {
+    pairs: Mutex<HashMap<Pair, Arc<Mutex<Cells>>>>,
+}
+
+impl AllCells {
+    /// The cells of this pair, empty before the first receive.
+    pub fn of(&self, pair: Pair) -> Arc<Mutex<Cells>> {
+        self.pairs.lock().expect("no code panics while holding it").entry(pair).or_default().clone()
+    }
+
+    /// Drops what speaks for a topic or a group that is gone.
+    pub fn retain(&self, keep: impl Fn(Pair) -> bool) {
+        self.pairs.lock().expect("no code panics while holding it").retain(|pair, _| keep(*pair));
+    }
+
+    /// Every pair that exists now.
+    pub fn pairs(&self) -> Vec<Pair> {
+        self.pairs.lock().expect("no code panics while holding it").keys().copied().collect()
+    }
+
+    /// Feeds replay; operations apply to cells that they have locked.
+    pub fn apply(&self, entry: &Entry) {
+        match entry {
+            Entry::DeleteTopic { topic_id } => self.retain(|(_, topic)| topic != *topic_id),
+            Entry::DeleteConsumerGroup { consumer_group_id } => self.retain(|(group, _)| group != *consumer_group_id),
+            _ => {
+                if let Some(key) = cell_of(entry) {
+                    let cells = self.of((key.consumer_group_id, key.topic_id));
+                    let mut cells = cells.lock().expect("no code panics while holding it");
+                    cells.entry(key.queue_id).or_default().apply(entry);
+                }
+            }
+        }
+    }
+}
+
+/// The cell that an entry speaks of, if it speaks of one.
+pub fn cell_of(entry: &Entry) -> Option<CellKey> {
+    match entry {
+        Entry::Start { cell, .. }
+        | Entry::Ack { cell, .. }
+        | Entry::ChangeLease { cell, .. }
+        | Entry::CommitOffset { cell, .. } => Some(*cell),
+        Entry::Lease(lease) => Some(lease.cell),
+        Entry::Boot { .. }
+        | Entry::Stop { .. }
+        | Entry::Mark
+        | Entry::PutTopic { .. }
+        | Entry::DeleteTopic { .. }
+        | Entry::PutConsumerGroup { .. }
+        | Entry::DeleteConsumerGroup { .. } => None,
+    }
+}

@@ -1,0 +1,395 @@
+//! A broker in this process: the parts, opened and closed in order. What it does is in `operation/`.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+
+use crate::broker::*;
+use crate::clock::{Clock, Timestamp};
+use crate::config::BrokerConfig;
+use crate::delivery::cells::AllCells;
+use crate::delivery::long_polling::LongPolling;
+use crate::delivery::redelivery::Redelivery;
+use crate::error::BrokerError;
+use crate::message::StoredMessage;
+use crate::names::{ConsumerGroup, TopicName};
+use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
+use crate::operation;
+use crate::operation::idempotency::Idempotency;
+use crate::random::Random;
+use crate::receipt_handle::{HandleKeys, LeaseId, ReceiptHandle};
+use crate::state::record::{Entry, StateRecordError, decode, encode, synced_stamp};
+use crate::state::tables::Tables;
+use crate::store::error::StoreError;
+use crate::store::files::Files;
+use crate::store::index_file::IndexLayout;
+use crate::store::{Store, StoreConfig, StoreHooks, StoreParts};
+
+pub struct LocalBroker {
+    parts: Arc<Parts>,
+    redelivery_thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What every operation works with.
+pub(crate) struct Parts {
+    pub(crate) config: BrokerConfig,
+    pub(crate) store: Store,
+    pub(crate) tables: RwLock<Tables>,
+    pub(crate) cells: AllCells,
+    pub(crate) idempotency: Idempotency,
+    pub(crate) long_polling: Arc<LongPolling>,
+    pub(crate) redelivery: Redelivery,
+    /// Which queue a pop looks at first: each pop begins one further, so no queue starves.
+    pub(crate) next_queue: AtomicU32,
+    lease_sequence: AtomicU64,
+    handle_keys: HandleKeys,
+    started: Timestamp,
+}
+
+/// What a broker takes from the world around it.
+pub struct Surroundings {
+    pub files: Arc<dyn Files>,
+    pub clock: Box<dyn Clock>,
+    pub random: Arc<dyn Random>,
+    /// Called once when the store fails: nothing is acknowledged any more and the process shall end.
+    pub failed: Box<dyn Fn(&str) + Send + Sync>,
+}
+
+/// Kept beside the log and never in it: whoever reads the log must not be able to forge handles.
+const HANDLE_KEYS_FILE: &str = "handle-keys";
+
+impl LocalBroker {
+    /// Opens the store, replays the state and starts the threads. Blocking.
+    pub fn open(config: BrokerConfig, surroundings: Surroundings) -> Result<LocalBroker, StoreError> {
+        let long_polling = Arc::new(LongPolling::default());
+        let waiters = long_polling.clone();
+        let random = surroundings.random.clone();
+        let store = Store::open(
+            StoreConfig {
+                data_dir: config.data_dir.clone(),
+                durability: config.durability,
+                segment_bytes: config.segment_bytes,
+                store_host: config.store_host,
+                index_layout: IndexLayout::default(),
+            },
+            StoreParts { files: surroundings.files, clock: surroundings.clock, random: surroundings.random },
+            StoreHooks {
+                arrived: Box::new(move |arrivals| {
+                    for arrival in arrivals {
+                        waiters.arrived(&arrival.topic, arrival.count);
+                    }
+                }),
+                failed: surroundings.failed,
+                stamp_of: |message| synced_stamp(&message.body),
+            },
+        )?;
+
+        let mut tables = Tables::default();
+        let cells = AllCells::default();
+        let mut refused = None;
+        store.read_state(|message| match decode(&message.body) {
+            Ok(entries) => entries.iter().for_each(|entry| {
+                tables.apply(entry, message.commit_log_offset);
+                cells.apply(entry);
+            }),
+            Err(error) => refused = refused.take().or(Some(refused_record(&message, &error))),
+        })?;
+        if let Some(refused) = refused {
+            return Err(refused);
+        }
+        let topics: Vec<_> = tables
+            .topics()
+            .map(|topic| (topic.config.topic.clone(), topic.incarnation, queues_of(&topic.config)))
+            .collect();
+        store.start(&topics)?;
+
+        let handle_keys = match store.read_small_file(HANDLE_KEYS_FILE)? {
+            Some(bytes) => HandleKeys::from_bytes(&bytes).ok_or_else(|| StoreError::Damaged {
+                file: HANDLE_KEYS_FILE.into(),
+                offset: 0,
+                reason: "not a file of handle keys".into(),
+            })?,
+            None => {
+                let keys = HandleKeys::generate(&*random);
+                store.replace_small_file(HANDLE_KEYS_FILE, &keys.to_bytes(), true)?;
+                keys
+            }
+        };
+        let started = store.now();
+        let broker = LocalBroker {
+            parts: Arc::new(Parts {
+                config,
+                store,
+                tables: RwLock::new(tables),
+                cells,
+                idempotency: Idempotency::default(),
+                long_polling,
+                redelivery: Redelivery::default(),
+                next_queue: AtomicU32::new(0),
+                lease_sequence: AtomicU64::new(0),
+                handle_keys,
+                started,
+            }),
+            redelivery_thread: Mutex::new(None),
+        };
+        let parts = &broker.parts;
+        parts.append_state(&[Entry::Boot { boot: parts.store.boot() }]).map_err(|refused| refused.store_error())?;
+        parts.arm_all();
+        *broker.redelivery_thread.lock().expect("just made") = Some(spawn_redelivery(parts.clone()));
+        Ok(broker)
+    }
+
+    pub fn handle_keys(&self) -> HandleKeys {
+        self.parts.handle_keys.clone()
+    }
+
+    /// Ends all waits, so that a stop has nothing to wait for.
+    pub fn drain(&self) {
+        self.parts.long_polling.close();
+    }
+
+    /// The clean stop: what was appended is synced, derived files are whole. Blocking.
+    pub fn close(&self) -> Result<(), StoreError> {
+        self.drain();
+        self.end_redelivery();
+        let stopped = self.parts.append_state(&[Entry::Stop { exported: Vec::new() }]);
+        self.parts.store.close()?;
+        stopped.map(|_| ()).map_err(|refused| refused.store_error())
+    }
+}
+
+impl LocalBroker {
+    fn end_redelivery(&self) {
+        self.parts.redelivery.close();
+        if let Some(thread) = self.redelivery_thread.lock().expect("no code panics while holding it").take() {
+            // A panic over there was reported by its own thread.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Without `close` this is what a kill leaves behind, for a test in the same process.
+impl Drop for LocalBroker {
+    fn drop(&mut self) {
+        self.end_redelivery();
+    }
+}
+
+/// A whole record, its checksum right, that we cannot read: a newer Gantry wrote it, or this one is wrong.
+fn refused_record(message: &StoredMessage, error: &StateRecordError) -> StoreError {
+    let file = format!("state record at {}", message.commit_log_offset).into();
+    match error {
+        StateRecordError::NewerVersion(_) | StateRecordError::UnknownKind(_) => StoreError::NewerFormat { file },
+        StateRecordError::Malformed(reason) => {
+            StoreError::Damaged { file, offset: message.commit_log_offset.0, reason: (*reason).into() }
+        }
+    }
+}
+
+/// Queue directories a topic needs: readers may still drain queues that writers have left, and the other way round.
+pub(crate) fn queues_of(config: &TopicConfig) -> u32 {
+    config.read_queues.max(config.write_queues)
+}
+
+fn spawn_redelivery(parts: Arc<Parts>) -> JoinHandle<()> {
+    std::thread::Builder::new()
+        .name("redelivery".into())
+        .spawn(move || {
+            while let Some(pair) = parts.redelivery.next(|| parts.store.now()) {
+                parts.came_back(pair);
+            }
+        })
+        .expect("the operating system gives a thread")
+}
+
+/// An append of state that was refused.
+#[derive(Debug, Clone)]
+pub(crate) struct StateRefused(StoreError);
+
+impl StateRefused {
+    fn store_error(self) -> StoreError {
+        self.0
+    }
+}
+
+impl From<StateRefused> for BrokerError {
+    fn from(refused: StateRefused) -> BrokerError {
+        refused.0.into()
+    }
+}
+
+impl Parts {
+    /// The tables, held from looking a topic up until the append is done, so that no record of a deleted topic can
+    /// follow the record that deletes it.
+    pub(crate) fn tables(&self) -> RwLockReadGuard<'_, Tables> {
+        self.tables.read().expect("no code panics while holding it")
+    }
+
+    /// Appends one state record; the offset it begins at and the end to wait for.
+    pub(crate) fn append_state(&self, entries: &[Entry]) -> Result<(CommitLogOffset, CommitLogOffset), StateRefused> {
+        let body = encode(self.store.synced_offset(), entries);
+        let mut batch = self.store.append_state(body).map_err(StateRefused)?;
+        let appended = batch.entries.pop().expect("one result for one record").map_err(StateRefused)?;
+        Ok((appended.commit_log_offset, batch.end))
+    }
+
+    /// Ids for so many new leases.
+    pub(crate) fn lease_ids(&self, count: usize) -> LeaseId {
+        let sequence = self.lease_sequence.fetch_add(count as u64, Ordering::Relaxed);
+        LeaseId { boot: self.store.boot(), sequence }
+    }
+
+    /// Waits until what ends at `end` is as safe as the broker promises.
+    pub(crate) async fn reached(&self, end: CommitLogOffset) -> Result<(), BrokerError> {
+        self.store.reached(end).await.map_err(BrokerError::from)
+    }
+
+    /// Wakes receives for messages whose leases ran out, and arms the next deadline.
+    fn came_back(&self, pair: (u32, u32)) {
+        let (group_id, topic_id) = pair;
+        let tables = self.tables();
+        let (Some(group), Some(topic)) = (tables.consumer_group_by_id(group_id), tables.topic_by_id(topic_id)) else {
+            return;
+        };
+        let now = self.store.now();
+        let cells = self.cells.of(pair);
+        let cells = cells.lock().expect("no code panics while holding it");
+        let due = cells.values().map(|cell| cell.due(now).take(POP_MESSAGES_MAX as usize).count() as u64).sum();
+        let next = cells.values().filter_map(|cell| cell.next_deadline(now)).min();
+        drop(cells);
+        self.long_polling.came_back(&topic.config.topic, &group.config.consumer_group, due);
+        if let Some(deadline) = next {
+            self.redelivery.arm(pair, deadline);
+        }
+    }
+
+    /// After a start: leases of the last life run out in this one.
+    fn arm_all(&self) {
+        let now = self.store.now();
+        for pair in self.cells.pairs() {
+            let cells = self.cells.of(pair);
+            let next = cells
+                .lock()
+                .expect("nobody else is here yet")
+                .values()
+                .filter_map(|cell| cell.next_deadline(now))
+                .min();
+            if let Some(deadline) = next {
+                self.redelivery.arm(pair, deadline);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Broker for LocalBroker {
+    async fn describe_broker(&self) -> Result<BrokerDescription, BrokerError> {
+        let Parts { config, store, .. } = &*self.parts;
+        let tables = self.parts.tables();
+        Ok(BrokerDescription {
+            broker_name: config.broker_name.clone(),
+            cluster_name: config.cluster_name.clone(),
+            durability: config.durability,
+            refuses_sends: store.failure().map(|reason| BrokerError::ReadOnly { reason }),
+            commit_log_min: store.min_offset(),
+            commit_log_max: store.max_offset(),
+            topics: tables.topics().len(),
+            consumer_groups: tables.consumer_groups().len(),
+            started: self.parts.started,
+        })
+    }
+
+    async fn send_messages(&self, send: SendMessages) -> Result<Vec<Result<SendReceipt, BrokerError>>, BrokerError> {
+        operation::send_message::send_messages(&self.parts, send).await
+    }
+
+    async fn pull_messages(&self, pull: PullMessages) -> Result<PulledMessages, BrokerError> {
+        operation::pull_message::pull_messages(&self.parts, &pull)
+    }
+
+    async fn pop_messages(&self, pop: PopMessages) -> Result<Vec<PoppedMessage>, BrokerError> {
+        operation::pop_message::pop_messages(&self.parts, &pop)
+    }
+
+    async fn await_messages(&self, wait: AwaitMessages) -> Result<bool, BrokerError> {
+        operation::await_message::await_messages(&self.parts, &wait).await
+    }
+
+    async fn ack_messages(&self, acks: Vec<ReceiptHandle>) -> Result<Vec<Result<(), BrokerError>>, BrokerError> {
+        operation::ack_message::ack_messages(&self.parts, &acks)
+    }
+
+    async fn change_invisible_durations(
+        &self,
+        changes: Vec<ChangeInvisibleDuration>,
+    ) -> Result<Vec<Result<ChangedLease, BrokerError>>, BrokerError> {
+        operation::change_invisible_duration::change_invisible_durations(&self.parts, &changes)
+    }
+
+    async fn put_topic(&self, topic: TopicConfig, when: PutWhen) -> Result<(Topic, bool), BrokerError> {
+        operation::topics::put_topic(&self.parts, topic, when).await
+    }
+
+    async fn describe_topic(&self, topic: TopicName) -> Result<Topic, BrokerError> {
+        operation::topics::describe_topic(&self.parts, &topic)
+    }
+
+    async fn list_topics(&self) -> Result<Vec<Topic>, BrokerError> {
+        Ok(self.parts.tables().topics().map(|topic| Topic::clone(topic)).collect())
+    }
+
+    async fn delete_topic(&self, topic: TopicName) -> Result<(), BrokerError> {
+        operation::topics::delete_topic(&self.parts, &topic).await
+    }
+
+    async fn query_queue_offsets(&self, topic: TopicName) -> Result<Vec<QueueOffsets>, BrokerError> {
+        operation::topics::query_queue_offsets(&self.parts, &topic)
+    }
+
+    async fn put_consumer_group(
+        &self,
+        group: ConsumerGroupConfig,
+        when: PutWhen,
+    ) -> Result<(ConsumerGroupDescription, bool), BrokerError> {
+        operation::consumer_groups::put_consumer_group(&self.parts, group, when).await
+    }
+
+    async fn describe_consumer_group(&self, group: ConsumerGroup) -> Result<ConsumerGroupDescription, BrokerError> {
+        operation::consumer_groups::describe_consumer_group(&self.parts, &group)
+    }
+
+    async fn list_consumer_groups(&self) -> Result<Vec<ConsumerGroupDescription>, BrokerError> {
+        Ok(self.parts.tables().consumer_groups().map(|group| ConsumerGroupDescription::clone(group)).collect())
+    }
+
+    async fn delete_consumer_group(&self, group: ConsumerGroup) -> Result<(), BrokerError> {
+        operation::consumer_groups::delete_consumer_group(&self.parts, &group).await
+    }
+
+    async fn query_consume_offsets(
+        &self,
+        group: ConsumerGroup,
+        topic: TopicName,
+    ) -> Result<Vec<ConsumeProgress>, BrokerError> {
+        operation::consume_offsets::query_consume_offsets(&self.parts, &group, &topic)
+    }
+
+    async fn update_consume_offsets(
+        &self,
+        group: ConsumerGroup,
+        topic: TopicName,
+        offsets: Vec<(QueueId, QueueOffset)>,
+    ) -> Result<Vec<Result<(), BrokerError>>, BrokerError> {
+        operation::consume_offsets::update_consume_offsets(&self.parts, &group, &topic, &offsets)
+    }
+
+    async fn read_message(&self, at: CommitLogOffset) -> Result<StoredMessage, BrokerError> {
+        operation::read_message::read_message(&self.parts, at)
+    }
+
+    async fn find_message(&self, topic: TopicName, unique_key: String) -> Result<StoredMessage, BrokerError> {
+        operation::read_message::find_message(&self.parts, &topic, &unique_key)
+    }
+}

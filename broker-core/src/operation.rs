@@ -1,0 +1,16 @@
+//! One file per operation: request, checks, steps, reply. `LocalBroker` only forwards to here.
+
+pub mod ack_message;
+pub mod await_message;
+pub mod change_invisible_duration;
+pub mod consume_offsets;
+pub mod consumer_groups;
+pub mod idempotency;
+pub mod pop_message;
+pub mod pull_message;
+pub mod read_message;
+pub mod send_message;
+pub mod topics;
+
+#[cfg(test)]
+mod tests;

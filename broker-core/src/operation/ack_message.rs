@@ -1,0 +1,83 @@
+//! Ending leases for good. One call is one state record, whatever topics and groups its handles name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::delivery::cell::Verdict;
+use crate::delivery::cells::Cells;
+use crate::delivery::redelivery::Pair;
+use crate::error::BrokerError;
+use crate::local_broker::Parts;
+use crate::receipt_handle::ReceiptHandle;
+use crate::state::record::{CellKey, Entry};
+use crate::state::tables::Tables;
+
+pub(crate) fn ack_messages(
+    parts: &Parts,
+    handles: &[ReceiptHandle],
+) -> Result<Vec<Result<(), BrokerError>>, BrokerError> {
+    let tables = parts.tables();
+    let checked: Vec<_> = handles.iter().map(|handle| check_handle(parts, &tables, handle)).collect();
+    let mut locked = Locked::new(parts, checked.iter().flatten());
+    let mut locked = locked.lock();
+    let now = parts.store.now();
+
+    let mut acked: BTreeMap<CellKey, BTreeSet<u64>> = BTreeMap::new();
+    let mut results = Vec::with_capacity(handles.len());
+    for (handle, checked) in handles.iter().zip(checked) {
+        results.push(checked.and_then(|key| {
+            let cell = locked.get(&(key.consumer_group_id, key.topic_id)).and_then(|cells| cells.get(&key.queue_id));
+            // No cell: the power cut that took it took the lease as well.
+            let cell = cell.ok_or(BrokerError::ReceiptSuperseded)?;
+            let offset = handle.queue_offset.0;
+            if let Verdict::Current(_) = cell.decide_settle(offset, handle.lease_id, now)? {
+                acked.entry(key).or_default().insert(offset);
+            }
+            Ok(())
+        }));
+    }
+    if acked.is_empty() {
+        return Ok(results);
+    }
+    let entries: Vec<Entry> =
+        acked.into_iter().map(|(cell, offsets)| Entry::Ack { cell, offsets: offsets.into_iter().collect() }).collect();
+    parts.append_state(&entries)?;
+    apply(&mut locked, &entries);
+    Ok(results)
+}
+
+/// The cell a handle speaks of, if topic and group are still the ones it was made for.
+pub(crate) fn check_handle(parts: &Parts, tables: &Tables, handle: &ReceiptHandle) -> Result<CellKey, BrokerError> {
+    if handle.broker_name != parts.config.broker_name {
+        return Err(BrokerError::InvalidReceiptHandle);
+    }
+    let topic = tables.topic_by_id(handle.topic_id).filter(|topic| topic.incarnation == handle.incarnation);
+    let group = tables.consumer_group_by_id(handle.consumer_group_id);
+    // Ids are never given twice: a missing one was deleted, and what it leased went with it.
+    let (Some(topic), Some(_)) = (topic, group) else { return Err(BrokerError::ReceiptExpired) };
+    Ok(CellKey { consumer_group_id: handle.consumer_group_id, topic_id: topic.topic_id, queue_id: handle.queue_id })
+}
+
+/// The cells that a batch of handles names, to be locked in the one order that everybody keeps.
+pub(crate) struct Locked {
+    pairs: BTreeMap<Pair, Arc<Mutex<Cells>>>,
+}
+
+impl Locked {
+    pub(crate) fn new<'a>(parts: &Parts, keys: impl Iterator<Item = &'a CellKey>) -> Locked {
+        let pairs: BTreeSet<Pair> = keys.map(|key| (key.consumer_group_id, key.topic_id)).collect();
+        Locked { pairs: pairs.into_iter().map(|pair| (pair, parts.cells.of(pair))).collect() }
+    }
+
+    pub(crate) fn lock(&mut self) -> BTreeMap<Pair, MutexGuard<'_, Cells>> {
+        self.pairs.iter().map(|(pair, cells)| (*pair, cells.lock().expect("no code panics while holding it"))).collect()
+    }
+}
+
+pub(crate) fn apply(locked: &mut BTreeMap<Pair, MutexGuard<'_, Cells>>, entries: &[Entry]) {
+    for entry in entries {
+        let key = crate::delivery::cells::cell_of(entry).expect("a settle writes entries of cells");
+        let cells = locked.get_mut(&(key.consumer_group_id, key.topic_id)).expect("locked before");
+        cells.entry(key.queue_id).or_default().apply(entry);
+    }
+}

@@ -1,0 +1,49 @@
+//! Waiting for messages: park first, look once more, then sleep. Takes nothing.
+
+use crate::broker::AwaitMessages;
+use crate::delivery::filter::Filter;
+use crate::error::BrokerError;
+use crate::local_broker::Parts;
+use crate::offset::QueueOffset;
+use crate::operation::pop_message::{queues, readable_topic};
+
+pub(crate) async fn await_messages(parts: &Parts, wait: &AwaitMessages) -> Result<bool, BrokerError> {
+    let place = parts.long_polling.park(&wait.topic, &wait.consumer_group)?;
+    if is_ready(parts, wait)? {
+        return Ok(true);
+    }
+    Ok(place.wait(wait.wait).await)
+}
+
+/// Would a pop find something to take or to pass over?
+fn is_ready(parts: &Parts, wait: &AwaitMessages) -> Result<bool, BrokerError> {
+    let tables = parts.tables();
+    let not_found = || BrokerError::ConsumerGroupNotFound { consumer_group: wait.consumer_group.to_string() };
+    let group = tables.consumer_group(&wait.consumer_group).ok_or_else(not_found)?;
+    let topic = readable_topic(&tables, &wait.topic)?;
+    let cells = parts.cells.of((group.consumer_group_id, topic.topic_id));
+    let cells = cells.lock().expect("no code panics while holding it");
+    let now = parts.store.now();
+    let mut entries = Vec::with_capacity(1);
+    for queue in queues(parts, topic) {
+        let Some(cell) = cells.get(&queue.queue_id()) else { return Ok(true) };
+        if queue.max_offset().0.min(cell.window_end()) > cell.next() {
+            return Ok(true);
+        }
+        for (offset, _) in cell.due(now) {
+            entries.clear();
+            parts.store.read_queue(&queue, QueueOffset(offset), 1, &mut entries)?;
+            let Some(entry) = entries.first() else { continue };
+            let wanted = match &wait.filter {
+                Filter::All => true,
+                // The record decides, as it does in the pop: a hash alone would have the caller look in vain for ever.
+                filter if filter.may_match(entry.tag_hash) => filter.matches(parts.store.read_record(entry)?.tag()),
+                _ => false,
+            };
+            if wanted {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}

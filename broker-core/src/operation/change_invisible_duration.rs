@@ -1,0 +1,79 @@
+//! Moving the end of leases: longer for who needs more time, nearer or to now for who gives a message back.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::broker::{ChangeInvisibleDuration, ChangedLease};
+use crate::delivery::cell::Verdict;
+use crate::error::BrokerError;
+use crate::local_broker::Parts;
+use crate::operation::ack_message::{Locked, apply, check_handle};
+use crate::operation::pop_message::check_invisible;
+use crate::receipt_handle::ReceiptHandle;
+use crate::state::record::Entry;
+
+pub(crate) fn change_invisible_durations(
+    parts: &Parts,
+    changes: &[ChangeInvisibleDuration],
+) -> Result<Vec<Result<ChangedLease, BrokerError>>, BrokerError> {
+    let tables = parts.tables();
+    let checked: Vec<_> = changes
+        .iter()
+        .map(|change| {
+            check_invisible(change.invisible.unwrap_or_default(), Duration::ZERO)?;
+            check_handle(parts, &tables, &change.handle)
+        })
+        .collect();
+    let mut locked = Locked::new(parts, checked.iter().flatten());
+    let mut locked = locked.lock();
+    let now = parts.store.now();
+
+    let mut entries = Vec::new();
+    let mut changed = BTreeSet::new();
+    let mut results = Vec::with_capacity(changes.len());
+    for (change, checked) in changes.iter().zip(checked) {
+        results.push(checked.and_then(|key| {
+            let cell = locked.get(&(key.consumer_group_id, key.topic_id)).and_then(|cells| cells.get(&key.queue_id));
+            let cell = cell.ok_or(BrokerError::ReceiptSuperseded)?;
+            let offset = change.handle.queue_offset.0;
+            let lease = match cell.decide_settle(offset, change.handle.lease_id, now)? {
+                Verdict::Current(lease) => lease,
+                // Nothing is left to extend or to give back.
+                Verdict::Settled => return Err(BrokerError::ReceiptExpired),
+            };
+            // The first change of a batch voids the handle for the second.
+            if !changed.insert((key, offset)) {
+                return Err(BrokerError::ReceiptSuperseded);
+            }
+            let invisible = match change.invisible {
+                Some(invisible) => invisible,
+                None => {
+                    let group = tables.consumer_group_by_id(key.consumer_group_id).expect("checked above");
+                    group.config.retry_policy.pause(lease.attempt)
+                }
+            };
+            let deadline = now.plus(invisible);
+            let lease_id = parts.lease_ids(1);
+            let attempt = if change.suspend { lease.attempt.saturating_sub(1) } else { lease.attempt };
+            entries.push(Entry::ChangeLease { cell: key, offset, deadline, lease_id, attempt });
+            let handle = ReceiptHandle { lease_id, deadline, ..change.handle.clone() };
+            Ok(ChangedLease { handle, invisible_until: deadline })
+        }));
+    }
+    if entries.is_empty() {
+        return Ok(results);
+    }
+    parts.append_state(&entries)?;
+    apply(&mut locked, &entries);
+    drop(locked);
+    for entry in &entries {
+        let Entry::ChangeLease { cell, deadline, .. } = entry else { continue };
+        let pair = (cell.consumer_group_id, cell.topic_id);
+        if *deadline > now {
+            parts.redelivery.arm(pair, *deadline);
+        } else if let (Some(group), Some(topic)) = (tables.consumer_group_by_id(pair.0), tables.topic_by_id(pair.1)) {
+            parts.long_polling.came_back(&topic.config.topic, &group.config.consumer_group, 1);
+        }
+    }
+    Ok(results)
+}

@@ -1,0 +1,81 @@
+//! How far a consumer group is, and saying so oneself.
+
+use crate::broker::ConsumeProgress;
+use crate::error::BrokerError;
+use crate::local_broker::Parts;
+use crate::names::{ConsumerGroup, TopicName};
+use crate::offset::{QueueId, QueueOffset};
+use crate::operation::pop_message::{queues, readable_topic};
+use crate::state::record::{CellKey, Entry};
+
+pub(crate) fn query_consume_offsets(
+    parts: &Parts,
+    group: &ConsumerGroup,
+    topic: &TopicName,
+) -> Result<Vec<ConsumeProgress>, BrokerError> {
+    let tables = parts.tables();
+    let not_found = || BrokerError::ConsumerGroupNotFound { consumer_group: group.to_string() };
+    let group = tables.consumer_group(group).ok_or_else(not_found)?;
+    let topic = readable_topic(&tables, topic)?;
+    let cells = parts.cells.of((group.consumer_group_id, topic.topic_id));
+    let cells = cells.lock().expect("no code panics while holding it");
+    Ok(queues(parts, topic)
+        .iter()
+        .map(|queue| {
+            let cell = cells.get(&queue.queue_id());
+            ConsumeProgress {
+                queue_id: queue.queue_id(),
+                consume_offset: cell.map(|cell| QueueOffset(cell.floor())),
+                next_offset: cell.map(|cell| QueueOffset(cell.next())),
+                in_flight: cell.map_or(0, |cell| cell.in_flight() as u64),
+                min_offset: queue.min_offset(),
+                max_offset: queue.max_offset(),
+            }
+        })
+        .collect())
+}
+
+pub(crate) fn update_consume_offsets(
+    parts: &Parts,
+    group: &ConsumerGroup,
+    topic: &TopicName,
+    offsets: &[(QueueId, QueueOffset)],
+) -> Result<Vec<Result<(), BrokerError>>, BrokerError> {
+    let tables = parts.tables();
+    let not_found = || BrokerError::ConsumerGroupNotFound { consumer_group: group.to_string() };
+    let group = tables.consumer_group(group).ok_or_else(not_found)?;
+    let topic = readable_topic(&tables, topic)?;
+    let pair = (group.consumer_group_id, topic.topic_id);
+    let cells = parts.cells.of(pair);
+    let mut cells = cells.lock().expect("no code panics while holding it");
+    let queues = queues(parts, topic);
+    let mut entries = Vec::new();
+    let results = offsets
+        .iter()
+        .map(|(queue_id, offset)| {
+            let queue = queues.iter().find(|queue| queue.queue_id() == *queue_id).ok_or_else(|| {
+                BrokerError::QueueNotFound { topic: topic.config.topic.to_string(), queue_id: *queue_id }
+            })?;
+            let max = queue.max_offset();
+            let floor = cells.get(queue_id).map_or(0, |cell| cell.floor());
+            if *offset > max {
+                return Err(BrokerError::InvalidOffset { max });
+            }
+            if offset.0 < floor {
+                let reason = format!("is below the consume offset {floor}: going back is a reset");
+                return Err(BrokerError::InvalidParameter { name: "offset", reason });
+            }
+            let cell = CellKey { consumer_group_id: pair.0, topic_id: pair.1, queue_id: *queue_id };
+            entries.push(Entry::CommitOffset { cell, offset: offset.0 });
+            Ok(())
+        })
+        .collect();
+    if !entries.is_empty() {
+        parts.append_state(&entries)?;
+        for entry in &entries {
+            let key = crate::delivery::cells::cell_of(entry).expect("a commit names a cell");
+            cells.entry(key.queue_id).or_default().apply(entry);
+        }
+    }
+    Ok(results)
+}

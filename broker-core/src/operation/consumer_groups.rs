@@ -1,0 +1,97 @@
+//! Consumer groups: create, change, describe, delete.
+
+use crate::broker::{ConsumerGroupConfig, ConsumerGroupDescription, PutWhen, RetryPolicy};
+use crate::error::BrokerError;
+use crate::local_broker::Parts;
+use crate::names::ConsumerGroup;
+use crate::offset::CommitLogOffset;
+use crate::state::record::Entry;
+
+pub(crate) async fn put_consumer_group(
+    parts: &Parts,
+    config: ConsumerGroupConfig,
+    when: PutWhen,
+) -> Result<(ConsumerGroupDescription, bool), BrokerError> {
+    check(&config)?;
+    let (group, created, end) = put(parts, config, when)?;
+    parts.reached(end).await?;
+    Ok((group, created))
+}
+
+/// Without the wait: a group that a receive makes is as safe as that receive's lease.
+pub(crate) fn put(
+    parts: &Parts,
+    config: ConsumerGroupConfig,
+    when: PutWhen,
+) -> Result<(ConsumerGroupDescription, bool, CommitLogOffset), BrokerError> {
+    let name = config.consumer_group.clone();
+    let mut tables = parts.tables.write().expect("no code panics while holding it");
+    let known = tables.consumer_group(&name).cloned();
+    match (&known, when) {
+        (None, PutWhen::Missing | PutWhen::Unconditional) => {}
+        (None, PutWhen::Exists | PutWhen::Version(_)) => {
+            return Err(BrokerError::ConsumerGroupNotFound { consumer_group: name.to_string() });
+        }
+        (Some(_), PutWhen::Exists) => {}
+        (Some(known), PutWhen::Version(version)) if known.version == version => {}
+        (Some(known), PutWhen::Version(_)) => {
+            return Err(BrokerError::VersionMismatch { name: name.to_string(), current: known.version });
+        }
+        (Some(_), PutWhen::Missing) => {
+            return Err(BrokerError::ConsumerGroupExists { consumer_group: name.to_string() });
+        }
+        (Some(_), PutWhen::Unconditional) => return Err(BrokerError::VersionRequired { name: name.to_string() }),
+    }
+    let (consumer_group_id, version) = match &known {
+        Some(known) => (known.consumer_group_id, known.version + 1),
+        None => (tables.next_consumer_group_id(), 1),
+    };
+    let entry = Entry::PutConsumerGroup { consumer_group_id, version, config };
+    let (at, end) = parts.append_state(std::slice::from_ref(&entry))?;
+    tables.apply(&entry, at);
+    let group = ConsumerGroupDescription::clone(tables.consumer_group(&name).expect("just applied"));
+    Ok((group, known.is_none(), end))
+}
+
+fn check(config: &ConsumerGroupConfig) -> Result<(), BrokerError> {
+    if config.consumer_group.is_system() {
+        return Err(BrokerError::SystemConsumerGroup { consumer_group: config.consumer_group.to_string() });
+    }
+    if config.orderly {
+        return Err(BrokerError::NotImplemented { what: "a consumer group that consumes in order" });
+    }
+    let invalid = |name, reason: &str| Err(BrokerError::InvalidParameter { name, reason: reason.to_string() });
+    match &config.retry_policy {
+        RetryPolicy::Customized(pauses) if pauses.is_empty() || pauses.len() > 64 => {
+            invalid("retryPolicy", "must have 1 to 64 pauses")
+        }
+        RetryPolicy::Exponential { multiplier, .. } if !(multiplier.is_finite() && *multiplier >= 1.0) => {
+            invalid("retryPolicy", "must have a multiplier of at least 1")
+        }
+        _ if config.consume_timeout.is_zero() => invalid("consumeTimeout", "must be longer than nothing"),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn describe_consumer_group(
+    parts: &Parts,
+    name: &ConsumerGroup,
+) -> Result<ConsumerGroupDescription, BrokerError> {
+    let tables = parts.tables();
+    let not_found = || BrokerError::ConsumerGroupNotFound { consumer_group: name.to_string() };
+    Ok(ConsumerGroupDescription::clone(tables.consumer_group(name).ok_or_else(not_found)?))
+}
+
+pub(crate) async fn delete_consumer_group(parts: &Parts, name: &ConsumerGroup) -> Result<(), BrokerError> {
+    let end = {
+        let mut tables = parts.tables.write().expect("no code panics while holding it");
+        let not_found = || BrokerError::ConsumerGroupNotFound { consumer_group: name.to_string() };
+        let consumer_group_id = tables.consumer_group(name).ok_or_else(not_found)?.consumer_group_id;
+        let entry = Entry::DeleteConsumerGroup { consumer_group_id };
+        let (at, end) = parts.append_state(std::slice::from_ref(&entry))?;
+        tables.apply(&entry, at);
+        parts.cells.apply(&entry);
+        end
+    };
+    parts.reached(end).await
+}

@@ -1,0 +1,325 @@
+//! Taking messages on a lease: first those that came back, then new ones, over all queues of the topic.
+//!
+//! One pop is one state record with an entry per queue. New messages that the filter does not want are passed over for
+//! good (a consumer group has one filter, as in RocketMQ); a message that came back and does not match stays due for
+//! whoever wants it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::broker::{
+    ConsumerGroupConfig, ConsumerGroupDescription, INVISIBLE_DURATION_MAX, INVISIBLE_DURATION_MIN, LeaseLength,
+    POP_MESSAGES_MAX, PopMessages, PoppedMessage, PutWhen, StartFrom, Topic,
+};
+use crate::clock::Timestamp;
+use crate::delivery::cell::Cell;
+use crate::delivery::cells::{Cells, cell_of};
+use crate::delivery::filter::Filter;
+use crate::error::BrokerError;
+use crate::local_broker::Parts;
+use crate::message::StoredMessage;
+use crate::names::{ConsumerGroup, TopicName};
+use crate::offset::{QueueId, QueueOffset};
+use crate::operation::consumer_groups;
+use crate::receipt_handle::{LeaseId, ReceiptHandle};
+use crate::state::record::{CellKey, Entry, LeaseEntry};
+use crate::store::consume_queue::ConsumeQueue;
+
+/// A pop stops taking once its records have this many bytes together: the answer must fit in memory and in a frame.
+const POP_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Most queue entries one pop looks at per queue: a filter that matches nothing must not hold the lock for long.
+const LOOKED_AT_MAX: usize = 1_024;
+
+pub(crate) fn pop_messages(parts: &Parts, pop: &PopMessages) -> Result<Vec<PoppedMessage>, BrokerError> {
+    check(pop)?;
+    let group = consumer_group(parts, &pop.consumer_group)?;
+    let tables = parts.tables();
+    let topic = readable_topic(&tables, &pop.topic)?;
+    if tables.consumer_group_by_id(group.consumer_group_id).is_none() {
+        return Err(BrokerError::ConsumerGroupNotFound { consumer_group: pop.consumer_group.to_string() });
+    }
+    let pair = (group.consumer_group_id, topic.topic_id);
+    let cells = parts.cells.of(pair);
+    let mut cells = cells.lock().expect("no code panics while holding it");
+    let now = parts.store.now();
+    let (invisible, auto_renew) = match pop.lease {
+        LeaseLength::Exactly(invisible) => (invisible, false),
+        LeaseLength::ConsumeTimeout => (group.config.consume_timeout, true),
+    };
+    let deadline = now.plus(invisible);
+
+    let queues = queues(parts, topic);
+    let mut entries = start_entries(parts, &group, topic, &queues, &cells)?;
+    let starts = entries.len();
+    apply(&mut cells, &entries);
+    let decided = decide(parts, pop, &queues, &cells, now).and_then(|(taken, next)| {
+        for (queue_id, next) in next {
+            let messages = leased(&taken, queue_id);
+            if messages.is_empty() && next == cells[&queue_id].next() {
+                continue;
+            }
+            let cell = CellKey { consumer_group_id: pair.0, topic_id: pair.1, queue_id };
+            let first = parts.lease_ids(messages.len());
+            let attempt_id_hash = None;
+            entries.push(Entry::Lease(LeaseEntry {
+                cell,
+                deadline,
+                first,
+                next,
+                auto_renew,
+                attempt_id_hash,
+                messages,
+            }));
+        }
+        if !entries.is_empty() {
+            parts.append_state(&entries)?;
+        }
+        Ok(taken)
+    });
+    let taken = match decided {
+        Ok(taken) => taken,
+        Err(error) => {
+            // What did not reach the log did not happen.
+            entries[..starts].iter().filter_map(cell_of).for_each(|key| drop(cells.remove(&key.queue_id)));
+            return Err(error);
+        }
+    };
+    apply(&mut cells, &entries[starts..]);
+    if !taken.is_empty() {
+        parts.redelivery.arm(pair, deadline);
+    }
+    Ok(taken
+        .into_iter()
+        .map(|taken| {
+            let handle = ReceiptHandle {
+                consumer_group_id: pair.0,
+                topic_id: pair.1,
+                incarnation: topic.incarnation,
+                queue_id: taken.message.queue_id,
+                queue_offset: taken.message.queue_offset,
+                lease_id: lease_id(&entries, &taken.message),
+                deadline,
+                broker_name: parts.config.broker_name.clone(),
+            };
+            let Taken { message, attempt } = taken;
+            PoppedMessage { message, handle, delivery_attempt: attempt, invisible_until: deadline }
+        })
+        .collect())
+}
+
+/// Where the group begins with queues it has never consumed: said in the log before the first answer, since a restart
+/// must not move it.
+fn start_entries(
+    parts: &Parts,
+    group: &ConsumerGroupDescription,
+    topic: &Topic,
+    queues: &[Arc<ConsumeQueue>],
+    cells: &Cells,
+) -> Result<Vec<Entry>, BrokerError> {
+    let unknown = queues.iter().filter(|queue| !cells.contains_key(&queue.queue_id()));
+    unknown
+        .map(|queue| {
+            let (consumer_group_id, topic_id) = (group.consumer_group_id, topic.topic_id);
+            let cell = CellKey { consumer_group_id, topic_id, queue_id: queue.queue_id() };
+            Ok(Entry::Start { cell, offset: start_offset(parts, &group.config, queue)?.0 })
+        })
+        .collect()
+}
+
+/// What to take, and up to where each queue was looked at.
+fn decide(
+    parts: &Parts,
+    pop: &PopMessages,
+    queues: &[Arc<ConsumeQueue>],
+    cells: &Cells,
+    now: Timestamp,
+) -> Result<(Vec<Taken>, Vec<(QueueId, u64)>), BrokerError> {
+    let mut take = Take { parts, filter: &pop.filter, left: pop.messages_max as usize, bytes: 0, taken: Vec::new() };
+    let turn = parts.next_queue.fetch_add(1, Ordering::Relaxed) as usize % queues.len().max(1);
+    let in_turn = || queues[turn..].iter().chain(&queues[..turn]);
+    for queue in in_turn() {
+        take.due(&cells[&queue.queue_id()], queue, now)?;
+    }
+    let mut next = Vec::with_capacity(queues.len());
+    for queue in in_turn() {
+        next.push((queue.queue_id(), take.new(&cells[&queue.queue_id()], queue)?));
+    }
+    Ok((take.taken, next))
+}
+
+/// Offsets and attempts of one queue's messages, ascending.
+fn leased(taken: &[Taken], queue_id: QueueId) -> Vec<(u64, u32)> {
+    let of_queue = taken.iter().filter(|taken| taken.message.queue_id == queue_id);
+    let mut messages: Vec<_> = of_queue.map(|taken| (taken.message.queue_offset.0, taken.attempt)).collect();
+    messages.sort_unstable();
+    messages
+}
+
+fn check(pop: &PopMessages) -> Result<(), BrokerError> {
+    if !(1..=POP_MESSAGES_MAX).contains(&pop.messages_max) {
+        let reason = format!("must be 1 to {POP_MESSAGES_MAX}");
+        return Err(BrokerError::InvalidParameter { name: "maxMessages", reason });
+    }
+    if let LeaseLength::Exactly(invisible) = pop.lease {
+        check_invisible(invisible, INVISIBLE_DURATION_MIN)?;
+    }
+    if pop.topic.is_system() {
+        return Err(BrokerError::SystemTopic { topic: pop.topic.to_string() });
+    }
+    Ok(())
+}
+
+pub(crate) fn check_invisible(invisible: Duration, min: Duration) -> Result<(), BrokerError> {
+    let max = INVISIBLE_DURATION_MAX;
+    if (min..=max).contains(&invisible) { Ok(()) } else { Err(BrokerError::InvalidInvisibleDuration { min, max }) }
+}
+
+/// The group, made on its first receive where that is allowed.
+fn consumer_group(parts: &Parts, name: &ConsumerGroup) -> Result<Arc<ConsumerGroupDescription>, BrokerError> {
+    if name.is_system() {
+        return Err(BrokerError::SystemConsumerGroup { consumer_group: name.to_string() });
+    }
+    let known = parts.tables().consumer_group(name).cloned();
+    let group = match known {
+        Some(group) => group,
+        None if parts.config.auto_create_consumer_groups => {
+            match consumer_groups::put(parts, ConsumerGroupConfig::new(name.clone()), PutWhen::Unconditional) {
+                Ok((group, ..)) => Arc::new(group),
+                // Another receive was faster.
+                Err(BrokerError::VersionRequired { .. }) => return consumer_group(parts, name),
+                Err(error) => return Err(error),
+            }
+        }
+        None => return Err(BrokerError::ConsumerGroupNotFound { consumer_group: name.to_string() }),
+    };
+    if !group.config.consume_enabled {
+        return Err(BrokerError::ConsumeDisabled { consumer_group: name.to_string() });
+    }
+    Ok(group)
+}
+
+pub(crate) fn readable_topic<'a>(
+    tables: &'a crate::state::tables::Tables,
+    name: &TopicName,
+) -> Result<&'a Arc<Topic>, BrokerError> {
+    let topic = tables.topic(name).ok_or_else(|| BrokerError::TopicNotFound { topic: name.to_string() })?;
+    if !topic.config.permission.read || topic.config.read_queues == 0 {
+        return Err(BrokerError::TopicNotReadable { topic: name.to_string() });
+    }
+    Ok(topic)
+}
+
+pub(crate) fn queues(parts: &Parts, topic: &Topic) -> Vec<Arc<ConsumeQueue>> {
+    let mut queues = parts.store.queues(&topic.config.topic);
+    queues.retain(|queue| queue.queue_id().0 < topic.config.read_queues);
+    queues
+}
+
+fn start_offset(parts: &Parts, group: &ConsumerGroupConfig, queue: &ConsumeQueue) -> Result<QueueOffset, BrokerError> {
+    Ok(match group.start_from {
+        StartFrom::Young if queue.min_offset() == QueueOffset(0) => QueueOffset(0),
+        StartFrom::Young | StartFrom::Max => queue.max_offset(),
+        StartFrom::Min => queue.min_offset(),
+        StartFrom::Time(time) => parts.store.offset_at_time(queue, time)?,
+    })
+}
+
+fn apply(cells: &mut Cells, entries: &[Entry]) {
+    for entry in entries {
+        let key = cell_of(entry).expect("a pop writes entries of cells");
+        cells.entry(key.queue_id).or_default().apply(entry);
+    }
+}
+
+fn lease_id(entries: &[Entry], message: &StoredMessage) -> LeaseId {
+    let lease = entries
+        .iter()
+        .find_map(|entry| match entry {
+            Entry::Lease(lease) if lease.cell.queue_id == message.queue_id => Some(lease),
+            _ => None,
+        })
+        .expect("every taken message has a lease entry of its queue");
+    let at = lease
+        .messages
+        .binary_search_by_key(&message.queue_offset.0, |(offset, _)| *offset)
+        .expect("every taken message is in the lease entry of its queue");
+    LeaseId { boot: lease.first.boot, sequence: lease.first.sequence + at as u64 }
+}
+
+/// What a pop has taken so far.
+struct Take<'a> {
+    parts: &'a Parts,
+    filter: &'a Filter,
+    left: usize,
+    bytes: u64,
+    taken: Vec<Taken>,
+}
+
+struct Taken {
+    message: StoredMessage,
+    attempt: u32,
+}
+
+impl Take<'_> {
+    fn is_full(&self) -> bool {
+        self.left == 0 || self.bytes >= POP_BYTES_MAX
+    }
+
+    /// Takes what came back.
+    fn due(&mut self, cell: &Cell, queue: &ConsumeQueue, now: Timestamp) -> Result<(), BrokerError> {
+        let mut entries = Vec::with_capacity(1);
+        for (offset, lease) in cell.due(now).take(LOOKED_AT_MAX) {
+            if self.is_full() {
+                return Ok(());
+            }
+            entries.clear();
+            self.parts.store.read_queue(queue, QueueOffset(offset), 1, &mut entries)?;
+            let Some(entry) = entries.first() else { continue };
+            if !self.filter.may_match(entry.tag_hash) {
+                continue;
+            }
+            let message = self.parts.store.read_record(entry)?;
+            if self.filter.matches(message.tag()) {
+                self.push(message, lease.attempt + 1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes new messages; says up to where the queue was looked at.
+    fn new(&mut self, cell: &Cell, queue: &ConsumeQueue) -> Result<u64, BrokerError> {
+        let from = cell.next().max(queue.min_offset().0);
+        let end = queue.max_offset().0.min(cell.window_end());
+        if from >= end || self.is_full() {
+            return Ok(cell.next());
+        }
+        let looked_at = match self.filter {
+            Filter::All => self.left,
+            Filter::Tags(_) => LOOKED_AT_MAX,
+        };
+        let count = usize::try_from(end - from).unwrap_or(usize::MAX).min(looked_at);
+        let mut entries = Vec::with_capacity(count);
+        self.parts.store.read_queue(queue, QueueOffset(from), count, &mut entries)?;
+        let mut next = from;
+        for entry in &entries {
+            if self.is_full() {
+                break;
+            }
+            if self.filter.may_match(entry.tag_hash) {
+                let message = self.parts.store.read_record(entry)?;
+                if self.filter.matches(message.tag()) {
+                    self.push(message, 1);
+                }
+            }
+            next += 1;
+        }
+        Ok(next)
+    }
+
+    fn push(&mut self, message: StoredMessage, attempt: u32) {
+        self.left -= 1;
+        self.bytes += u64::from(message.record_len);
+        self.taken.push(Taken { message, attempt });
+    }
+}

@@ -1,0 +1,30 @@
+//! One message by its place in the log, or by the id its producer gave it.
+
+use crate::error::BrokerError;
+use crate::local_broker::Parts;
+use crate::message::StoredMessage;
+use crate::names::TopicName;
+use crate::offset::CommitLogOffset;
+
+pub(crate) fn read_message(parts: &Parts, at: CommitLogOffset) -> Result<StoredMessage, BrokerError> {
+    let message = parts.store.read_record_at(at)?;
+    // State records and messages of topics that are gone are nobody's to read.
+    let topic = TopicName::from_store(message.topic.as_ref()).map_err(|_| BrokerError::MessageNotFound)?;
+    match parts.tables().topic(&topic) {
+        Some(topic) if topic.incarnation.0 <= at.0 && topic.config.permission.read => Ok(message),
+        _ => Err(BrokerError::MessageNotFound),
+    }
+}
+
+pub(crate) fn find_message(parts: &Parts, name: &TopicName, unique_key: &str) -> Result<StoredMessage, BrokerError> {
+    let tables = parts.tables();
+    let topic = tables.topic(name).ok_or_else(|| BrokerError::TopicNotFound { topic: name.to_string() })?;
+    if !topic.config.permission.read {
+        return Err(BrokerError::TopicNotReadable { topic: name.to_string() });
+    }
+    let found = parts.store.find_by_key(name, unique_key);
+    found
+        .into_iter()
+        .find(|message| message.unique_key() == Some(unique_key) && message.commit_log_offset.0 >= topic.incarnation.0)
+        .ok_or(BrokerError::MessageNotFound)
+}

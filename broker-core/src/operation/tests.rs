@@ -1,0 +1,304 @@
+//! The operations together, on a real disk, through the door that the gateway uses.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::broker::*;
+use crate::clock::{SystemClock, Timestamp};
+use crate::config::{BrokerConfig, Durability};
+use crate::delivery::filter::Filter;
+use crate::error::BrokerError;
+use crate::local_broker::{LocalBroker, Surroundings};
+use crate::message::{Message, MessageError};
+use crate::names::{ConsumerGroup, TopicName};
+use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
+use crate::random::SystemRandom;
+use crate::store::disk_files::DiskFiles;
+
+fn open(dir: &std::path::Path) -> LocalBroker {
+    let config = BrokerConfig { segment_bytes: 1 << 20, durability: Durability::Memory, ..BrokerConfig::new(dir) };
+    let surroundings = Surroundings {
+        files: Arc::new(DiskFiles),
+        clock: Box::new(SystemClock),
+        random: Arc::new(SystemRandom),
+        failed: Box::new(|error| panic!("the store failed: {error}")),
+    };
+    LocalBroker::open(config, surroundings).unwrap()
+}
+
+fn topic() -> TopicName {
+    TopicName::from_client("orders").unwrap()
+}
+
+fn group() -> ConsumerGroup {
+    ConsumerGroup::from_client("billing").unwrap()
+}
+
+fn message(id: &str, body: &str) -> Message {
+    let here = "127.0.0.1:4000".parse().unwrap();
+    Message::new(Bytes::copy_from_slice(body.as_bytes()), id, Timestamp(1), here).unwrap()
+}
+
+fn send(queue_id: u32, message: Message) -> SendMessages {
+    let messages = vec![SendMessage { queue_id: QueueId(queue_id), message, idempotency_key: None }];
+    SendMessages { topic: topic(), messages }
+}
+
+fn pop(messages_max: u32) -> PopMessages {
+    PopMessages {
+        consumer_group: group(),
+        topic: topic(),
+        messages_max,
+        lease: LeaseLength::Exactly(Duration::from_secs(60)),
+        filter: Filter::All,
+    }
+}
+
+async fn with_topic(broker: &LocalBroker) {
+    broker
+        .put_topic(TopicConfig { read_queues: 2, write_queues: 2, ..TopicConfig::new(topic()) }, PutWhen::Missing)
+        .await
+        .unwrap();
+}
+
+fn bodies(popped: &[PoppedMessage]) -> Vec<&str> {
+    let mut bodies: Vec<_> = popped.iter().map(|popped| std::str::from_utf8(&popped.message.body).unwrap()).collect();
+    bodies.sort_unstable();
+    bodies
+}
+
+#[tokio::test]
+async fn what_was_sent_is_popped_acked_and_gone_also_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = open(dir.path());
+    with_topic(&broker).await;
+    for at in 0..6 {
+        let sent = broker.send_messages(send(at % 2, message(&format!("id{at}"), &format!("body{at}")))).await.unwrap();
+        let receipt = sent.into_iter().next().unwrap().unwrap();
+        assert_eq!(receipt.queue_offset, QueueOffset(u64::from(at) / 2));
+        let read = broker.read_message(receipt.commit_log_offset).await.unwrap();
+        assert_eq!(read.body, format!("body{at}"));
+        let found = broker.find_message(topic(), format!("id{at}")).await.unwrap();
+        assert_eq!(found.commit_log_offset, receipt.commit_log_offset);
+    }
+    let popped = broker.pop_messages(pop(4)).await.unwrap();
+    assert_eq!(popped.len(), 4);
+    assert!(popped.iter().all(|popped| popped.delivery_attempt == 1));
+    let acks = popped[..3].iter().map(|popped| popped.handle.clone()).collect();
+    assert!(broker.ack_messages(acks).await.unwrap().iter().all(Result::is_ok));
+    let held = popped[3].clone();
+    // Killed: nothing is closed, nothing is synced on purpose.
+    drop(broker);
+
+    let broker = open(dir.path());
+    let rest = broker.pop_messages(pop(32)).await.unwrap();
+    assert_eq!(rest.len(), 2, "the acked stay acked, the leased stays leased");
+    // A handle of the last life still speaks for its lease.
+    let back = ChangeInvisibleDuration { handle: held.handle.clone(), invisible: Some(Duration::ZERO), suspend: false };
+    let changed = broker.change_invisible_durations(vec![back]).await.unwrap().remove(0).unwrap();
+    let again = broker.pop_messages(pop(32)).await.unwrap();
+    assert_eq!(bodies(&again), bodies(std::slice::from_ref(&held)));
+    assert_eq!(again[0].delivery_attempt, 2);
+    for old in [held.handle, changed.handle] {
+        assert!(matches!(broker.ack_messages(vec![old]).await.unwrap()[0], Err(BrokerError::ReceiptSuperseded)));
+    }
+    let handles: Vec<_> = rest.iter().chain(&again).map(|popped| popped.handle.clone()).collect();
+    assert!(broker.ack_messages(handles.clone()).await.unwrap().iter().all(Result::is_ok));
+    assert!(broker.ack_messages(handles).await.unwrap().iter().all(Result::is_ok), "acking twice is fine");
+    broker.close().unwrap();
+    drop(broker);
+
+    let broker = open(dir.path());
+    assert!(broker.pop_messages(pop(32)).await.unwrap().is_empty());
+    let progress = broker.query_consume_offsets(group(), topic()).await.unwrap();
+    assert!(progress.iter().all(|queue| queue.consume_offset == Some(QueueOffset(3)) && queue.in_flight == 0));
+    broker.close().unwrap();
+}
+
+#[tokio::test]
+async fn a_suspended_delivery_does_not_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = open(dir.path());
+    with_topic(&broker).await;
+    broker.send_messages(send(0, message("a", "a"))).await.unwrap();
+    let handle = broker.pop_messages(pop(1)).await.unwrap().remove(0).handle;
+    let back = ChangeInvisibleDuration { handle, invisible: Some(Duration::ZERO), suspend: true };
+    broker.change_invisible_durations(vec![back]).await.unwrap().remove(0).unwrap();
+    assert_eq!(broker.pop_messages(pop(1)).await.unwrap()[0].delivery_attempt, 1);
+    broker.close().unwrap();
+}
+
+#[tokio::test]
+async fn b10_a_topic_made_again_knows_nothing_of_the_old_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = open(dir.path());
+    with_topic(&broker).await;
+    broker.send_messages(send(0, message("old", "old"))).await.unwrap();
+    let old = broker.pop_messages(pop(1)).await.unwrap().remove(0);
+    broker.send_messages(send(0, message("old2", "old2"))).await.unwrap();
+    broker.delete_topic(topic()).await.unwrap();
+    assert!(matches!(broker.pop_messages(pop(1)).await, Err(BrokerError::TopicNotFound { .. })));
+    assert!(matches!(broker.read_message(old.message.commit_log_offset).await, Err(BrokerError::MessageNotFound)));
+    with_topic(&broker).await;
+    assert!(matches!(broker.ack_messages(vec![old.handle]).await.unwrap()[0], Err(BrokerError::ReceiptExpired)));
+    assert!(broker.find_message(topic(), "old".into()).await.is_err());
+    let receipt = broker.send_messages(send(0, message("new", "new"))).await.unwrap().remove(0).unwrap();
+    assert_eq!(receipt.queue_offset, QueueOffset(0));
+    drop(broker);
+    let broker = open(dir.path());
+    assert_eq!(bodies(&broker.pop_messages(pop(32)).await.unwrap()), ["new"]);
+    broker.close().unwrap();
+}
+
+#[tokio::test]
+async fn a_filter_takes_its_tags_and_passes_over_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = open(dir.path());
+    with_topic(&broker).await;
+    for (id, tag) in [("a", "paid"), ("b", "open"), ("c", "paid"), ("d", "refunded")] {
+        broker.send_messages(send(0, message(id, id).with_tag(tag).unwrap())).await.unwrap();
+    }
+    let filter = Filter::tags("paid || refunded").unwrap();
+    let popped = broker.pop_messages(PopMessages { filter: filter.clone(), ..pop(32) }).await.unwrap();
+    assert_eq!(bodies(&popped), ["a", "c", "d"]);
+    // What came back and is not wanted stays for whoever wants it.
+    let give_back = popped.iter().map(|popped| ChangeInvisibleDuration {
+        handle: popped.handle.clone(),
+        invisible: Some(Duration::ZERO),
+        suspend: false,
+    });
+    broker.change_invisible_durations(give_back.collect()).await.unwrap();
+    let refunded = Filter::tags("refunded").unwrap();
+    let popped = broker.pop_messages(PopMessages { filter: refunded.clone(), ..pop(32) }).await.unwrap();
+    assert_eq!(bodies(&popped), ["d"]);
+    let wait = AwaitMessages { consumer_group: group(), topic: topic(), filter: refunded, wait: Duration::ZERO };
+    assert!(!broker.await_messages(wait).await.unwrap());
+    assert_eq!(bodies(&broker.pop_messages(PopMessages { filter, ..pop(32) }).await.unwrap()), ["a", "c"]);
+    broker.close().unwrap();
+}
+
+#[tokio::test]
+async fn a_parked_receive_is_woken_by_a_send_and_by_a_message_that_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = open(dir.path());
+    with_topic(&broker).await;
+    assert!(broker.pop_messages(pop(1)).await.unwrap().is_empty());
+    let wait = || AwaitMessages {
+        consumer_group: group(),
+        topic: topic(),
+        filter: Filter::All,
+        wait: Duration::from_secs(3_600),
+    };
+    let (woken, sent) = tokio::join!(broker.await_messages(wait()), broker.send_messages(send(1, message("a", "a"))));
+    assert!(woken.unwrap() && sent.unwrap()[0].is_ok());
+    let handle = broker.pop_messages(pop(1)).await.unwrap().remove(0).handle;
+    let soon = ChangeInvisibleDuration { handle, invisible: Some(Duration::from_millis(20)), suspend: false };
+    let (woken, _) = tokio::join!(broker.await_messages(wait()), broker.change_invisible_durations(vec![soon]));
+    assert!(woken.unwrap());
+    assert_eq!(broker.pop_messages(pop(1)).await.unwrap()[0].delivery_attempt, 2);
+    // The stop ends every wait.
+    let (ended, ()) = tokio::join!(broker.await_messages(wait()), async { broker.drain() });
+    assert!(ended.is_ok());
+    broker.close().unwrap();
+}
+
+#[tokio::test]
+async fn l3_one_message_per_idempotency_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut broker = open(dir.path());
+    with_topic(&broker).await;
+    let keyed = |body: &str| {
+        let mut send = send(0, message("ignored", body));
+        send.messages[0].idempotency_key = Some("order-991".into());
+        send
+    };
+    let first = broker.send_messages(keyed("a")).await.unwrap().remove(0).unwrap();
+    assert!(!first.duplicate);
+    for reopened in [false, true] {
+        if reopened {
+            drop(broker);
+            broker = open(dir.path());
+        }
+        let again = broker.send_messages(keyed("a")).await.unwrap().remove(0).unwrap();
+        assert!(again.duplicate);
+        assert_eq!((&again.unique_key, again.commit_log_offset), (&first.unique_key, first.commit_log_offset));
+        let other = broker.send_messages(keyed("b")).await.unwrap().remove(0);
+        assert!(matches!(other, Err(BrokerError::IdempotencyKeyReused)));
+    }
+    assert_eq!(broker.pop_messages(pop(32)).await.unwrap().len(), 1);
+    broker.close().unwrap();
+}
+
+#[tokio::test]
+async fn bad_requests_change_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = open(dir.path());
+    with_topic(&broker).await;
+    let before = broker.describe_broker().await.unwrap().commit_log_max;
+    let refused = broker.send_messages(send(2, message("a", "a"))).await.unwrap().remove(0);
+    assert!(matches!(refused, Err(BrokerError::QueueNotFound { .. })));
+    let unknown = SendMessages { topic: TopicName::from_client("nope").unwrap(), ..send(0, message("a", "a")) };
+    assert!(matches!(broker.send_messages(unknown).await, Err(BrokerError::TopicNotFound { .. })));
+    let system = SendMessages { topic: TopicName::state(), ..send(0, message("a", "a")) };
+    assert!(matches!(broker.send_messages(system).await, Err(BrokerError::SystemTopic { .. })));
+    assert!(matches!(broker.pop_messages(pop(0)).await, Err(BrokerError::InvalidParameter { .. })));
+    assert!(matches!(broker.pop_messages(pop(33)).await, Err(BrokerError::InvalidParameter { .. })));
+    let short = PopMessages { lease: LeaseLength::Exactly(Duration::from_secs(9)), ..pop(1) };
+    assert!(matches!(broker.pop_messages(short).await, Err(BrokerError::InvalidInvisibleDuration { .. })));
+    let again = broker.put_topic(TopicConfig::new(topic()), PutWhen::Missing).await;
+    assert!(matches!(again, Err(BrokerError::TopicExists { .. })));
+    assert!(matches!(broker.read_message(CommitLogOffset(1)).await, Err(BrokerError::MessageNotFound)));
+    assert!(matches!(broker.read_message(CommitLogOffset(u64::MAX)).await, Err(BrokerError::MessageNotFound)));
+    let pull = |offset| PullMessages {
+        topic: topic(),
+        queue_id: QueueId(0),
+        offset: QueueOffset(offset),
+        messages_max: 10,
+        bytes_max: 1 << 20,
+    };
+    let beyond = broker.pull_messages(pull(9)).await.unwrap();
+    assert_eq!((beyond.messages.len(), beyond.next_offset), (0, QueueOffset(0)));
+    assert_eq!(broker.describe_broker().await.unwrap().commit_log_max, before);
+    assert!(matches!(message("a", "a").with_tag(""), Err(MessageError::InvalidTag { .. })));
+    broker.close().unwrap();
+}
+
+#[tokio::test]
+async fn a_batch_is_contiguous_and_rolls_over_segments() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = open(dir.path());
+    with_topic(&broker).await;
+    let body = "x".repeat(100 << 10);
+    for round in 0..5u64 {
+        let messages = (0..8)
+            .map(|at| SendMessage {
+                queue_id: QueueId(0),
+                message: message(&format!("{round}-{at}"), &body),
+                idempotency_key: None,
+            })
+            .collect();
+        let sent = broker.send_messages(SendMessages { topic: topic(), messages }).await.unwrap();
+        for (at, receipt) in (0u64..).zip(sent) {
+            assert_eq!(receipt.unwrap().queue_offset, QueueOffset(round * 8 + at));
+        }
+    }
+    drop(broker);
+    let broker = open(dir.path());
+    let pull = PullMessages {
+        topic: topic(),
+        queue_id: QueueId(0),
+        offset: QueueOffset(0),
+        messages_max: 100,
+        bytes_max: u32::MAX,
+    };
+    let pulled = broker.pull_messages(pull).await.unwrap();
+    assert_eq!(pulled.messages.len(), 40);
+    for (at, message) in (0u64..).zip(&pulled.messages) {
+        assert_eq!(message.queue_offset, QueueOffset(at));
+        assert_eq!(message.unique_key(), Some(&*format!("{}-{}", at / 8, at % 8)));
+        assert_eq!(message.body, body);
+    }
+    broker.close().unwrap();
+}

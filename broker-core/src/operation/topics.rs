@@ -1,0 +1,118 @@
+//! Topics: create, change, describe, delete; and what their queues hold.
+
+use crate::broker::{PutWhen, QUEUES_MAX, QueueOffsets, Topic, TopicConfig};
+use crate::error::BrokerError;
+use crate::local_broker::{Parts, queues_of};
+use crate::message::MessageType;
+use crate::names::TopicName;
+use crate::offset::QueueOffset;
+use crate::state::record::Entry;
+
+pub(crate) async fn put_topic(parts: &Parts, config: TopicConfig, when: PutWhen) -> Result<(Topic, bool), BrokerError> {
+    check(&config)?;
+    let name = config.topic.clone();
+    let (topic, created, end) = {
+        let mut tables = parts.tables.write().expect("no code panics while holding it");
+        let known = tables.topic(&name).cloned();
+        match (&known, when) {
+            (None, PutWhen::Missing | PutWhen::Unconditional) => {}
+            (None, PutWhen::Exists | PutWhen::Version(_)) => {
+                return Err(BrokerError::TopicNotFound { topic: name.to_string() });
+            }
+            (Some(_), PutWhen::Exists) => {}
+            (Some(known), PutWhen::Version(version)) if known.version == version => {}
+            (Some(known), PutWhen::Version(_)) => {
+                return Err(BrokerError::VersionMismatch { name: name.to_string(), current: known.version });
+            }
+            (Some(_), PutWhen::Missing) => return Err(BrokerError::TopicExists { topic: name.to_string() }),
+            (Some(_), PutWhen::Unconditional) => {
+                return Err(BrokerError::VersionRequired { name: name.to_string() });
+            }
+        }
+        if let Some(known) = &known
+            && (config.read_queues < known.config.read_queues.min(known.config.write_queues))
+        {
+            let reason = "cannot fall below the queues that hold messages".to_string();
+            return Err(BrokerError::InvalidParameter { name: "readQueues", reason });
+        }
+        let (topic_id, version) = match &known {
+            Some(known) => (known.topic_id, known.version + 1),
+            None => (tables.next_topic_id(), 1),
+        };
+        let entry = Entry::PutTopic { topic_id, version, config };
+        let (at, end) = parts.append_state(std::slice::from_ref(&entry))?;
+        tables.apply(&entry, at);
+        let topic = Topic::clone(tables.topic(&name).expect("just applied"));
+        parts.store.create_queues(&name, topic.incarnation, queues_of(&topic.config));
+        (topic, known.is_none(), end)
+    };
+    parts.reached(end).await?;
+    Ok((topic, created))
+}
+
+fn check(config: &TopicConfig) -> Result<(), BrokerError> {
+    if config.topic.is_system() || config.topic.is_derived() {
+        return Err(BrokerError::SystemTopic { topic: config.topic.to_string() });
+    }
+    if config.message_type != MessageType::Normal {
+        return Err(BrokerError::NotImplemented { what: "a topic of another message type than normal" });
+    }
+    for (name, queues) in [("readQueues", config.read_queues), ("writeQueues", config.write_queues)] {
+        if !(1..=QUEUES_MAX).contains(&queues) {
+            return Err(BrokerError::InvalidParameter { name, reason: format!("must be 1 to {QUEUES_MAX}") });
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn describe_topic(parts: &Parts, name: &TopicName) -> Result<Topic, BrokerError> {
+    let tables = parts.tables();
+    let topic = tables.topic(name).ok_or_else(|| BrokerError::TopicNotFound { topic: name.to_string() })?;
+    Ok(Topic::clone(topic))
+}
+
+pub(crate) async fn delete_topic(parts: &Parts, name: &TopicName) -> Result<(), BrokerError> {
+    let end = {
+        let mut tables = parts.tables.write().expect("no code panics while holding it");
+        let topic_id = match tables.topic(name) {
+            Some(topic) => topic.topic_id,
+            None if name.is_system() => return Err(BrokerError::SystemTopic { topic: name.to_string() }),
+            None => return Err(BrokerError::TopicNotFound { topic: name.to_string() }),
+        };
+        let entry = Entry::DeleteTopic { topic_id };
+        let (at, end) = parts.append_state(std::slice::from_ref(&entry))?;
+        tables.apply(&entry, at);
+        parts.cells.apply(&entry);
+        if let Err(error) = parts.store.delete_queues(name) {
+            // The record says that they are gone; what is left of their files the next start sets aside.
+            tracing::warn!(topic = %name, %error, "the queues of a deleted topic were not removed whole");
+        }
+        end
+    };
+    parts.reached(end).await
+}
+
+pub(crate) fn query_queue_offsets(parts: &Parts, name: &TopicName) -> Result<Vec<QueueOffsets>, BrokerError> {
+    let tables = parts.tables();
+    tables.topic(name).ok_or_else(|| BrokerError::TopicNotFound { topic: name.to_string() })?;
+    let mut entries = Vec::with_capacity(1);
+    parts
+        .store
+        .queues(name)
+        .iter()
+        .map(|queue| {
+            let (min_offset, max_offset) = (queue.min_offset(), queue.max_offset());
+            entries.clear();
+            if max_offset > min_offset {
+                parts.store.read_queue(queue, QueueOffset(max_offset.0 - 1), 1, &mut entries)?;
+            }
+            let newest = entries.first().map(|entry| parts.store.read_record(entry)).transpose()?;
+            Ok(QueueOffsets {
+                queue_id: queue.queue_id(),
+                min_offset,
+                max_offset,
+                last_update: newest.map(|message| message.store_timestamp),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,614 @@
+//! The bytes of a state record: the body of an ordinary message on the state topic, queue 0.
+//!
+//! Body: | u8 version | u8 flags | u64 synced offset | entries ... |. The synced offset is what the flusher had synced
+//! when the record was made; recovery uses it to tell a torn tail from damage.
+//! Entry: | u8 kind | varint length | fields |. Integers in fields are varints (LEB128, low bits first) unless said
+//! otherwise; texts are a varint length and UTF-8.
+//!
+//! | kind | entry | fields |
+//! | --- | --- | --- |
+//! | 1 | boot | boot number |
+//! | 2 | stop | count of exported files, then per file: name, 32 bytes SHA-256 |
+//! | 3 | mark | none: carries the synced offset of the head |
+//! | 16 | put topic | topic id, version, name, u8 message type, read queues, write queues, u8 permission (1 read, 2 write) |
+//! | 17 | delete topic | topic id |
+//! | 18 | put consumer group | group id, version, name, u8 flags (1 consume enabled, 2 orderly, 4 broadcast), retry max times, retry policy, consume timeout ms, retry queues, start from |
+//! | 19 | delete consumer group | group id |
+//! | 32 | start | cell, start offset |
+//! | 33 | lease | cell, deadline ms, boot number, first sequence, next offset, u8 flags (1 auto renew, 2 attempt id), \[u64 attempt id hash\], count, then per message: offset minus the one before, attempt |
+//! | 34 | ack | cell, count, then per message: offset minus the one before |
+//! | 35 | change lease | cell, offset, deadline ms, boot number, sequence, attempt |
+//! | 36 | commit offset | cell, offset |
+//!
+//! Cell: group id, topic id, queue id. Retry policy: u8 0, count, ms each; or u8 1, initial ms, max ms, f32 bits as u32.
+//! Start from: u8 0 young, 1 min, 2 max, 3 time and ms. Permanent: entries are never re-laid, new ones take new kinds.
+
+use std::time::Duration;
+
+use crate::broker::{ConsumerGroupConfig, Permission, RetryPolicy, StartFrom, TopicConfig};
+use crate::clock::Timestamp;
+use crate::message::MessageType;
+use crate::names::{ConsumerGroup, TopicName};
+use crate::offset::{CommitLogOffset, QueueId};
+use crate::receipt_handle::LeaseId;
+
+pub const VERSION: u8 = 1;
+const HEAD_LEN: usize = 10;
+
+/// Names one cell: the deliveries of one queue to one consumer group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CellKey {
+    pub consumer_group_id: u32,
+    pub topic_id: u32,
+    pub queue_id: QueueId,
+}
+
+/// One decided fact.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Entry {
+    Boot { boot: u64 },
+    Stop { exported: Vec<(String, [u8; 32])> },
+    Mark,
+    PutTopic { topic_id: u32, version: u64, config: TopicConfig },
+    DeleteTopic { topic_id: u32 },
+    PutConsumerGroup { consumer_group_id: u32, version: u64, config: ConsumerGroupConfig },
+    DeleteConsumerGroup { consumer_group_id: u32 },
+    Start { cell: CellKey, offset: u64 },
+    Lease(LeaseEntry),
+    Ack { cell: CellKey, offsets: Vec<u64> },
+    ChangeLease { cell: CellKey, offset: u64, deadline: Timestamp, lease_id: LeaseId, attempt: u32 },
+    CommitOffset { cell: CellKey, offset: u64 },
+}
+
+/// Messages of one queue handed out together. Offsets ascend; message `i` has the lease id `(boot, sequence + i)`.
+/// Every offset below `next` that is leased neither here nor before is settled: nobody of the group wants it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LeaseEntry {
+    pub cell: CellKey,
+    pub deadline: Timestamp,
+    pub first: LeaseId,
+    pub next: u64,
+    pub auto_renew: bool,
+    pub attempt_id_hash: Option<u64>,
+    pub messages: Vec<(u64, u32)>,
+}
+
+/// Why a state record cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StateRecordError {
+    #[error("state record version {0} was written by a newer Gantry")]
+    NewerVersion(u8),
+    #[error("state entry kind {0} was written by a newer Gantry")]
+    UnknownKind(u8),
+    #[error("a state record is malformed: {0}")]
+    Malformed(&'static str),
+}
+
+pub fn encode(synced: CommitLogOffset, entries: &[Entry]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(64);
+    bytes.extend([VERSION, 0]);
+    bytes.extend(synced.0.to_be_bytes());
+    let mut fields = Writer(Vec::with_capacity(64));
+    for entry in entries {
+        fields.0.clear();
+        let kind = fields.entry(entry);
+        bytes.push(kind);
+        varint(&mut bytes, fields.0.len() as u64);
+        bytes.extend_from_slice(&fields.0);
+    }
+    bytes
+}
+
+/// The synced offset stamped into a state record, without reading its entries.
+pub fn synced_stamp(body: &[u8]) -> Option<CommitLogOffset> {
+    let stamp = body.get(2..HEAD_LEN)?.try_into().ok()?;
+    Some(CommitLogOffset(u64::from_be_bytes(stamp)))
+}
+
+pub fn decode(body: &[u8]) -> Result<Vec<Entry>, StateRecordError> {
+    let (head, mut rest) =
+        body.split_at_checked(HEAD_LEN).ok_or(StateRecordError::Malformed("shorter than its head"))?;
+    if head[0] != VERSION {
+        return Err(StateRecordError::NewerVersion(head[0]));
+    }
+    if head[1] != 0 {
+        return Err(StateRecordError::Malformed("unknown flags"));
+    }
+    let mut entries = Vec::new();
+    while let Some((kind, after)) = rest.split_first() {
+        let mut reader = Reader(after);
+        let len = reader.len()?;
+        let (fields, after) =
+            reader.0.split_at_checked(len).ok_or(StateRecordError::Malformed("an entry passes the end"))?;
+        let mut fields = Reader(fields);
+        entries.push(fields.entry(*kind)?);
+        if !fields.0.is_empty() {
+            return Err(StateRecordError::Malformed("an entry has bytes left"));
+        }
+        rest = after;
+    }
+    Ok(entries)
+}
+
+fn varint(bytes: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        bytes.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+}
+
+struct Writer(Vec<u8>);
+
+impl Writer {
+    /// Writes the fields and says the kind.
+    fn entry(&mut self, entry: &Entry) -> u8 {
+        match entry {
+            Entry::Boot { boot } => {
+                self.number(*boot);
+                1
+            }
+            Entry::Stop { exported } => {
+                self.number(exported.len() as u64);
+                for (name, hash) in exported {
+                    self.text(name);
+                    self.0.extend_from_slice(hash);
+                }
+                2
+            }
+            Entry::Mark => 3,
+            Entry::PutTopic { topic_id, version, config } => {
+                self.number(u64::from(*topic_id));
+                self.number(*version);
+                self.text(config.topic.as_str());
+                self.0.push(message_type_byte(config.message_type));
+                self.number(u64::from(config.read_queues));
+                self.number(u64::from(config.write_queues));
+                self.0.push(u8::from(config.permission.read) | u8::from(config.permission.write) << 1);
+                16
+            }
+            Entry::DeleteTopic { topic_id } => {
+                self.number(u64::from(*topic_id));
+                17
+            }
+            Entry::PutConsumerGroup { consumer_group_id, version, config } => {
+                self.number(u64::from(*consumer_group_id));
+                self.number(*version);
+                self.consumer_group(config);
+                18
+            }
+            Entry::DeleteConsumerGroup { consumer_group_id } => {
+                self.number(u64::from(*consumer_group_id));
+                19
+            }
+            Entry::Start { cell, offset } => {
+                self.cell(cell);
+                self.number(*offset);
+                32
+            }
+            Entry::Lease(lease) => {
+                self.lease(lease);
+                33
+            }
+            Entry::Ack { cell, offsets } => {
+                self.cell(cell);
+                self.number(offsets.len() as u64);
+                let mut before = 0;
+                for offset in offsets {
+                    self.number(offset - before);
+                    before = *offset;
+                }
+                34
+            }
+            Entry::ChangeLease { cell, offset, deadline, lease_id, attempt } => {
+                self.cell(cell);
+                self.number(*offset);
+                self.time(*deadline);
+                self.number(lease_id.boot);
+                self.number(lease_id.sequence);
+                self.number(u64::from(*attempt));
+                35
+            }
+            Entry::CommitOffset { cell, offset } => {
+                self.cell(cell);
+                self.number(*offset);
+                36
+            }
+        }
+    }
+
+    fn consumer_group(&mut self, config: &ConsumerGroupConfig) {
+        self.text(config.consumer_group.as_str());
+        self.0.push(
+            u8::from(config.consume_enabled) | u8::from(config.orderly) << 1 | u8::from(config.broadcast_enabled) << 2,
+        );
+        self.number(u64::from(config.retry_max_times));
+        match &config.retry_policy {
+            RetryPolicy::Customized(pauses) => {
+                self.0.push(0);
+                self.number(pauses.len() as u64);
+                pauses.iter().for_each(|pause| self.duration(*pause));
+            }
+            RetryPolicy::Exponential { initial, max, multiplier } => {
+                self.0.push(1);
+                self.duration(*initial);
+                self.duration(*max);
+                self.0.extend(multiplier.to_bits().to_be_bytes());
+            }
+        }
+        self.duration(config.consume_timeout);
+        self.number(u64::from(config.retry_queues));
+        match config.start_from {
+            StartFrom::Young => self.0.push(0),
+            StartFrom::Min => self.0.push(1),
+            StartFrom::Max => self.0.push(2),
+            StartFrom::Time(time) => {
+                self.0.push(3);
+                self.time(time);
+            }
+        }
+    }
+
+    fn lease(&mut self, lease: &LeaseEntry) {
+        self.cell(&lease.cell);
+        self.time(lease.deadline);
+        self.number(lease.first.boot);
+        self.number(lease.first.sequence);
+        self.number(lease.next);
+        self.0.push(u8::from(lease.auto_renew) | u8::from(lease.attempt_id_hash.is_some()) << 1);
+        if let Some(hash) = lease.attempt_id_hash {
+            self.0.extend(hash.to_be_bytes());
+        }
+        self.number(lease.messages.len() as u64);
+        let mut before = 0;
+        for (offset, attempt) in &lease.messages {
+            self.number(offset - before);
+            self.number(u64::from(*attempt));
+            before = *offset;
+        }
+    }
+
+    fn cell(&mut self, cell: &CellKey) {
+        self.number(u64::from(cell.consumer_group_id));
+        self.number(u64::from(cell.topic_id));
+        self.number(u64::from(cell.queue_id.0));
+    }
+
+    fn number(&mut self, value: u64) {
+        varint(&mut self.0, value);
+    }
+
+    /// A time before 1970 is no time of ours.
+    fn time(&mut self, time: Timestamp) {
+        self.number(u64::try_from(time.0).unwrap_or(0));
+    }
+
+    fn duration(&mut self, duration: Duration) {
+        self.number(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+    }
+
+    fn text(&mut self, text: &str) {
+        self.number(text.len() as u64);
+        self.0.extend_from_slice(text.as_bytes());
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn entry(&mut self, kind: u8) -> Result<Entry, StateRecordError> {
+        Ok(match kind {
+            1 => Entry::Boot { boot: self.number()? },
+            2 => {
+                let count = self.len()?;
+                let mut exported = Vec::new();
+                for _ in 0..count {
+                    exported.push((self.text()?, self.array()?));
+                }
+                Entry::Stop { exported }
+            }
+            3 => Entry::Mark,
+            16 => Entry::PutTopic {
+                topic_id: self.small()?,
+                version: self.number()?,
+                config: TopicConfig {
+                    topic: TopicName::from_store(self.text()?.as_bytes()).map_err(|_| BAD_NAME)?,
+                    message_type: message_type(self.byte()?)?,
+                    read_queues: self.small()?,
+                    write_queues: self.small()?,
+                    permission: {
+                        let bits = self.byte()?;
+                        Permission { read: bits & 1 != 0, write: bits & 2 != 0 }
+                    },
+                },
+            },
+            17 => Entry::DeleteTopic { topic_id: self.small()? },
+            18 => Entry::PutConsumerGroup {
+                consumer_group_id: self.small()?,
+                version: self.number()?,
+                config: self.consumer_group()?,
+            },
+            19 => Entry::DeleteConsumerGroup { consumer_group_id: self.small()? },
+            32 => Entry::Start { cell: self.cell()?, offset: self.number()? },
+            33 => Entry::Lease(self.lease()?),
+            34 => {
+                let cell = self.cell()?;
+                let count = self.len()?;
+                let mut offsets = Vec::new();
+                let mut before = 0u64;
+                for _ in 0..count {
+                    before = before.checked_add(self.number()?).ok_or(BAD_NUMBER)?;
+                    offsets.push(before);
+                }
+                Entry::Ack { cell, offsets }
+            }
+            35 => Entry::ChangeLease {
+                cell: self.cell()?,
+                offset: self.number()?,
+                deadline: self.time()?,
+                lease_id: LeaseId { boot: self.number()?, sequence: self.number()? },
+                attempt: self.small()?,
+            },
+            36 => Entry::CommitOffset { cell: self.cell()?, offset: self.number()? },
+            unknown => return Err(StateRecordError::UnknownKind(unknown)),
+        })
+    }
+
+    fn consumer_group(&mut self) -> Result<ConsumerGroupConfig, StateRecordError> {
+        let consumer_group = ConsumerGroup::from_store(self.text()?.as_bytes()).map_err(|_| BAD_NAME)?;
+        let flags = self.byte()?;
+        let retry_max_times = self.small()?;
+        let retry_policy = match self.byte()? {
+            0 => {
+                let count = self.len()?;
+                let mut pauses = Vec::new();
+                for _ in 0..count {
+                    pauses.push(self.duration()?);
+                }
+                RetryPolicy::Customized(pauses)
+            }
+            1 => RetryPolicy::Exponential {
+                initial: self.duration()?,
+                max: self.duration()?,
+                multiplier: f32::from_bits(u32::from_be_bytes(self.array()?)),
+            },
+            _ => return Err(StateRecordError::Malformed("unknown retry policy")),
+        };
+        let consume_timeout = self.duration()?;
+        let retry_queues = self.small()?;
+        let start_from = match self.byte()? {
+            0 => StartFrom::Young,
+            1 => StartFrom::Min,
+            2 => StartFrom::Max,
+            3 => StartFrom::Time(self.time()?),
+            _ => return Err(StateRecordError::Malformed("unknown start")),
+        };
+        Ok(ConsumerGroupConfig {
+            consumer_group,
+            consume_enabled: flags & 1 != 0,
+            orderly: flags & 2 != 0,
+            broadcast_enabled: flags & 4 != 0,
+            retry_max_times,
+            retry_policy,
+            consume_timeout,
+            retry_queues,
+            start_from,
+        })
+    }
+
+    fn lease(&mut self) -> Result<LeaseEntry, StateRecordError> {
+        let cell = self.cell()?;
+        let deadline = self.time()?;
+        let first = LeaseId { boot: self.number()?, sequence: self.number()? };
+        let next = self.number()?;
+        let flags = self.byte()?;
+        let attempt_id_hash = match flags & 2 {
+            0 => None,
+            _ => Some(u64::from_be_bytes(self.array()?)),
+        };
+        let count = self.len()?;
+        let mut messages = Vec::new();
+        let mut before = 0u64;
+        for _ in 0..count {
+            before = before.checked_add(self.number()?).ok_or(BAD_NUMBER)?;
+            messages.push((before, self.small()?));
+        }
+        Ok(LeaseEntry { cell, deadline, first, next, auto_renew: flags & 1 != 0, attempt_id_hash, messages })
+    }
+
+    fn cell(&mut self) -> Result<CellKey, StateRecordError> {
+        Ok(CellKey { consumer_group_id: self.small()?, topic_id: self.small()?, queue_id: QueueId(self.small()?) })
+    }
+
+    fn number(&mut self) -> Result<u64, StateRecordError> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            let bits = u64::from(byte & 0x7f);
+            if shift == 63 && bits > 1 {
+                return Err(BAD_NUMBER);
+            }
+            value |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(BAD_NUMBER)
+    }
+
+    fn small(&mut self) -> Result<u32, StateRecordError> {
+        u32::try_from(self.number()?).map_err(|_| BAD_NUMBER)
+    }
+
+    fn len(&mut self) -> Result<usize, StateRecordError> {
+        usize::try_from(self.number()?).map_err(|_| BAD_NUMBER)
+    }
+
+    fn time(&mut self) -> Result<Timestamp, StateRecordError> {
+        i64::try_from(self.number()?).map(Timestamp).map_err(|_| BAD_NUMBER)
+    }
+
+    fn duration(&mut self) -> Result<Duration, StateRecordError> {
+        self.number().map(Duration::from_millis)
+    }
+
+    fn byte(&mut self) -> Result<u8, StateRecordError> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], StateRecordError> {
+        let (head, rest) = self.0.split_first_chunk().ok_or(StateRecordError::Malformed("an entry ends early"))?;
+        self.0 = rest;
+        Ok(*head)
+    }
+
+    fn text(&mut self) -> Result<String, StateRecordError> {
+        let len = self.len()?;
+        let (text, rest) = self.0.split_at_checked(len).ok_or(StateRecordError::Malformed("an entry ends early"))?;
+        self.0 = rest;
+        String::from_utf8(text.to_vec()).map_err(|_| BAD_NAME)
+    }
+}
+
+const BAD_NUMBER: StateRecordError = StateRecordError::Malformed("a number is out of range");
+const BAD_NAME: StateRecordError = StateRecordError::Malformed("a name is not one");
+
+fn message_type_byte(message_type: MessageType) -> u8 {
+    match message_type {
+        MessageType::Normal => 1,
+        MessageType::Fifo => 2,
+        MessageType::Delay => 3,
+        MessageType::Transaction => 4,
+        MessageType::Lite => 5,
+        MessageType::Priority => 6,
+    }
+}
+
+fn message_type(byte: u8) -> Result<MessageType, StateRecordError> {
+    Ok(match byte {
+        1 => MessageType::Normal,
+        2 => MessageType::Fifo,
+        3 => MessageType::Delay,
+        4 => MessageType::Transaction,
+        5 => MessageType::Lite,
+        6 => MessageType::Priority,
+        _ => return Err(StateRecordError::Malformed("unknown message type")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell() -> CellKey {
+        CellKey { consumer_group_id: 1, topic_id: 300, queue_id: QueueId(7) }
+    }
+
+    fn samples() -> Vec<Entry> {
+        let group = |policy| ConsumerGroupConfig {
+            retry_policy: policy,
+            start_from: StartFrom::Time(Timestamp(5)),
+            ..ConsumerGroupConfig::new(ConsumerGroup::from_client("g").unwrap())
+        };
+        let exponential = RetryPolicy::Exponential {
+            initial: Duration::from_secs(5),
+            max: Duration::from_secs(7200),
+            multiplier: 2.0,
+        };
+        vec![
+            Entry::Boot { boot: 3 },
+            Entry::Stop { exported: vec![("topics.json".into(), [9; 32])] },
+            Entry::Mark,
+            Entry::PutTopic {
+                topic_id: 1,
+                version: 2,
+                config: TopicConfig::new(TopicName::from_client("orders").unwrap()),
+            },
+            Entry::DeleteTopic { topic_id: u32::MAX },
+            Entry::PutConsumerGroup { consumer_group_id: 1, version: 1, config: group(exponential) },
+            Entry::PutConsumerGroup {
+                consumer_group_id: 2,
+                version: 1,
+                config: group(RetryPolicy::Customized(vec![Duration::from_secs(1)])),
+            },
+            Entry::DeleteConsumerGroup { consumer_group_id: 1 },
+            Entry::Start { cell: cell(), offset: 0 },
+            Entry::Lease(LeaseEntry {
+                cell: cell(),
+                deadline: Timestamp(1_700_000_000_000),
+                first: LeaseId { boot: 2, sequence: 40 },
+                next: 130,
+                auto_renew: true,
+                attempt_id_hash: Some(u64::MAX),
+                messages: vec![(100, 2), (128, 1), (129, 1)],
+            }),
+            Entry::Ack { cell: cell(), offsets: vec![100, 129] },
+            Entry::ChangeLease {
+                cell: cell(),
+                offset: 128,
+                deadline: Timestamp(1),
+                lease_id: LeaseId { boot: 2, sequence: 43 },
+                attempt: 1,
+            },
+            Entry::CommitOffset { cell: cell(), offset: u64::MAX },
+        ]
+    }
+
+    #[test]
+    fn every_entry_reads_back() {
+        let bytes = encode(CommitLogOffset(77), &samples());
+        assert_eq!(decode(&bytes).unwrap(), samples());
+        assert_eq!(synced_stamp(&bytes), Some(CommitLogOffset(77)));
+    }
+
+    /// Written once, read for ever: a change of these bytes is a change of the format.
+    #[test]
+    fn the_bytes_are_the_documented_ones() {
+        let hex = |entry: &Entry| {
+            encode(CommitLogOffset(0x0102), std::slice::from_ref(entry))[HEAD_LEN - 2..]
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>()
+        };
+        let samples = samples();
+        assert_eq!(hex(&samples[0]), "0102010103");
+        assert_eq!(hex(&samples[3]), "0102100d0102066f726465727301080803");
+        assert_eq!(hex(&samples[8]), "010220050".to_owned() + "1ac020700");
+        assert_eq!(
+            hex(&samples[9]),
+            "0102211e01ac0207".to_owned()
+                + "80d095ffbc31"
+                + "02"
+                + "28"
+                + "8201"
+                + "03"
+                + "ffffffffffffffff"
+                + "03"
+                + "6402"
+                + "1c01"
+                + "0101"
+        );
+        assert_eq!(hex(&samples[10]), "0102220701ac020702641d");
+    }
+
+    #[test]
+    fn short_long_and_unknown_input_is_refused() {
+        let bytes = encode(CommitLogOffset(77), &samples());
+        for len in 0..bytes.len() {
+            // A cut between two entries is a shorter record; every other cut is refused.
+            if let Ok(entries) = decode(&bytes[..len]) {
+                assert_eq!(entries[..], samples()[..entries.len()]);
+            }
+        }
+        assert!(decode(&bytes[..HEAD_LEN - 1]).is_err());
+        let with_kind = |kind| [&bytes[..HEAD_LEN], &[kind, 0][..]].concat();
+        assert_eq!(decode(&with_kind(99)), Err(StateRecordError::UnknownKind(99)));
+        let mut newer = bytes.clone();
+        newer[0] = 2;
+        assert_eq!(decode(&newer), Err(StateRecordError::NewerVersion(2)));
+        let long = [&bytes[..HEAD_LEN], &[3, 1, 0][..]].concat();
+        assert!(matches!(decode(&long), Err(StateRecordError::Malformed(_))));
+        let endless = [&bytes[..HEAD_LEN], &[1, 11][..], &[0xff; 11][..]].concat();
+        assert!(matches!(decode(&endless), Err(StateRecordError::Malformed(_))));
+    }
+}

@@ -1,0 +1,122 @@
+//! Topics and consumer groups as the log says they are.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::broker::{ConsumerGroupDescription, Topic};
+use crate::names::{ConsumerGroup, TopicName};
+use crate::offset::{CommitLogOffset, Incarnation};
+
+use super::record::Entry;
+
+/// Ordered by name, because lists are.
+#[derive(Debug, Default)]
+pub struct Tables {
+    topics: BTreeMap<TopicName, Arc<Topic>>,
+    topic_names: HashMap<u32, TopicName>,
+    consumer_groups: BTreeMap<ConsumerGroup, Arc<ConsumerGroupDescription>>,
+    consumer_group_names: HashMap<u32, ConsumerGroup>,
+    topic_id_max: u32,
+    consumer_group_id_max: u32,
+}
+
+impl Tables {
+    pub fn topic(&self, topic: &TopicName) -> Option<&Arc<Topic>> {
+        self.topics.get(topic)
+    }
+
+    pub fn topic_by_id(&self, topic_id: u32) -> Option<&Arc<Topic>> {
+        self.topics.get(self.topic_names.get(&topic_id)?)
+    }
+
+    pub fn topics(&self) -> impl ExactSizeIterator<Item = &Arc<Topic>> {
+        self.topics.values()
+    }
+
+    pub fn consumer_group(&self, consumer_group: &ConsumerGroup) -> Option<&Arc<ConsumerGroupDescription>> {
+        self.consumer_groups.get(consumer_group)
+    }
+
+    pub fn consumer_group_by_id(&self, consumer_group_id: u32) -> Option<&Arc<ConsumerGroupDescription>> {
+        self.consumer_groups.get(self.consumer_group_names.get(&consumer_group_id)?)
+    }
+
+    pub fn consumer_groups(&self) -> impl ExactSizeIterator<Item = &Arc<ConsumerGroupDescription>> {
+        self.consumer_groups.values()
+    }
+
+    /// Ids are never given twice, not even after a delete: handles and old records carry them.
+    pub fn next_topic_id(&self) -> u32 {
+        self.topic_id_max + 1
+    }
+
+    pub fn next_consumer_group_id(&self) -> u32 {
+        self.consumer_group_id_max + 1
+    }
+
+    /// Takes what concerns topics and groups; other entries are for the cells.
+    pub fn apply(&mut self, entry: &Entry, at: CommitLogOffset) {
+        match entry {
+            Entry::PutTopic { topic_id, version, config } => {
+                let incarnation = self.topic_by_id(*topic_id).map_or(Incarnation(at.0), |topic| topic.incarnation);
+                let topic = Topic { config: config.clone(), topic_id: *topic_id, incarnation, version: *version };
+                self.topic_names.insert(*topic_id, config.topic.clone());
+                self.topics.insert(config.topic.clone(), Arc::new(topic));
+                self.topic_id_max = self.topic_id_max.max(*topic_id);
+            }
+            Entry::DeleteTopic { topic_id } => {
+                if let Some(name) = self.topic_names.remove(topic_id) {
+                    self.topics.remove(&name);
+                }
+            }
+            Entry::PutConsumerGroup { consumer_group_id, version, config } => {
+                let known = self.consumer_group_by_id(*consumer_group_id);
+                let incarnation = known.map_or(Incarnation(at.0), |group| group.incarnation);
+                let description = ConsumerGroupDescription {
+                    config: config.clone(),
+                    consumer_group_id: *consumer_group_id,
+                    incarnation,
+                    version: *version,
+                };
+                self.consumer_group_names.insert(*consumer_group_id, config.consumer_group.clone());
+                self.consumer_groups.insert(config.consumer_group.clone(), Arc::new(description));
+                self.consumer_group_id_max = self.consumer_group_id_max.max(*consumer_group_id);
+            }
+            Entry::DeleteConsumerGroup { consumer_group_id } => {
+                if let Some(name) = self.consumer_group_names.remove(consumer_group_id) {
+                    self.consumer_groups.remove(&name);
+                }
+            }
+            Entry::Boot { .. }
+            | Entry::Stop { .. }
+            | Entry::Mark
+            | Entry::Start { .. }
+            | Entry::Lease(_)
+            | Entry::Ack { .. }
+            | Entry::ChangeLease { .. }
+            | Entry::CommitOffset { .. } => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::TopicConfig;
+
+    #[test]
+    fn b10_a_topic_made_again_is_another_incarnation_with_another_id() {
+        let mut tables = Tables::default();
+        let config = TopicConfig::new(TopicName::from_client("t").unwrap());
+        let put = |topic_id, version| Entry::PutTopic { topic_id, version, config: config.clone() };
+        tables.apply(&put(1, 1), CommitLogOffset(100));
+        tables.apply(&put(1, 2), CommitLogOffset(200));
+        let topic = tables.topic(&config.topic).unwrap();
+        assert_eq!((topic.incarnation, topic.version), (Incarnation(100), 2));
+        tables.apply(&Entry::DeleteTopic { topic_id: 1 }, CommitLogOffset(300));
+        assert!(tables.topic(&config.topic).is_none() && tables.topic_by_id(1).is_none());
+        assert_eq!(tables.next_topic_id(), 2);
+        tables.apply(&put(2, 1), CommitLogOffset(400));
+        assert_eq!(tables.topic(&config.topic).unwrap().incarnation, Incarnation(400));
+    }
+}

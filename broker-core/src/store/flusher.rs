@@ -1,0 +1,253 @@
+//! The one thread that syncs the commit log, and the gate at which replies wait for it.
+//!
+//! It is driven by arrival: it takes everything that was appended, syncs it once, and opens the gate for all who wait
+//! below the new end; meanwhile the next batch gathers. No timer delays a sync that somebody waits for. What nobody
+//! waits for (everything at `memory`, state records alone) is synced within half a second.
+//!
+//! Invariant: after the first failed sync nothing is synced and nobody is let through any more.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::Duration;
+
+use crate::config::Durability;
+use crate::offset::CommitLogOffset;
+use crate::store::error::StoreError;
+
+/// The longest time that appended bytes stay unsynced when nobody waits for them.
+pub const SYNC_DELAY_MAX: Duration = Duration::from_millis(500);
+
+/// What is to be synced.
+pub(super) trait SyncSource {
+    /// End of what was appended.
+    fn written(&self) -> u64;
+    /// Returns when `[from, to)` is on the disk.
+    fn sync(&self, from: u64, to: u64) -> io::Result<()>;
+    /// The gate is open up to `to` already for those who ask; those who sleep are woken after this returns.
+    fn synced(&self, to: u64);
+    /// Called once.
+    fn failed(&self, reason: &str);
+}
+
+/// The gate's state, shared by appenders, waiters and the thread.
+pub(super) struct Flusher {
+    durability: Durability,
+    synced: AtomicU64,
+    failure: OnceLock<String>,
+    /// Set while a sync has been asked for and not begun: saves later appenders the lock.
+    prompt_asked: AtomicBool,
+    lazy_asked: AtomicBool,
+    wishes: Mutex<Wishes>,
+    wished: Condvar,
+    waiters: Mutex<Waiters>,
+}
+
+#[derive(Default)]
+struct Wishes {
+    prompt: bool,
+    lazy: bool,
+    stop: bool,
+}
+
+/// Sleepers by the end they wait for. As many as there are replies in flight, which the front ends bound.
+#[derive(Default)]
+struct Waiters {
+    next_id: u64,
+    wakers: BTreeMap<(u64, u64), Waker>,
+}
+
+/// Ready when the log is as durable as the broker promises, up to a place: at `memory` at once, at `disk` after the
+/// sync. An error means that nobody knows.
+#[must_use = "a promise that nobody waits for is not kept"]
+pub struct Reached {
+    flusher: Arc<Flusher>,
+    end: u64,
+    waiter: Option<u64>,
+}
+
+impl Flusher {
+    pub(super) fn new(durability: Durability, synced: u64) -> Flusher {
+        Flusher {
+            durability,
+            synced: AtomicU64::new(synced),
+            failure: OnceLock::new(),
+            prompt_asked: AtomicBool::new(false),
+            lazy_asked: AtomicBool::new(false),
+            wishes: Mutex::default(),
+            wished: Condvar::new(),
+            waiters: Mutex::default(),
+        }
+    }
+
+    pub(super) fn synced(&self) -> CommitLogOffset {
+        CommitLogOffset(self.synced.load(Ordering::Acquire))
+    }
+
+    pub(super) fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    pub(super) fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
+    }
+
+    /// Something was appended and published. `prompt`: somebody will wait for it.
+    pub(super) fn arrived(&self, prompt: bool) {
+        let prompt = prompt && self.durability == Durability::Disk;
+        let asked = if prompt { &self.prompt_asked } else { &self.lazy_asked };
+        // The thread swaps too, before it looks at the log's end: either its swap reads ours and so sees our bytes, or
+        // ours comes later and asks again.
+        if asked.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let mut wishes = self.wishes.lock().expect("nobody panics holding it");
+        *(if prompt { &mut wishes.prompt } else { &mut wishes.lazy }) = true;
+        self.wished.notify_one();
+    }
+
+    pub(super) fn reached(self: &Arc<Flusher>, end: CommitLogOffset) -> Reached {
+        Reached { flusher: self.clone(), end: end.0, waiter: None }
+    }
+
+    /// The first failure counts: the gate stays shut from here on. `true` for the first.
+    pub(super) fn fail(&self, reason: String) -> bool {
+        let first = self.failure.set(reason).is_ok();
+        let wakers = std::mem::take(&mut self.waiters.lock().expect("nobody panics holding it").wakers);
+        wakers.into_values().for_each(Waker::wake);
+        first
+    }
+
+    /// Ends the thread after one last sync.
+    pub(super) fn stop(&self) {
+        self.wishes.lock().expect("nobody panics holding it").stop = true;
+        self.wished.notify_one();
+    }
+
+    /// The thread's life.
+    pub(super) fn run(&self, source: &impl SyncSource) {
+        loop {
+            let stop = self.wait_for_wishes();
+            // Everything that was published before the wishes were cleared is in here.
+            let (from, to) = (self.synced.load(Ordering::Relaxed), source.written());
+            if self.failure.get().is_some() {
+                return;
+            }
+            if from < to {
+                if let Err(error) = source.sync(from, to) {
+                    let reason = format!("sync of the commit log: {error}");
+                    if self.fail(reason.clone()) {
+                        source.failed(&reason);
+                    }
+                    return;
+                }
+                self.synced.store(to, Ordering::Release);
+                source.synced(to);
+                self.wake_up_to(to);
+            }
+            if stop {
+                return;
+            }
+        }
+    }
+
+    /// Sleeps until there is something to do now; says whether it is the last time.
+    fn wait_for_wishes(&self) -> bool {
+        let wishes = self.wishes.lock().expect("nobody panics holding it");
+        let wishes = self
+            .wished
+            .wait_while(wishes, |wishes| !(wishes.prompt || wishes.lazy || wishes.stop))
+            .expect("nobody panics holding it");
+        let (mut wishes, _) = self
+            .wished
+            .wait_timeout_while(wishes, SYNC_DELAY_MAX, |wishes| !(wishes.prompt || wishes.stop))
+            .expect("nobody panics holding it");
+        wishes.prompt = false;
+        wishes.lazy = false;
+        self.prompt_asked.swap(false, Ordering::AcqRel);
+        self.lazy_asked.swap(false, Ordering::AcqRel);
+        wishes.stop
+    }
+
+    fn wake_up_to(&self, end: u64) {
+        let ready = {
+            let mut waiters = self.waiters.lock().expect("nobody panics holding it");
+            let later = waiters.wakers.split_off(&(end + 1, 0));
+            std::mem::replace(&mut waiters.wakers, later)
+        };
+        ready.into_values().for_each(Waker::wake);
+    }
+
+    /// `None`: not yet.
+    fn outcome(&self, end: u64) -> Option<Result<(), StoreError>> {
+        if let Some(reason) = self.failure.get() {
+            return Some(Err(StoreError::OutcomeUnknown { reason: reason.clone() }));
+        }
+        let reached = self.durability == Durability::Memory || self.synced.load(Ordering::Acquire) >= end;
+        reached.then_some(Ok(()))
+    }
+}
+
+impl Reached {
+    /// For callers without an executor.
+    pub fn wait(self) -> Result<(), StoreError> {
+        struct Unpark(Thread);
+        impl Wake for Unpark {
+            fn wake(self: Arc<Self>) {
+                self.0.unpark();
+            }
+        }
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let mut reached = pin!(self);
+        loop {
+            match reached.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(outcome) => return outcome,
+                Poll::Pending => std::thread::park(),
+            }
+        }
+    }
+
+    fn leave(&mut self, waiters: &mut Waiters) {
+        if let Some(id) = self.waiter.take() {
+            waiters.wakers.remove(&(self.end, id));
+        }
+    }
+}
+
+impl Future for Reached {
+    type Output = Result<(), StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(outcome) = self.flusher.outcome(self.end) {
+            return Poll::Ready(outcome);
+        }
+        let flusher = self.flusher.clone();
+        let mut waiters = flusher.waiters.lock().expect("nobody panics holding it");
+        // Whoever opens the gate takes this lock afterwards: what is not open now finds our waker.
+        if let Some(outcome) = flusher.outcome(self.end) {
+            self.leave(&mut waiters);
+            return Poll::Ready(outcome);
+        }
+        let id = *self.waiter.get_or_insert_with(|| {
+            waiters.next_id += 1;
+            waiters.next_id
+        });
+        waiters.wakers.insert((self.end, id), context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Reached {
+    fn drop(&mut self) {
+        if self.waiter.is_some() {
+            let flusher = self.flusher.clone();
+            let mut waiters = flusher.waiters.lock().expect("nobody panics holding it");
+            self.leave(&mut waiters);
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Mapped files: the one place where memory is reached through raw pointers.
+//!
+//! A segment's mapping is split by its frontier: below it bytes never change and may be viewed, from it on the one
+//! writer copies in. The frontier only grows while the file is shared, so that a view never sees a write. Both sides
+//! are asserted, always. Files are never shortened while they are mapped, and the store's lock keeps others away.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use memmap2::{Advice, MmapRaw};
+use rustix::fs::{FallocateFlags, SeekFrom};
+use rustix::io::Errno;
+
+use crate::store::files::{LogFile, TableFile};
+
+/// Zeros are written in pieces of this where blocks cannot be reserved.
+const ZEROS_BYTES: usize = 1 << 20;
+
+/// A mapped segment of the commit log.
+pub(super) struct MappedLogFile {
+    file: File,
+    /// Every view owns a share: the last one unmaps.
+    mapping: Arc<Mapping>,
+    /// Below: written, never again. The writer stores, readers load.
+    frontier: AtomicU64,
+    /// Below: real blocks. Held while reserving, since two threads may want to.
+    reserving: Mutex<()>,
+    reserved: AtomicU64,
+    /// Held by `write_at`: there is one writer, and this turns a second one into a panic instead of a race.
+    writing: Mutex<()>,
+}
+
+/// A mapped derived file, with one owner.
+pub(super) struct MappedTableFile {
+    file: File,
+    mapping: MmapRaw,
+    /// Ranges with real blocks; sorted, apart from each other.
+    reserved: Vec<(u64, u64)>,
+}
+
+struct Mapping(MmapRaw);
+
+/// A stretch of a mapping below its frontier.
+struct View {
+    mapping: Arc<Mapping>,
+    at: usize,
+    len: usize,
+}
+
+impl MappedLogFile {
+    /// Maps the whole of `file`. A file just created is open for the writer from its start; any other is closed for
+    /// writing, and readable to its end, until it is cut.
+    pub(super) fn map(file: File, created: bool) -> io::Result<MappedLogFile> {
+        let mapping = Arc::new(Mapping(MmapRaw::map_raw(&file)?));
+        let open_from = if created { 0 } else { mapping.0.len() as u64 };
+        Ok(MappedLogFile {
+            file,
+            mapping,
+            frontier: AtomicU64::new(open_from),
+            reserving: Mutex::new(()),
+            reserved: AtomicU64::new(open_from),
+            writing: Mutex::new(()),
+        })
+    }
+}
+
+impl LogFile for MappedLogFile {
+    fn len(&self) -> u64 {
+        self.mapping.0.len() as u64
+    }
+
+    fn reserve(&self, end: u64) -> io::Result<()> {
+        assert!(end <= self.len(), "reserving inside of the file");
+        let _reserving = self.reserving.lock().expect("nobody panics holding it");
+        let reserved = self.reserved.load(Ordering::Relaxed);
+        if end > reserved {
+            reserve_blocks(&self.file, reserved, end)?;
+            self.reserved.store(end, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    fn write_at(&self, at: u64, bytes: &[u8]) {
+        let _writing = self.writing.try_lock().expect("a segment has one writer");
+        let end = at.checked_add(bytes.len() as u64).expect("an offset of the file");
+        assert!(at >= self.frontier.load(Ordering::Relaxed), "what readers may see is not written again");
+        assert!(end <= self.reserved.load(Ordering::Acquire), "written without blocks");
+        // SAFETY: `[at, end)` lies in the mapping, since the reserved end does. It lies above the frontier, so that no
+        // `View` covers it, and `writing` keeps other writers out. `bytes` cannot overlap it: safe code has no other
+        // reference to the mapping than views. Blocks are reserved, so the store meets no SIGBUS.
+        unsafe {
+            let target = self.mapping.0.as_mut_ptr().add(at as usize);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len());
+        }
+        self.frontier.store(end, Ordering::Release);
+    }
+
+    fn read(&self, at: u64, len: usize) -> Bytes {
+        let end = at.checked_add(len as u64).expect("an offset of the file");
+        assert!(end <= self.frontier.load(Ordering::Acquire), "readers stay below what was written");
+        Bytes::from_owner(View { mapping: self.mapping.clone(), at: at as usize, len })
+    }
+
+    fn warm(&self, from: u64, to: u64) -> io::Result<()> {
+        assert!(from <= to && to <= self.reserved.load(Ordering::Acquire), "warming reserved blocks");
+        // Populating takes the page faults of the range without changing a byte, so it may run beside the writer.
+        self.mapping.0.advise_range(Advice::PopulateWrite, from as usize, (to - from) as usize)
+    }
+
+    fn cut(&mut self, end: u64) -> io::Result<()> {
+        assert!(end <= self.len(), "cutting inside of the file");
+        assert!(Arc::get_mut(&mut self.mapping).is_some(), "a cut file has no views");
+        zero(&self.file, end, self.len())?;
+        *self.frontier.get_mut() = end;
+        *self.reserved.get_mut() = end;
+        Ok(())
+    }
+
+    // fdatasync of the whole file, not msync of a range: Linux writes back a shared mapping's dirty pages either way,
+    // and msync walks the page tables on top (measured: no faster).
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn next_data(&self, from: u64) -> io::Result<Option<u64>> {
+        if from >= self.len() {
+            return Ok(None);
+        }
+        // Stores through the mapping count: their pages are dirty in the page cache, where the file system looks too.
+        match rustix::fs::seek(&self.file, SeekFrom::Data(from)) {
+            Ok(at) => Ok(Some(at)),
+            Err(Errno::NXIO) => Ok(None),
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(Some(from)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl AsRef<[u8]> for View {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: `read` checked that the range lies in the mapping and below the frontier. Nothing below it is
+        // written again while a share of the mapping lives: `write_at` asserts the frontier, and `cut`, which moves it
+        // back, needs the only share. The share also keeps the memory mapped.
+        unsafe { std::slice::from_raw_parts(self.mapping.0.as_ptr().add(self.at), self.len) }
+    }
+}
+
+impl MappedTableFile {
+    pub(super) fn map(file: File) -> io::Result<MappedTableFile> {
+        let mapping = MmapRaw::map_raw(&file)?;
+        Ok(MappedTableFile { file, mapping, reserved: Vec::new() })
+    }
+
+    fn is_reserved(&self, from: u64, to: u64) -> bool {
+        self.reserved.iter().any(|(start, end)| *start <= from && to <= *end)
+    }
+}
+
+impl TableFile for MappedTableFile {
+    fn reserve(&mut self, from: u64, to: u64) -> io::Result<()> {
+        assert!(from <= to && to <= self.mapping.len() as u64, "reserving inside of the file");
+        if from == to || self.is_reserved(from, to) {
+            return Ok(());
+        }
+        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), from, to - from) {
+            Ok(()) => {}
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => rewrite(&self.file, from, to)?,
+            Err(error) => return Err(error.into()),
+        }
+        add_range(&mut self.reserved, from, to);
+        Ok(())
+    }
+
+    fn read_at(&self, at: u64, bytes: &mut [u8]) {
+        assert!(at.checked_add(bytes.len() as u64).is_some_and(|end| end <= self.mapping.len() as u64), "in the file");
+        // SAFETY: the range lies in the mapping, and `&self` keeps writers (`&mut self`) away. `bytes` is the caller's
+        // own memory.
+        unsafe {
+            let source = self.mapping.as_ptr().add(at as usize);
+            std::ptr::copy_nonoverlapping(source, bytes.as_mut_ptr(), bytes.len());
+        }
+    }
+
+    fn write_at(&mut self, at: u64, bytes: &[u8]) {
+        let end = at.checked_add(bytes.len() as u64).expect("an offset of the file");
+        assert!(self.is_reserved(at, end), "written without blocks");
+        // SAFETY: reserved ranges lie in the mapping; `&mut self` makes this the only access; no reference into the
+        // mapping ever leaves this type, so `bytes` is other memory.
+        unsafe {
+            let target = self.mapping.as_mut_ptr().add(at as usize);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len());
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}
+
+/// Puts a range into sorted ranges that do not touch.
+fn add_range(ranges: &mut Vec<(u64, u64)>, mut from: u64, mut to: u64) {
+    ranges.retain(|(start, end)| {
+        let apart = *end < from || to < *start;
+        if !apart {
+            from = from.min(*start);
+            to = to.max(*end);
+        }
+        apart
+    });
+    let at = ranges.partition_point(|(start, _)| *start < from);
+    ranges.insert(at, (from, to));
+}
+
+/// Real blocks for `[from, to)` of a segment, of which nothing from `from` on was written.
+fn reserve_blocks(file: &File, from: u64, to: u64) -> io::Result<()> {
+    match rustix::fs::fallocate(file, FallocateFlags::empty(), from, to - from) {
+        Ok(()) => Ok(()),
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(file, from, to),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// All bytes of `[from, to)` are zero afterwards; their blocks may be given back.
+pub(super) fn zero(file: &File, from: u64, to: u64) -> io::Result<()> {
+    if from == to {
+        return Ok(());
+    }
+    let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    match rustix::fs::fallocate(file, hole, from, to - from) {
+        Ok(()) => Ok(()),
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(file, from, to),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn write_zeros(file: &File, from: u64, to: u64) -> io::Result<()> {
+    let zeros = vec![0; ZEROS_BYTES.min((to - from) as usize)];
+    let mut at = from;
+    while at < to {
+        let len = zeros.len().min((to - at) as usize);
+        file.write_all_at(&zeros[..len], at)?;
+        at += len as u64;
+    }
+    Ok(())
+}
+
+/// Gives a range blocks by writing what it holds, for file systems that cannot reserve.
+fn rewrite(file: &File, from: u64, to: u64) -> io::Result<()> {
+    let mut bytes = vec![0; ZEROS_BYTES.min((to - from) as usize)];
+    let mut at = from;
+    while at < to {
+        let len = bytes.len().min((to - at) as usize);
+        file.read_exact_at(&mut bytes[..len], at)?;
+        file.write_all_at(&bytes[..len], at)?;
+        at += len as u64;
+    }
+    Ok(())
+}

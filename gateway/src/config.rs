@@ -1,0 +1,254 @@
+//! The configuration tree: defaults < file < environment < flag, read once, checked whole, handed down as plain values.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+use gantry_broker_core::BrokerConfig;
+use gantry_broker_core::config::{Durability, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN};
+use gantry_broker_core::names::BrokerName;
+use serde::{Deserialize, Serialize};
+
+use crate::front::grpc::endpoints;
+
+/// RocketMQ-style messaging in one binary: broker, HTTP and gRPC gateway, console.
+#[derive(Debug, Parser)]
+#[command(name = "gantry", version, args_conflicts_with_subcommands = true)]
+pub struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run all in one: broker, gateway and console in one process (the default)
+    Serve(Flags),
+    /// Print the effective configuration and end
+    Config(Flags),
+}
+
+/// What the program was asked to do.
+#[derive(Debug)]
+pub enum Task {
+    Serve(Flags),
+    PrintConfig(Flags),
+}
+
+impl CommandLine {
+    pub fn task(self) -> Task {
+        match self.command {
+            None => Task::Serve(self.flags),
+            Some(Command::Serve(flags)) => Task::Serve(flags),
+            Some(Command::Config(flags)) => Task::PrintConfig(flags),
+        }
+    }
+}
+
+/// Every flag has a variable and a key in the file.
+#[derive(Debug, Default, Args)]
+pub struct Flags {
+    /// Configuration file [default: ./gantry.toml, then gantry.toml in the data directory]
+    #[arg(long, env = "GANTRY_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where everything is kept [default: ./gantry-data]
+    #[arg(long, env = "GANTRY_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Address for REST, console and documents; port 0 picks a free one [default: 127.0.0.1:8080]
+    #[arg(long, env = "GANTRY_HTTP_LISTEN", value_name = "HOST:PORT")]
+    http_listen: Option<SocketAddr>,
+    /// Address for RocketMQ's gRPC clients; port 0 picks a free one [default: 127.0.0.1:8081]
+    #[arg(long, env = "GANTRY_GRPC_LISTEN", value_name = "HOST:PORT")]
+    grpc_listen: Option<SocketAddr>,
+    /// Address that gRPC clients are told to connect to [default: the one they used]
+    #[arg(long, env = "GANTRY_ADVERTISE", value_name = "HOST:PORT")]
+    advertise: Option<String>,
+    /// Name of this broker [default: broker-a]
+    #[arg(long, env = "GANTRY_BROKER_NAME", value_name = "NAME")]
+    broker_name: Option<String>,
+    /// Name of the cluster [default: DefaultCluster]
+    #[arg(long, env = "GANTRY_CLUSTER_NAME", value_name = "NAME")]
+    cluster_name: Option<String>,
+    /// How safe a message is before its producer hears of it: memory or disk [default: disk]
+    #[arg(long, env = "GANTRY_DURABILITY", value_name = "LEVEL")]
+    durability: Option<String>,
+    /// Length of a commit-log segment of a new store, e.g. 64MiB [default: 1GiB]
+    #[arg(long, env = "GANTRY_SEGMENT_SIZE", value_name = "SIZE")]
+    segment_size: Option<String>,
+    /// Serve whoever connects, also from other machines
+    #[arg(long, env = "GANTRY_ALLOW_ANONYMOUS", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    allow_anonymous: Option<bool>,
+}
+
+/// What a configuration file may say.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    data_dir: Option<PathBuf>,
+    http_listen: Option<SocketAddr>,
+    grpc_listen: Option<SocketAddr>,
+    advertise: Option<String>,
+    broker_name: Option<String>,
+    cluster_name: Option<String>,
+    durability: Option<String>,
+    segment_size: Option<String>,
+    allow_anonymous: Option<bool>,
+}
+
+/// The effective configuration; prints itself as a file that would give it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    pub http_listen: SocketAddr,
+    pub grpc_listen: SocketAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advertise: Option<String>,
+    pub broker_name: String,
+    pub cluster_name: String,
+    pub durability: Durability,
+    #[serde(serialize_with = "as_size")]
+    pub segment_size: u64,
+    pub allow_anonymous: bool,
+}
+
+/// A configuration that cannot be served, in words that say how to mend it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+impl Flags {
+    pub fn config(self) -> Result<Config, ConfigError> {
+        let file = self.file()?;
+        let durability = match self.durability.or(file.durability).as_deref() {
+            None | Some("disk") => Durability::Disk,
+            Some("memory") => Durability::Memory,
+            Some(other) => return Err(ConfigError(format!("durability must be memory or disk, not '{other}'"))),
+        };
+        let segment_size = match self.segment_size.or(file.segment_size) {
+            None => SEGMENT_BYTES_DEFAULT,
+            Some(text) => parse_size(&text).ok_or_else(|| {
+                ConfigError(format!("segment_size '{text}' is no size: write a number with B, KiB, MiB or GiB"))
+            })?,
+        };
+        if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_DEFAULT).contains(&segment_size) || segment_size % 4096 != 0 {
+            let limits = "must be 8MiB to 1GiB and a multiple of 4KiB";
+            return Err(ConfigError(format!("segment_size {limits}")));
+        }
+        let config = Config {
+            data_dir: self.data_dir.or(file.data_dir).unwrap_or_else(|| "gantry-data".into()),
+            http_listen: self.http_listen.or(file.http_listen).unwrap_or(([127, 0, 0, 1], 8080).into()),
+            grpc_listen: self.grpc_listen.or(file.grpc_listen).unwrap_or(([127, 0, 0, 1], 8081).into()),
+            advertise: self.advertise.or(file.advertise),
+            broker_name: self.broker_name.or(file.broker_name).unwrap_or_else(|| "broker-a".into()),
+            cluster_name: self.cluster_name.or(file.cluster_name).unwrap_or_else(|| "DefaultCluster".into()),
+            durability,
+            segment_size,
+            allow_anonymous: self.allow_anonymous.or(file.allow_anonymous).unwrap_or(false),
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    fn file(&self) -> Result<File, ConfigError> {
+        let data_dir = self.data_dir.as_deref().unwrap_or(Path::new("gantry-data"));
+        let found = match &self.config {
+            Some(path) => Some(path.clone()),
+            None => ["gantry.toml".into(), data_dir.join("gantry.toml")].into_iter().find(|path| path.exists()),
+        };
+        let Some(path) = found else { return Ok(File::default()) };
+        let wrong = |reason: String| ConfigError(format!("{}: {reason}", path.display()));
+        let text = std::fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
+        toml::from_str(&text).map_err(|error| wrong(error.to_string()))
+    }
+}
+
+impl Config {
+    fn check(&self) -> Result<(), ConfigError> {
+        BrokerName::new(&self.broker_name).map_err(|error| ConfigError(format!("broker_name {error}")))?;
+        let name_ok = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        if self.cluster_name.is_empty() || self.cluster_name.len() > 127 || !self.cluster_name.bytes().all(name_ok) {
+            return Err(ConfigError("cluster_name may only hold letters, digits, _ and -".into()));
+        }
+        if let Some(text) = &self.advertise {
+            endpoints(text).map_err(|error| ConfigError(format!("advertise: {error}")))?;
+        }
+        for (key, address) in [("http_listen", self.http_listen), ("grpc_listen", self.grpc_listen)] {
+            if !address.ip().is_loopback() && !self.allow_anonymous {
+                return Err(ConfigError(format!(
+                    "{key} = {address} would serve other machines without asking who they are: \
+                     listen on 127.0.0.1, or say --allow-anonymous if everybody who can connect may do everything"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn broker(&self) -> BrokerConfig {
+        BrokerConfig {
+            broker_name: BrokerName::new(&self.broker_name).expect("checked before"),
+            cluster_name: self.cluster_name.clone(),
+            durability: self.durability,
+            segment_bytes: self.segment_size,
+            ..BrokerConfig::new(&self.data_dir)
+        }
+    }
+}
+
+const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+
+fn parse_size(text: &str) -> Option<u64> {
+    let (digits, factor) =
+        UNITS.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor))).unwrap_or((text, 1));
+    digits.trim().parse::<u64>().ok()?.checked_mul(factor)
+}
+
+fn as_size<S: serde::Serializer>(bytes: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    let (unit, factor) = UNITS.iter().find(|(_, factor)| bytes % factor == 0).expect("every number is whole bytes");
+    serializer.collect_str(&format_args!("{}{unit}", bytes / factor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags() -> Flags {
+        Flags { data_dir: Some("/nonexistent".into()), ..Flags::default() }
+    }
+
+    #[test]
+    fn sizes_read_and_print() {
+        for (text, bytes) in [("8MiB", 8 << 20), ("1GiB", 1 << 30), ("4096", 4096), ("64 KiB", 64 << 10)] {
+            assert_eq!(parse_size(text), Some(bytes), "{text}");
+        }
+        for text in ["", "MiB", "1TB", "-1", "99999999999GiB"] {
+            assert_eq!(parse_size(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn wide_binds_need_a_word() {
+        let wide = || Flags { http_listen: Some(([0, 0, 0, 0], 1).into()), ..flags() };
+        assert!(wide().config().unwrap_err().to_string().contains("--allow-anonymous"));
+        assert!(Flags { allow_anonymous: Some(true), ..wide() }.config().is_ok());
+    }
+
+    #[test]
+    fn wrong_values_are_refused_with_their_key() {
+        let refused = |flags: Flags| flags.config().unwrap_err().to_string();
+        assert!(refused(Flags { durability: Some("ram".into()), ..flags() }).contains("durability"));
+        assert!(refused(Flags { segment_size: Some("1MiB".into()), ..flags() }).contains("segment_size"));
+        assert!(refused(Flags { broker_name: Some("a/b".into()), ..flags() }).contains("broker_name"));
+        assert!(refused(Flags { advertise: Some("nowhere".into()), ..flags() }).contains("advertise"));
+        assert!(toml::from_str::<File>("http_port = 1").is_err());
+    }
+
+    #[test]
+    fn the_printed_tree_reads_back() {
+        let config = Flags { advertise: Some("mq.example:443".into()), ..flags() }.config().unwrap();
+        let text = toml::to_string(&config).unwrap();
+        let file: File = toml::from_str(&text).unwrap();
+        assert_eq!(file.advertise.as_deref(), Some("mq.example:443"));
+        assert_eq!(file.segment_size.as_deref(), Some("1GiB"));
+    }
+}
