@@ -72,20 +72,31 @@ impl GrpcFront {
         let endpoints = match (&self.advertised, asked) {
             (Some(advertised), _) => advertised.clone(),
             (None, Some(asked)) if !asked.addresses.is_empty() => echoed(asked)?,
-            (None, _) => {
-                let local = local.unwrap_or(self.listening);
-                endpoints(&local.ip().to_string(), local.port())
-            }
+            (None, _) => at(local.unwrap_or(self.listening)),
         };
         // Clients use only a broker's master, which has id 0.
         Ok(v2::Broker { name: self.broker_name.to_string(), id: 0, endpoints: Some(endpoints) })
     }
 }
 
-/// One address as an access point: a gateway behind a load balancer advertises the balancer's.
-pub fn endpoints(host: &str, port: u16) -> v2::Endpoints {
-    let address = v2::Address { host: host.to_string(), port: i32::from(port) };
-    v2::Endpoints { scheme: scheme(&address).into(), addresses: vec![address] }
+/// Reads `host:port`, or several addresses of one kind: `10.0.0.1:8081;10.0.0.2:8081`.
+pub fn endpoints(text: &str) -> Result<v2::Endpoints, GatewayError> {
+    let illegal = |reason: String| GatewayError::IllegalAccessPoint { reason };
+    let addresses = text
+        .split(';')
+        .map(|address| {
+            let (host, port) = address.trim().rsplit_once(':').unwrap_or_default();
+            let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+            match port.parse::<u16>() {
+                Ok(port) if port != 0 && !host.is_empty() => {
+                    Ok(v2::Address { host: host.to_string(), port: i32::from(port) })
+                }
+                _ => Err(illegal(format!("'{address}' is not HOST:PORT"))),
+            }
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let scheme = scheme_of(&addresses).ok_or_else(|| illegal(format!("'{text}' mixes kinds of addresses")))?;
+    checked(v2::Endpoints { scheme: scheme.into(), addresses })
 }
 
 /// Unchanged, so that the client recognises its own address; only a scheme it left out is filled in.
@@ -93,7 +104,7 @@ fn echoed(asked: v2::Endpoints) -> Result<v2::Endpoints, GatewayError> {
     if asked.scheme() != AddressScheme::Unspecified {
         return checked(asked);
     }
-    let scheme = common_scheme(&asked.addresses).ok_or_else(|| GatewayError::IllegalAccessPoint {
+    let scheme = scheme_of(&asked.addresses).ok_or_else(|| GatewayError::IllegalAccessPoint {
         reason: "the access point mixes kinds of addresses".into(),
     })?;
     checked(v2::Endpoints { scheme: scheme.into(), ..asked })
@@ -112,17 +123,20 @@ fn checked(endpoints: v2::Endpoints) -> Result<v2::Endpoints, GatewayError> {
 }
 
 /// What all addresses are; `None` if they differ.
-fn common_scheme(addresses: &[v2::Address]) -> Option<AddressScheme> {
+fn scheme_of(addresses: &[v2::Address]) -> Option<AddressScheme> {
+    let scheme = |address: &v2::Address| match address.host.parse() {
+        Ok(IpAddr::V4(_)) => AddressScheme::IPv4,
+        Ok(IpAddr::V6(_)) => AddressScheme::IPv6,
+        Err(_) => AddressScheme::DomainName,
+    };
     let first = scheme(addresses.first()?);
     addresses.iter().all(|address| scheme(address) == first).then_some(first)
 }
 
-fn scheme(address: &v2::Address) -> AddressScheme {
-    match address.host.parse() {
-        Ok(IpAddr::V4(_)) => AddressScheme::IPv4,
-        Ok(IpAddr::V6(_)) => AddressScheme::IPv6,
-        Err(_) => AddressScheme::DomainName,
-    }
+fn at(address: SocketAddr) -> v2::Endpoints {
+    let scheme = if address.is_ipv4() { AddressScheme::IPv4 } else { AddressScheme::IPv6 };
+    let address = v2::Address { host: address.ip().to_string(), port: i32::from(address.port()) };
+    v2::Endpoints { scheme: scheme.into(), addresses: vec![address] }
 }
 
 /// One per queue with its real id. An inaccessible topic still shows one: clients cannot do with none.
@@ -154,12 +168,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_advertised_address_says_what_it_is() {
-        for (host, scheme) in
-            [("mq.example", AddressScheme::DomainName), ("10.0.0.1", AddressScheme::IPv4), ("::1", AddressScheme::IPv6)]
-        {
-            let endpoints = endpoints(host, 8081);
-            assert_eq!((endpoints.scheme(), endpoints.addresses[0].port), (scheme, 8081));
+    fn advertised_addresses_are_of_one_kind() {
+        let one = endpoints("mq.example:8081").unwrap();
+        assert_eq!((one.scheme(), one.addresses[0].port), (AddressScheme::DomainName, 8081));
+        let two = endpoints("10.0.0.1:8081; 10.0.0.2:8081").unwrap();
+        assert_eq!((two.scheme(), two.addresses.len()), (AddressScheme::IPv4, 2));
+        let v6 = endpoints("[::1]:8081").unwrap();
+        assert_eq!((v6.scheme(), v6.addresses[0].host.as_str()), (AddressScheme::IPv6, "::1"));
+        for text in ["", "mq.example", ":8081", "mq.example:0", "mq.example:65536", "a:1;b:1", "10.0.0.1:1;b:1"] {
+            assert!(matches!(endpoints(text), Err(GatewayError::IllegalAccessPoint { .. })), "{text}");
         }
     }
 
