@@ -1,8 +1,8 @@
 //! Benchmark: append and dispatch of 1 KiB messages at `memory` on one thread, beside memcpy of the same bytes, turn and
 //! turn about in one run. Prints a table; `--json` prints the same for scripts.
 //!
-//! The first pass touches the segments' memory and is thrown away: a machine that backs its memory lazily would be
-//! measured otherwise.
+//! As much memory as the run will fill is touched and given back before it: a virtual machine that backs its memory
+//! lazily would be measured otherwise (here: 0.3 GB/s for memory that nobody has touched since the machine started).
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ const QUEUES: u32 = 8;
 fn main() {
     let json = std::env::args().any(|arg| arg == "--json");
     let quick = std::env::var_os("QUICK").is_some();
-    let (rounds, messages) = if quick { (3, 200_000) } else { (5, 600_000) };
+    let (rounds, messages) = if quick { (3, 200_000) } else { (5, 400_000) };
     let dir = tempfile::tempdir_in(".").expect("a directory for the store");
     let broker = open(dir.path());
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
@@ -36,6 +36,7 @@ fn main() {
     runtime.block_on(broker.put_topic(config, PutWhen::Missing)).expect("a topic");
 
     eprintln!("touching memory ...");
+    touch((rounds + 1) * 2 * messages * (BODY_BYTES + 256));
     let mut ring = vec![0u8; 64 << 20];
     copy(&mut ring, messages);
     runtime.block_on(send(&broker, &topic, messages, BATCH));
@@ -78,6 +79,13 @@ fn open(dir: &Path) -> LocalBroker {
         failed: Box::new(|reason| panic!("the store failed: {reason}")),
     };
     LocalBroker::open(config, surroundings).expect("an open broker")
+}
+
+/// Has the machine back so many bytes of memory, which the page cache then gets.
+fn touch(bytes: usize) {
+    let mut memory = vec![0u8; bytes];
+    memory.iter_mut().step_by(4_096).for_each(|byte| *byte = 1);
+    std::hint::black_box(&memory);
 }
 
 /// The least that any store must do: move the bytes once.

@@ -1,7 +1,8 @@
 //! The proof that a consumer holds one delivery: typed inside, an opaque signed text outside.
 //!
-//! Text: `r1.` + base64url without padding of the bytes below. The MAC is HMAC-SHA-256 cut to 128 bits, over everything
-//! before it; it is checked first, so nothing of a forged handle is ever believed.
+//! Text: `r1.` + base64url without padding of the bytes below. The MAC is HMAC-SHA-256 cut to 128 bits, over the `r1.` and
+//! everything before it; it is checked first, so nothing of a forged handle is ever believed. Other signed texts of the
+//! gateway (cursors) are sealed with the same keys under other prefixes, and pass for nothing else.
 //!
 //! | bytes | field |
 //! | --- | --- |
@@ -32,7 +33,7 @@ use crate::random::Random;
 const PREFIX: &str = "r1.";
 const MAC_LEN: usize = 16;
 const KEY_LEN: usize = 32;
-const FIXED_LEN: usize = 1 + 4 + 4 + 8 + 4 + 8 + 16 + 8 + 1;
+const FIXED_LEN: usize = 4 + 4 + 8 + 4 + 8 + 16 + 8 + 1;
 /// Longest text of a handle.
 pub const RECEIPT_HANDLE_CHARS_MAX: usize = 512;
 
@@ -88,50 +89,60 @@ impl HandleKeys {
     }
 
     pub fn sign(&self, handle: &ReceiptHandle) -> String {
-        let (key_id, key) = &self.generations[0];
         let broker_name = handle.broker_name.as_str().as_bytes();
-        let mut bytes = Vec::with_capacity(FIXED_LEN + broker_name.len() + MAC_LEN);
+        let mut fields = Vec::with_capacity(FIXED_LEN + broker_name.len());
+        fields.extend(handle.consumer_group_id.to_be_bytes());
+        fields.extend(handle.topic_id.to_be_bytes());
+        fields.extend(handle.incarnation.0.to_be_bytes());
+        fields.extend(handle.queue_id.0.to_be_bytes());
+        fields.extend(handle.queue_offset.0.to_be_bytes());
+        fields.extend(handle.lease_id.boot.to_be_bytes());
+        fields.extend(handle.lease_id.sequence.to_be_bytes());
+        fields.extend(handle.deadline.0.to_be_bytes());
+        fields.push(u8::try_from(broker_name.len()).expect("a broker name is at most 127 bytes"));
+        fields.extend(broker_name);
+        self.seal(PREFIX, &fields)
+    }
+
+    pub fn verify(&self, text: &str) -> Result<ReceiptHandle, ReceiptHandleError> {
+        let fields = self.open(PREFIX, text).ok_or(ReceiptHandleError)?;
+        Fields(&fields).handle().ok_or(ReceiptHandleError)
+    }
+
+    /// Prefix + base64url of | u8 key id | payload | 16 MAC over prefix, key id and payload |.
+    pub fn seal(&self, prefix: &str, payload: &[u8]) -> String {
+        let (key_id, key) = &self.generations[0];
+        let mut bytes = Vec::with_capacity(1 + payload.len() + MAC_LEN);
         bytes.push(*key_id);
-        bytes.extend(handle.consumer_group_id.to_be_bytes());
-        bytes.extend(handle.topic_id.to_be_bytes());
-        bytes.extend(handle.incarnation.0.to_be_bytes());
-        bytes.extend(handle.queue_id.0.to_be_bytes());
-        bytes.extend(handle.queue_offset.0.to_be_bytes());
-        bytes.extend(handle.lease_id.boot.to_be_bytes());
-        bytes.extend(handle.lease_id.sequence.to_be_bytes());
-        bytes.extend(handle.deadline.0.to_be_bytes());
-        bytes.push(u8::try_from(broker_name.len()).expect("a broker name is at most 127 bytes"));
-        bytes.extend(broker_name);
-        let mac = mac(key, &bytes);
+        bytes.extend(payload);
+        let mac = mac(key, prefix, &bytes);
         bytes.extend(mac);
-        let mut text = String::with_capacity(PREFIX.len() + bytes.len().div_ceil(3) * 4);
-        text.push_str(PREFIX);
+        let mut text = String::with_capacity(prefix.len() + bytes.len().div_ceil(3) * 4);
+        text.push_str(prefix);
         URL_SAFE_NO_PAD.encode_string(&bytes, &mut text);
         text
     }
 
-    pub fn verify(&self, text: &str) -> Result<ReceiptHandle, ReceiptHandleError> {
+    /// What was sealed under this prefix; `None` for any other text.
+    pub fn open(&self, prefix: &str, text: &str) -> Option<Vec<u8>> {
         if text.len() > RECEIPT_HANDLE_CHARS_MAX {
-            return Err(ReceiptHandleError);
+            return None;
         }
-        let text = text.strip_prefix(PREFIX).ok_or(ReceiptHandleError)?;
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| ReceiptHandleError)?;
-        let (signed, claimed) = bytes
-            .len()
-            .checked_sub(MAC_LEN)
-            .filter(|len| *len >= FIXED_LEN)
-            .map(|len| bytes.split_at(len))
-            .ok_or(ReceiptHandleError)?;
-        let (_, key) = self.generations.iter().find(|(id, _)| *id == signed[0]).ok_or(ReceiptHandleError)?;
-        if !bool::from(mac(key, signed).ct_eq(claimed)) {
-            return Err(ReceiptHandleError);
+        let mut bytes = URL_SAFE_NO_PAD.decode(text.strip_prefix(prefix)?).ok()?;
+        let (signed, claimed) = bytes.split_at_checked(bytes.len().checked_sub(MAC_LEN)?)?;
+        let (_, key) = self.generations.iter().find(|(id, _)| Some(id) == signed.first())?;
+        if !bool::from(mac(key, prefix, signed).ct_eq(claimed)) {
+            return None;
         }
-        Fields(&signed[1..]).handle().ok_or(ReceiptHandleError)
+        bytes.truncate(signed.len());
+        bytes.remove(0);
+        Some(bytes)
     }
 }
 
-fn mac(key: &[u8; KEY_LEN], bytes: &[u8]) -> [u8; MAC_LEN] {
+fn mac(key: &[u8; KEY_LEN], prefix: &str, bytes: &[u8]) -> [u8; MAC_LEN] {
     let mut hmac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    hmac.update(prefix.as_bytes());
     hmac.update(bytes);
     let whole: [u8; 32] = hmac.finalize().into_bytes().into();
     whole[..MAC_LEN].try_into().expect("16 of 32 bytes")
@@ -214,5 +225,10 @@ mod tests {
         let read_back = HandleKeys::from_bytes(&both.to_bytes()).unwrap();
         assert_eq!(read_back.verify(&both.sign(&handle())), Ok(handle()));
         assert!(HandleKeys::from_bytes(&[1; 40]).is_none());
+        // What was sealed for something else is no handle.
+        assert_eq!(old.open("c1.", &old.seal("c1.", b"x")), Some(b"x".to_vec()));
+        let payload = old.open("r1.", &text).unwrap();
+        let dressed = old.seal("c1.", &payload).replace("c1.", "r1.");
+        assert_eq!(old.verify(&dressed), Err(ReceiptHandleError));
     }
 }

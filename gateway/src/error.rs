@@ -48,6 +48,8 @@ pub enum GatewayError {
     HeadersTooLarge { max: usize },
     #[error("{what} is not built into this version")]
     NotImplemented { what: String },
+    #[error("{what} is switched off or missing on this broker")]
+    NotSupportedByBroker { what: &'static str },
     #[error("the call took longer than {budget:?}")]
     DeadlineExceeded { budget: Duration },
     #[error("something went wrong inside: {reason}")]
@@ -85,5 +87,18 @@ impl From<BrokerError> for GatewayError {
 impl From<gantry_broker_core::message::MessageError> for GatewayError {
     fn from(error: gantry_broker_core::message::MessageError) -> GatewayError {
         GatewayError::Broker(BrokerError::Message(error))
+    }
+}
+
+impl GatewayError {
+    /// The part of the request that is wrong, where one is.
+    pub fn at(&self) -> Option<&FieldAt> {
+        match self {
+            GatewayError::UnknownField { at, .. }
+            | GatewayError::InvalidParameter { at, .. }
+            | GatewayError::InvalidDuration { at, .. }
+            | GatewayError::InvalidTimestamp { at, .. } => Some(at),
+            _ => None,
+        }
     }
 }

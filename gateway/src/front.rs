@@ -2,3 +2,4 @@
 
 pub mod error_table;
 pub mod grpc;
+pub mod rest;

@@ -10,10 +10,12 @@ use tokio::sync::watch;
 
 use crate::error::GatewayError;
 
+mod message_id;
 mod pop_message;
 mod receipts;
 mod send_message;
 
+pub use message_id::MessageIds;
 pub use pop_message::ReceivedMessage;
 pub use receipts::ChangedReceipt;
 pub use send_message::OutgoingMessage;
@@ -41,6 +43,16 @@ impl Messaging {
         let mut draining = self.draining.clone();
         // An error means that the sender is gone: then everything is.
         let _ = draining.wait_for(|draining| *draining).await;
+    }
+
+    /// A text that only a gateway of this cluster could have made: cursors.
+    pub fn seal(&self, prefix: &str, payload: &[u8]) -> String {
+        self.handle_keys.seal(prefix, payload)
+    }
+
+    /// What `seal` put into a text of this prefix.
+    pub fn unseal(&self, prefix: &str, text: &str) -> Option<Vec<u8>> {
+        self.handle_keys.open(prefix, text)
     }
 
     fn accepting(&self) -> Result<(), GatewayError> {

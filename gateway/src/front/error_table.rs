@@ -66,6 +66,7 @@ pub fn answer(error: &G) -> Answer {
         G::HeadersTooLarge { .. }      => refused(431, "headers_too_large",      "Headers too large",               Code::RequestHeaderFieldsTooLarge),
         G::Internal { .. }             => unknown(500, "internal",               "Internal error",                  Code::InternalServerError),
         G::NotImplemented { .. }       => refused(501, "not_implemented",        "Not implemented",                 Code::NotImplemented),
+        G::NotSupportedByBroker { .. } => refused(501, "not_supported_by_broker", "Not supported by the broker",    Code::Unsupported),
         G::BrokerUnavailable { .. }    => try_again(503, "broker_unavailable",   "Broker unavailable",              Code::BadRequest),
         G::NoRoute { .. }              => try_again(503, "no_route",             "No route",                        Code::Forbidden),
         G::DeadlineExceeded { .. }     => unknown(504, "deadline_exceeded",      "Deadline exceeded",               Code::ProxyTimeout),

@@ -1,0 +1,175 @@
+//! The REST face: paths, what surrounds every request, and what answers where there is nothing.
+//!
+//! A handler answers `Result<Response, GatewayError>`. An error travels in the response's extensions to `surround`, the
+//! one place that knows the request's id and turns it into a problem document.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, patch, post, put};
+use gantry_broker_core::clock::{Clock, SystemClock, Timestamp};
+use gantry_broker_core::random::SystemRandom;
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+
+use crate::config::Config;
+use crate::error::GatewayError;
+use crate::messaging::{MessageIds, Messaging};
+
+mod consumer_groups;
+mod headers;
+mod list;
+mod message_json;
+mod messages;
+mod ops;
+mod pop_message;
+mod problem;
+mod queues;
+mod receipts;
+mod request;
+mod topics;
+mod units;
+
+/// Longest request path with its query.
+const PATH_BYTES_MAX: usize = 8 * 1024;
+/// Largest sum of header names and values.
+const HEADERS_BYTES_MAX: usize = 16 * 1024;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("gantry-request-id");
+
+/// What every handler works with.
+pub struct RestState {
+    messaging: Arc<Messaging>,
+    message_ids: MessageIds,
+    clock: SystemClock,
+    broker_name: String,
+    cluster_name: String,
+}
+
+impl RestState {
+    pub fn new(messaging: Arc<Messaging>, config: &Config) -> RestState {
+        RestState {
+            messaging,
+            message_ids: MessageIds::new(&SystemRandom),
+            clock: SystemClock,
+            broker_name: config.broker_name.clone(),
+            cluster_name: config.cluster_name.clone(),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.wall()
+    }
+}
+
+type Shared = State<Arc<RestState>>;
+type Answer = Result<Response, GatewayError>;
+
+pub fn router(state: Arc<RestState>) -> Router {
+    let v1 = Router::new()
+        .route("/topics", get(topics::list_topics))
+        .route("/topics/{topic}", put(topics::put_topic).get(topics::describe_topic).delete(topics::delete_topic))
+        .route("/topics/{topic}/messages", post(messages::send_message))
+        .route("/topics/{topic}/messages/batch", post(messages::send_messages))
+        .route("/topics/{topic}/messages/{message_id}", get(messages::find_message))
+        .route("/topics/{topic}/queues", get(queues::query_queue_offsets))
+        .route("/topics/{topic}/queues/{broker}/{queue_id}/messages", get(queues::pull_messages))
+        .route("/messages/{offset_message_id}", get(messages::read_message))
+        .route("/groups", get(consumer_groups::list_consumer_groups))
+        .route(
+            "/groups/{group}",
+            put(consumer_groups::put_consumer_group)
+                .get(consumer_groups::describe_consumer_group)
+                .delete(consumer_groups::delete_consumer_group),
+        )
+        .route("/groups/{group}/receive", post(pop_message::pop_messages))
+        .route("/groups/{group}/lag", get(consumer_groups::query_consume_offsets))
+        .route("/groups/{group}/topics/{topic}/offsets", put(consumer_groups::update_consume_offsets))
+        .route("/receipts/settle", post(receipts::settle_messages))
+        .route("/receipts/{handle}", delete(receipts::ack_message).merge(patch(receipts::change_invisible_duration)))
+        .route("/receipts/{handle}/nack", post(receipts::nack_message))
+        .route("/cluster", get(ops::describe_cluster))
+        .route("/limits", get(ops::limits))
+        .fallback(nothing_here);
+    Router::new()
+        .nest("/v1", v1)
+        .route("/", get(ops::welcome))
+        .route("/healthz", get(ops::healthz))
+        .route("/readyz", get(ops::readyz))
+        .route("/version", get(ops::version))
+        .fallback(nothing_here)
+        .layer(middleware::from_fn_with_state(state.clone(), surround))
+        .with_state(state)
+}
+
+async fn nothing_here() -> GatewayError {
+    GatewayError::NotFound
+}
+
+/// A refusal on its way to `surround`.
+impl IntoResponse for GatewayError {
+    fn into_response(self) -> Response {
+        let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Gives the request its id, bounds its head, and turns refusals into problem documents.
+async fn surround(State(state): Shared, request: Request, next: Next) -> Response {
+    let (id, accepted) = request_id(&state, &request);
+    let method = request.method().clone();
+    let is_api = request.uri().path().starts_with("/v1");
+    let mut response = match accepted.and_then(|()| check_head(&request)) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    };
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED && response.extensions().get::<GatewayError>().is_none() {
+        response = method_not_allowed(&method, &response);
+    }
+    if let Some(error) = response.extensions_mut().remove::<GatewayError>() {
+        response = problem::response(&error, &id);
+    }
+    let headers = response.headers_mut();
+    if is_api {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    response
+}
+
+/// The caller's id if it is one, else one of ours.
+fn request_id(state: &RestState, request: &Request) -> (String, Result<(), GatewayError>) {
+    let ours = || state.message_ids.next(state.now());
+    match request.headers().get(REQUEST_ID) {
+        None => (ours(), Ok(())),
+        Some(theirs) => match theirs.to_str() {
+            Ok(text) if (1..=128).contains(&text.len()) => (text.to_string(), Ok(())),
+            _ => {
+                let reason = "Gantry-Request-Id must be 1 to 128 printable characters".to_string();
+                (ours(), Err(GatewayError::MalformedRequest { reason }))
+            }
+        },
+    }
+}
+
+fn check_head(request: &Request) -> Result<(), GatewayError> {
+    let path_bytes = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
+    if path_bytes > PATH_BYTES_MAX {
+        return Err(GatewayError::HeadersTooLarge { max: PATH_BYTES_MAX });
+    }
+    let headers_bytes: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if headers_bytes > HEADERS_BYTES_MAX {
+        return Err(GatewayError::HeadersTooLarge { max: HEADERS_BYTES_MAX });
+    }
+    Ok(())
+}
+
+fn method_not_allowed(method: &Method, response: &Response) -> Response {
+    let allowed = response.headers().get(header::ALLOW).and_then(|allow| allow.to_str().ok()).unwrap_or_default();
+    GatewayError::MethodNotAllowed { method: method.to_string(), allowed: allowed.to_string() }.into_response()
+}
