@@ -8,3 +8,4 @@ pub mod flusher;
 mod mapped_file;
 pub mod record;
 pub mod segment;
+pub mod simulated_files;
