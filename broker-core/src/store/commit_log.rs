@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, RwLock, Weak};
@@ -50,9 +51,7 @@ const RESERVED_STEPS_AHEAD: u64 = 2;
 const EMPTY_PROOF_BYTES: u64 = 4 << 10;
 /// Lengths of a segment that can work: blocks to reserve in steps, and a length that fits the blank's field.
 const SEGMENT_BYTES_RANGE: std::ops::RangeInclusive<u64> = (64 << 10)..=(i32::MAX as u64);
-/// Recovery looks through segments in windows of this.
-const SEARCH_WINDOW_BYTES: u64 = 1 << 20;
-/// ...and passes over zeros in blocks of this.
+/// Recovery looks for records in blocks of this, and passes over those of zeros.
 const SEARCH_BLOCK_BYTES: usize = 4 << 10;
 
 /// Next queue offset of one message queue. Read by anybody, moved only under the log's lock.
@@ -276,28 +275,36 @@ impl UncheckedLog {
 
     /// The first valid record that begins at or behind `from`, wherever it may lie.
     pub fn find_record(&self, from: CommitLogOffset, property_crc: PropertyCrc) -> Option<Box<StoredMessage>> {
-        let mut at = from.max(self.min()).0;
-        while let Some(segment) = self.segment_of(CommitLogOffset(at)) {
-            let end = segment.end().0;
-            let window_end = end.min(at + SEARCH_WINDOW_BYTES);
-            // Windows overlap by the eight bytes a record begins with.
-            let window = segment.read(CommitLogOffset(at), (end.min(window_end + PEEK_LEN as u64 - 1) - at) as usize);
-            for place in (0..(window_end - at) as usize).step_by(SEARCH_BLOCK_BYTES) {
-                let block = &window[place..window.len().min(place + SEARCH_BLOCK_BYTES + PEEK_LEN - 1)];
-                // Most of what is searched was never written; without a branch for each byte this runs at memory speed.
-                if block.iter().fold(0, |all, byte| all | byte) == 0 {
-                    continue;
-                }
-                for (inside, head) in block.windows(PEEK_LEN).enumerate() {
-                    let found = CommitLogOffset(at + (place + inside) as u64);
-                    if matches!(record::peek(head), Peek::Record { .. })
-                        && let Inspected::Record(message) = self.inspect(found, property_crc)
-                    {
-                        return Some(message);
-                    }
+        self.segments.iter().filter(|segment| segment.end() > from).find_map(|segment| {
+            let from = segment.at(from.max(segment.base()).0);
+            let stretches = segment.file.data_from(from);
+            stretches.into_iter().find_map(|stretch| self.find_record_in(segment, stretch, property_crc))
+        })
+    }
+
+    /// The first valid record that begins in a stretch of a segment.
+    fn find_record_in(
+        &self,
+        segment: &Segment,
+        stretch: Range<u64>,
+        property_crc: PropertyCrc,
+    ) -> Option<Box<StoredMessage>> {
+        for start in stretch.clone().step_by(SEARCH_BLOCK_BYTES) {
+            // Blocks overlap by the bytes that a record begins with.
+            let end = (stretch.end).min(start + SEARCH_BLOCK_BYTES as u64) + PEEK_LEN as u64 - 1;
+            let block = segment.file.read(start, (end.min(segment.file.len()) - start) as usize);
+            // Most of what is searched was never written; without a branch for each byte this runs at memory speed.
+            if block.iter().fold(0, |all, byte| all | byte) == 0 {
+                continue;
+            }
+            for (inside, head) in block.windows(PEEK_LEN).enumerate() {
+                let at = CommitLogOffset(segment.base + start + inside as u64);
+                if matches!(record::peek(head), Peek::Record { .. })
+                    && let Inspected::Record(message) = self.inspect(at, property_crc)
+                {
+                    return Some(message);
                 }
             }
-            at = window_end;
         }
         None
     }

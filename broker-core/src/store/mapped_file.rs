@@ -7,13 +7,14 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use memmap2::{Advice, MmapRaw};
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, SeekFrom};
 use rustix::io::Errno;
 
 use crate::store::files::{LogFile, TableFile};
@@ -104,6 +105,30 @@ impl LogFile for MappedLogFile {
         let end = at.checked_add(len as u64).expect("an offset of the file");
         assert!(end <= self.frontier.load(Ordering::Acquire), "readers stay below what was written");
         Bytes::from_owner(View { mapping: self.mapping.clone(), at: at as usize, len })
+    }
+
+    // Reading a hole through the mapping fills the page cache with zeros, a second for some hundred MiB, and reading
+    // near one makes the kernel read ahead into it: so all stretches are known before any is read.
+    fn data_from(&self, from: u64) -> Vec<Range<u64>> {
+        let mut stretches = Vec::new();
+        let mut at = from;
+        while at < self.len() {
+            let seek = |from| rustix::fs::seek(&self.file, from);
+            let stretch = seek(SeekFrom::Data(at)).and_then(|start| Ok(start..seek(SeekFrom::Hole(start))?));
+            match stretch {
+                Ok(stretch) => {
+                    at = stretch.end;
+                    stretches.push(stretch);
+                }
+                Err(Errno::NXIO) => break,
+                // A file system that does not know its holes.
+                Err(_) => {
+                    stretches.push(at..self.len());
+                    break;
+                }
+            }
+        }
+        stretches
     }
 
     fn warm(&self, from: u64, to: u64) -> io::Result<()> {
