@@ -277,8 +277,11 @@ impl UncheckedLog {
     pub fn find_record(&self, from: CommitLogOffset, property_crc: PropertyCrc) -> Option<Box<StoredMessage>> {
         self.segments.iter().filter(|segment| segment.end() > from).find_map(|segment| {
             let from = segment.at(from.max(segment.base()).0);
-            let stretches = segment.file.data_from(from);
-            stretches.into_iter().find_map(|stretch| self.find_record_in(segment, stretch, property_crc))
+            segment.file.data_from(from).into_iter().find_map(|stretch| {
+                // The first bytes of a record are often zeros, and may have got lost with the block before.
+                let start = stretch.start.saturating_sub(PEEK_LEN as u64 - 1).max(from);
+                self.find_record_in(segment, start..stretch.end, property_crc)
+            })
         })
     }
 
