@@ -21,6 +21,9 @@ mod mapped_file;
 pub mod record;
 pub mod recovery;
 pub mod segment;
+pub mod simulated_files;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

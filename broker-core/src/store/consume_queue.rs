@@ -500,7 +500,8 @@ impl ConsumeQueue {
             .list(&self.dir)?
             .into_iter()
             .map(|file| match parse_file_name(&file.name) {
-                Some(start) if !file.is_dir && file.len == FILE_BYTES => Ok(start),
+                // Made right before a power cut, it may not have got its length.
+                Some(start) if !file.is_dir && matches!(file.len, 0 | FILE_BYTES) => Ok(start),
                 _ => Err(self.damaged("it holds a file that is none of its own")),
             })
             .collect()

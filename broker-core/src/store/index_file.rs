@@ -141,7 +141,8 @@ impl Index {
         for file in files.list(&dir)? {
             let name = file.name.to_str().filter(|name| name.len() == 17 && name.bytes().all(|b| b.is_ascii_digit()));
             match name {
-                Some(name) if !file.is_dir && file.len == layout.file_bytes() => {
+                // Made right before a power cut, it may not have got its length.
+                Some(name) if !file.is_dir && (file.len == 0 || file.len == layout.file_bytes()) => {
                     index_files.push(IndexFile::open(&*files, &dir, name, layout)?);
                 }
                 _ => return Err(worthless(&dir.join(&file.name), "it is no index file of this layout")),
