@@ -95,6 +95,8 @@ struct IndexFile {
     table: Box<dyn TableFile>,
     layout: IndexLayout,
     header: Header,
+    /// The header on the disk is an older one.
+    header_changed: bool,
     unsynced: bool,
 }
 
@@ -418,7 +420,7 @@ impl IndexFile {
         {
             return Err(worthless(&path, "its header makes no sense"));
         }
-        Ok(IndexFile { name: name.to_string(), path, table, layout, header, unsynced: false })
+        Ok(IndexFile { name: name.to_string(), path, table, layout, header, header_changed: false, unsynced: false })
     }
 
     fn is_full(&self) -> bool {
@@ -445,12 +447,13 @@ impl IndexFile {
         self.header.count += 1;
         self.header.end_ms = stored.0;
         self.header.end_offset = offset.0;
+        self.header_changed = true;
         self.unsynced = true;
         Ok(())
     }
 
     fn write_header(&mut self) {
-        if self.header.count > 1 {
+        if std::mem::take(&mut self.header_changed) {
             self.table.write_at(0, &self.header.encode());
         }
     }
@@ -510,6 +513,7 @@ impl IndexFile {
             self.header.end_offset = known.offset;
             self.header.end_ms = self.header.begin_ms + i64::from(known.seconds) * 1_000;
         }
+        self.header_changed = true;
         self.write_header();
         self.unsynced = true;
         Ok(())
