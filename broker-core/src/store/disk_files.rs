@@ -282,16 +282,22 @@ mod tests {
     #[test]
     fn wrong_programs_panic() {
         on_both(|files, dir| {
-            let file = files.create_log_file(&dir.join("f"), LEN).unwrap();
-            file.reserve(8_192).unwrap();
-            file.write_at(0, b"abc");
-            assert!(panics(|| file.write_at(2, b"x")), "written below the frontier");
-            assert!(panics(|| file.write_at(8_190, b"xyz")), "written without blocks");
-            assert!(panics(|| drop(file.read(2, 2))), "read above the frontier");
-            assert!(panics(|| drop(file.read(u64::MAX, 2))), "read beyond everything");
-            drop(file);
-            let file = files.open_log_file(&dir.join("f")).unwrap();
-            assert!(panics(|| file.write_at(3, b"x")), "written before the cut");
+            let files_of = |name| {
+                let file = files.create_log_file(&dir.join(name), LEN).unwrap();
+                file.reserve(8_192).unwrap();
+                file.write_at(0, b"abc");
+                file
+            };
+            // Each with its own file, so that no panic stands for another.
+            let (a, b, c) = (files_of("a"), files_of("b"), files_of("c"));
+            assert!(panics(|| a.write_at(2, b"x")), "written below the frontier");
+            assert!(panics(|| b.write_at(8_190, b"xyz")), "written without blocks");
+            assert!(panics(|| drop(c.read(2, 2))), "read above the frontier");
+            assert!(panics(|| drop(c.read(u64::MAX, 2))), "read beyond everything");
+            c.write_at(3, b"d");
+            drop(c);
+            let c = files.open_log_file(&dir.join("c")).unwrap();
+            assert!(panics(|| c.write_at(4, b"x")), "written before the cut");
         });
         let dir = tempfile::tempdir().unwrap();
         let mut file = DiskFiles.create_log_file(&dir.path().join("f"), LEN).unwrap();

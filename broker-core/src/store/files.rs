@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 /// A segment of the commit log: written once from front to back, read anywhere below what was published.
+#[allow(clippy::len_without_is_empty)] // of fixed length, never 0
 pub trait LogFile: Send + Sync {
     /// Length of the file, fixed at creation.
     fn len(&self) -> u64;
