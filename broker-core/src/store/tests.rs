@@ -196,6 +196,15 @@ fn fill(store: &Store, topic: &str, queues: u32, count: u32) -> Vec<Vec<String>>
     expected
 }
 
+/// What the keeper does now and then. On a disk that has halted it does nothing.
+fn sync_derived(store: &Store) {
+    let ends = store.shared.sync_derived();
+    if ends.dispatched_below <= store.synced_offset().0 {
+        let _ = store.shared.write_derived_ends(&ends);
+    }
+    let _ = store.shared.write_checkpoint();
+}
+
 #[test]
 fn what_was_sent_is_read_again_after_a_close_and_after_a_kill() {
     let dir = tempfile::tempdir().unwrap();
@@ -323,6 +332,50 @@ fn b10_a_topic_made_again_has_nothing_of_the_old_one() {
         gone.iter().for_each(|path| files.remove_file(path).unwrap());
         check(&rig.open().unwrap());
     }
+}
+
+#[test]
+fn a_kill_after_a_sync_of_the_queues_dispatches_only_the_rest() {
+    let files = SimulatedFiles::new();
+    let rig = Rig::simulated(&files, Durability::Disk);
+    let store = rig.open().unwrap();
+    create(&store, "orders", 2).unwrap();
+    let mut expected = fill(&store, "orders", 2, 300);
+    sync_derived(&store);
+    let synced_below = store.max_offset();
+    create(&store, "young", 1).unwrap();
+    send(&store, "young", 0, "x").unwrap();
+    for body in ["late", "later"] {
+        send(&store, "orders", 1, body).unwrap();
+        expected[1].push(body.into());
+    }
+    let after = files.kill();
+    drop(store);
+    // Entries behind the synced end are nonsense after a power cut.
+    let path = Path::new(DIR).join("consumequeue/orders/1/00000000000000000000");
+    after.damage(&path, 150 * 20, &[7; 20 * 90]).unwrap();
+    let rig = Rig { files: Arc::new(after.clone()), ..rig };
+    let store = rig.open_only(|_| {}).unwrap();
+    let topics = topics(&store).unwrap();
+    store.shared.recover_queues(&topics).unwrap();
+    for queue in store.queues(&name("orders")) {
+        assert_eq!((queue.max_offset().0, queue.missing_from()), (150, Some(synced_below)));
+    }
+    drop(store);
+    let store = rig.open().unwrap();
+    assert_eq!(bodies(&store, "orders"), expected);
+    assert_eq!(bodies(&store, "young"), [["x"]]);
+    for key in ["id-later", "key-orders-7", "key-orders-299"] {
+        assert_eq!(found(&store, "orders", key).len(), 1, "{key}");
+    }
+    drop(store);
+    // An entry that is not what it was takes the whole queue's word away.
+    after.damage(&path, 149 * 20, &[7; 20]).unwrap();
+    assert_eq!(bodies(&rig.open().unwrap(), "orders"), expected);
+    let file = after.data_file(&path, 6_000_000).unwrap();
+    let mut behind = [1; 40 * 20];
+    file.read_at(expected[1].len() as u64 * 20, &mut behind).unwrap();
+    assert_eq!(behind, [0; 40 * 20], "nothing lies behind the end");
 }
 
 #[test]
@@ -632,6 +685,9 @@ fn send_until_dead(store: &Store, seed: u64) -> Vec<Vec<String>> {
         acked[queue as usize].extend(batch);
         if number % 40 == 39 && state(store, "noted").is_err() {
             break;
+        }
+        if number % 29 == seed % 29 {
+            sync_derived(store);
         }
     }
     acked
