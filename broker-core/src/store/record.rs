@@ -64,6 +64,8 @@ const RECORD_LEN_MIN: usize = 72 + 2 * HOST_V4_LEN + 1 + 2;
 const CRC_BLOCK_LEN: usize = property::CRC.len() + 1 + CRC_DIGITS + 1;
 const CRC_DIGITS: usize = 10;
 const _: () = assert!(CRC_BLOCK_LEN == 20 && RECORD_LEN_MIN == 91);
+/// Room made at once for a message's properties: more costs a reallocation.
+const PROPERTIES_BYTES_USUAL: usize = 256;
 /// RocketMQ keeps CRCs in signed numbers and clears the sign.
 const CRC_MASK: u32 = 0x7FFF_FFFF;
 
@@ -155,7 +157,7 @@ impl<'a> RecordDraft<'a> {
         store_host: SocketAddr,
         message: &Message,
     ) -> RecordDraft<'a> {
-        let draft = RecordDraft {
+        let mut draft = RecordDraft {
             topic,
             queue_id,
             flag: 0,
@@ -166,10 +168,11 @@ impl<'a> RecordDraft<'a> {
             reconsume_times: 0,
             prepared_transaction_offset: 0,
             body: message.body().clone(),
-            properties: Vec::new(),
+            properties: Vec::with_capacity(PROPERTIES_BYTES_USUAL),
             tag_hash: message.tag().map_or(0, tag_hash),
         };
-        message.stored_properties().fold(draft, |draft, (name, value)| draft.with_property(name, &value))
+        message.stored_properties().for_each(|(name, value)| draft.push_property(name, &value));
+        draft
     }
 
     /// A record of the broker's own: no properties, born where and when it is stored.
@@ -197,6 +200,11 @@ impl<'a> RecordDraft<'a> {
 
     /// The caller has checked that neither part holds a separator; that is asserted.
     pub fn with_property(mut self, name: &str, value: &str) -> RecordDraft<'a> {
+        self.push_property(name, value);
+        self
+    }
+
+    fn push_property(&mut self, name: &str, value: &str) {
         let separates = |byte: &u8| matches!(byte, 1 | 2);
         assert!(!name.is_empty() && !name.as_bytes().iter().any(separates), "property name {name:?}");
         assert!(!value.as_bytes().iter().any(separates), "value of property {name:?}");
@@ -204,7 +212,6 @@ impl<'a> RecordDraft<'a> {
         self.properties.push(1);
         self.properties.extend_from_slice(value.as_bytes());
         self.properties.push(2);
-        self
     }
 
     pub fn encode(self) -> Result<EncodedRecord, RecordError> {
@@ -317,8 +324,8 @@ impl EncodedRecord {
     ///
     /// The CRC covers the whole record, but only these few bytes of it are new, so body and tail are not read again:
     /// the head's CRC is moved over them by one multiplication and the CRC of the rest, known already, is added.
-    /// Measured for bodies of 1 KiB and 4 MiB alike: 0.1 us under the lock, where hashing the whole record takes
-    /// 0.1 us and 0.3 ms, and combining without the prepared factor 0.5 us and 0.9 us.
+    /// Measured under the lock: 75 ns for every length. Hashing the whole record takes 70 ns for 1 KiB but 170 us for
+    /// 4 MiB, and a library's combination, which works the factor out each time, 160 to 440 ns.
     pub fn place(&mut self, queue_offset: QueueOffset, at: CommitLogOffset, store_timestamp: Timestamp) {
         let head_len = usize::from(self.head_len);
         let store_timestamp_at = BORN_HOST_AT + usize::from(self.born_host_len);
@@ -465,24 +472,43 @@ fn crc_digits(mut crc: u32) -> [u8; CRC_DIGITS] {
 /// The CRC's polynomial, lowest power in the highest bit.
 const POLYNOMIAL: u32 = 0xEDB8_8320;
 
-/// What `len` bytes appended to a message multiply its CRC by: x^(8 len) modulo the polynomial.
-fn shift_of(mut len: usize) -> u32 {
-    let mut shift = 0x8000_0000; // x^0
-    let mut square = 0x0080_0000; // x^8
-    while len != 0 {
-        if len & 1 != 0 {
-            shift = multiply(square, shift);
-        }
-        square = multiply(square, square);
-        len >>= 1;
-    }
-    shift
+/// What `len` bytes behind it multiply a CRC by: x^(8 len) modulo the polynomial. `len` is a record's, so it has eight
+/// hexadecimal digits at most, and each but zero costs one multiplication.
+fn shift_of(len: usize) -> u32 {
+    let digits = SHIFTS.iter().enumerate().map(|(place, shifts)| (shifts, len >> (4 * place) & 0xF));
+    digits.filter(|(_, digit)| *digit != 0).fold(SHIFT_BY_NONE, |shift, (shifts, digit)| match shift {
+        SHIFT_BY_NONE => shifts[digit],
+        _ => multiply(shifts[digit], shift),
+    })
 }
 
+/// x^0.
+const SHIFT_BY_NONE: u32 = 0x8000_0000;
+/// x^8.
+const SHIFT_BY_ONE: u32 = 0x0080_0000;
+/// `[place][digit]`: the shift by `digit * 16^place` bytes.
+const SHIFTS: [[u32; 16]; 8] = {
+    let mut shifts = [[SHIFT_BY_NONE; 16]; 8];
+    let mut unit = SHIFT_BY_ONE;
+    let mut place = 0;
+    while place < 8 {
+        let mut digit = 1;
+        while digit < 16 {
+            shifts[place][digit] = multiply(unit, shifts[place][digit - 1]);
+            digit += 1;
+        }
+        unit = multiply(unit, shifts[place][15]);
+        place += 1;
+    }
+    shifts
+};
+
 /// Product of two polynomials over GF(2), modulo the CRC's.
-fn multiply(a: u32, mut b: u32) -> u32 {
+const fn multiply(a: u32, mut b: u32) -> u32 {
     let mut product = 0;
-    for bit in (0..32).rev() {
+    let mut bit = 32;
+    while bit > 0 {
+        bit -= 1;
         product ^= b & ((a >> bit) & 1).wrapping_neg();
         b = (b >> 1) ^ ((b & 1).wrapping_neg() & POLYNOMIAL);
     }
