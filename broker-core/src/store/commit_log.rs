@@ -266,6 +266,15 @@ impl UncheckedLog {
         let mut at = from.max(self.min()).0;
         while let Some(segment) = self.segment_of(CommitLogOffset(at)) {
             let end = segment.end().0;
+            // Most of what lies behind the log's end has no blocks yet. A record's first bytes may be zeros too.
+            match segment.file.next_data(at - segment.base().0) {
+                Ok(Some(data)) => at = at.max((segment.base().0 + data).saturating_sub(PEEK_LEN as u64)),
+                Ok(None) => {
+                    at = end;
+                    continue;
+                }
+                Err(error) => tracing::warn!(%error, "holes cannot be told from data: the search takes longer"),
+            }
             let window_end = end.min(at + SEARCH_WINDOW_BYTES);
             // Windows overlap by the eight bytes a record begins with.
             let window = segment.read(CommitLogOffset(at), (end.min(window_end + PEEK_LEN as u64 - 1) - at) as usize);
