@@ -1,11 +1,616 @@
 //! The store: commit log, consume queues and index under one data directory; plain blocking code.
+//!
+//! ```text
+//! append -> commit log -> (flusher) -> confirm offset -> dispatch -> consume queues, index -> arrived
+//! ```
+//! `Store::open` finds the end of the log and gives out the state records; `Store::start`, called with the topics that
+//! they make, brings the derived files up to the log's end and opens the log for appends. The log is the truth: what is
+//! derived can be deleted while the store is closed.
 
+pub mod checkpoint;
 pub mod commit_log;
+pub mod consume_queue;
 pub mod disk_files;
+pub mod dispatch;
 pub mod error;
 pub mod files;
 pub mod flusher;
+pub mod identity;
+pub mod index_file;
 mod mapped_file;
 pub mod record;
+pub mod recovery;
 pub mod segment;
 pub mod simulated_files;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::clock::{Clock, EffectiveTime, Timestamp};
+use crate::config::Durability;
+use crate::message::StoredMessage;
+use crate::names::TopicName;
+use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
+use crate::random::Random;
+use crate::store::checkpoint::{Checkpoint, CheckpointFile, DerivedEnds};
+use crate::store::commit_log::{
+    Append, AppendClass, AppendedBatch, CommitLog, CommitLogEvents, Recovered, UncheckedLog,
+};
+use crate::store::consume_queue::{ConsumeQueue, OpenFiles, QueueEntry};
+use crate::store::dispatch::{Arrival, Dispatch, QueueTable};
+use crate::store::error::StoreError;
+use crate::store::files::Files;
+use crate::store::flusher::Reached;
+use crate::store::identity::{AbortFile, DirectoryLock, Identity};
+use crate::store::index_file::{Index, IndexEnds, IndexLayout};
+use crate::store::record::EncodedRecord;
+use crate::store::recovery::{QueueRecovery, STATE_QUEUE, StampOf};
+
+/// The checkpoint is written this long after the first sync that it does not know, at the earliest.
+const CHECKPOINT_DELAY: Duration = Duration::from_secs(1);
+/// Queues and index are synced after so many checkpoints' delays...
+const DERIVED_SYNC_TICKS: u32 = 60;
+/// ...or when so much of the log has been dispatched since. It bounds what is dispatched again after a kill.
+const DERIVED_SYNC_BYTES: u64 = 256 << 20;
+/// Entries of the state topic read at once.
+const STATE_ENTRIES_AT_ONCE: usize = 1_024;
+
+pub struct StoreConfig {
+    pub data_dir: PathBuf,
+    pub durability: Durability,
+    /// For a new store; an existing store's own length wins.
+    pub segment_bytes: u64,
+    pub store_host: SocketAddr,
+    pub index_layout: IndexLayout,
+}
+
+/// What the outer world is to the store.
+pub struct StoreParts {
+    pub files: Arc<dyn Files>,
+    pub clock: Box<dyn Clock>,
+    pub random: Arc<dyn Random>,
+}
+
+/// What the store tells its owner and asks it.
+pub struct StoreHooks {
+    /// Consumers may see new messages. Called by dispatch between two chunks: must be quick, and must not create or
+    /// delete queues.
+    pub arrived: Box<dyn Fn(&[Arrival]) + Send + Sync>,
+    /// The store takes nothing any more (D4). Called once.
+    pub failed: Box<dyn Fn(&str) + Send + Sync>,
+    /// The synced offset that a state record is stamped with.
+    pub stamp_of: StampOf,
+}
+
+/// An open store. Closed by `close`; dropped without it, the next open takes it for a kill.
+pub struct Store {
+    shared: Arc<Shared>,
+    keeper: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    files: Arc<dyn Files>,
+    config: StoreConfig,
+    state_topic: TopicName,
+    identity: Identity,
+    time: Arc<EffectiveTime>,
+    log: Arc<CommitLog>,
+    dispatch: Dispatch,
+    failed: Box<dyn Fn(&str) + Send + Sync>,
+    checkpoint: CheckpointFile,
+    abort: AbortFile,
+    /// The last stop was a clean one.
+    clean: bool,
+    /// What the derived files held when they were last synced.
+    recovered: Mutex<DerivedEnds>,
+    started: AtomicBool,
+    /// The keeper's orders.
+    orders: Mutex<Orders>,
+    ordered: Condvar,
+    /// An order has been given and not been taken up: saves the flusher the lock.
+    asked: AtomicBool,
+    _lock: DirectoryLock,
+}
+
+#[derive(Default)]
+struct Orders {
+    /// The log has been synced.
+    synced: bool,
+    /// Queues came or went.
+    changed: bool,
+    stop: bool,
+}
+
+impl Store {
+    /// Takes the directory and finds the end of the log. The state records can be read then; nothing else may be asked
+    /// of the store before `start`.
+    pub fn open(config: StoreConfig, parts: StoreParts, hooks: StoreHooks) -> Result<Store, StoreError> {
+        let StoreParts { files, clock, random } = parts;
+        let dir = &config.data_dir;
+        let io = |what: &str, error: &std::io::Error| StoreError::io(format!("{what} in {}", dir.display()), error);
+        files.create_dir(dir).map_err(|error| io("making the data directory", &error))?;
+        let lock = DirectoryLock::take(&*files, dir)?;
+        let mut identity = match Identity::read(&*files, dir)? {
+            Some(identity) => identity,
+            None => {
+                // Nothing of ours is written before `store.json`.
+                for name in [commit_log::COMMIT_LOG_DIR, "consumequeue"] {
+                    let listed = files.list(&dir.join(name)).map_err(|error| io(name, &error))?;
+                    if !listed.is_empty() {
+                        return Err(StoreError::Foreign { path: dir.clone() });
+                    }
+                }
+                files.create_dir(&dir.join("gantry")).map_err(|error| io("making gantry", &error))?;
+                Identity::new(&*random, config.segment_bytes)
+            }
+        };
+        let abort = AbortFile::new(dir);
+        let clean = !abort.exists(&*files)? && identity.boot > 0;
+        identity.raise_boot(&*files, dir)?;
+
+        let (checkpoint, last_checkpoint) = CheckpointFile::open(&*files, &dir.join("checkpoint"))
+            .map_err(|error| io("opening the checkpoint", &error))?;
+        let unchecked = UncheckedLog::open(files.clone(), dir, identity.segment_bytes)?;
+        if unchecked.segment_bytes() != identity.segment_bytes {
+            let reason = format!("its segments have {} bytes", unchecked.segment_bytes());
+            return Err(StoreError::Damaged { file: dir.join("gantry/store.json"), offset: 0, reason });
+        }
+        let found = recovery::find_end(&unchecked, clean, last_checkpoint, hooks.stamp_of)?;
+        let ends = DerivedEnds::read(&*files, dir).map_err(|error| io("reading gantry/queue-ends", &error))?;
+        let ends = ends.filter(|ends| ends.dispatched_below <= found.end.0).unwrap_or_default();
+
+        // From here on the directory is written.
+        abort.write(&*files)?;
+        let time = Arc::new(EffectiveTime::start(clock, found.last_stored));
+        let synced = last_checkpoint.unwrap_or_default().synced_offset;
+        let recovered = Recovered { end: found.end, synced, ..Recovered::default() };
+        let log = CommitLog::start(unchecked, recovered, config.durability, time.clone())?;
+        let log = Arc::new(log);
+        let open_files = OpenFiles::new(files.clone(), dir.join("consumequeue"));
+        let table = QueueTable::new(open_files);
+        let dispatch = Dispatch::new(log.clone(), table, found.last_stored, hooks.arrived);
+        let shared = Arc::new(Shared {
+            files,
+            config,
+            state_topic: TopicName::state(),
+            identity,
+            time,
+            log,
+            dispatch,
+            failed: hooks.failed,
+            checkpoint,
+            abort,
+            clean,
+            recovered: Mutex::new(ends),
+            started: AtomicBool::new(false),
+            orders: Mutex::default(),
+            ordered: Condvar::new(),
+            asked: AtomicBool::new(false),
+            _lock: lock,
+        });
+        let state = shared.state_topic.clone();
+        shared.recover_queues(&[(state, Incarnation(0), 1)])?;
+        shared.dispatch_again()?;
+        Ok(Store { shared, keeper: Mutex::default() })
+    }
+
+    /// Gives out all state records in the order of the log.
+    pub fn read_state(&self, mut each: impl FnMut(StoredMessage)) -> Result<(), StoreError> {
+        let queue = self.queue(&self.shared.state_topic, STATE_QUEUE).expect("the state topic has its queue");
+        let mut next = queue.min_offset();
+        let mut entries = Vec::new();
+        while next < queue.max_offset() {
+            entries.clear();
+            self.shared.read_queue(&queue, next, STATE_ENTRIES_AT_ONCE, &mut entries)?;
+            for entry in &entries {
+                each(self.read_record(entry)?);
+            }
+            next = QueueOffset(next.0 + entries.len() as u64);
+        }
+        Ok(())
+    }
+
+    /// Brings the queues of these topics and the index up to the end of the log, and opens the log for appends. Each
+    /// topic with its incarnation and how many queues it has ever had.
+    pub fn start(&self, topics: &[(TopicName, Incarnation, u32)]) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        assert!(!shared.started.load(Ordering::Relaxed), "a store starts once");
+        shared.recover_queues(topics)?;
+        let mut known: HashMap<TopicName, (Incarnation, u32)> =
+            topics.iter().map(|(topic, incarnation, queues)| (topic.clone(), (*incarnation, *queues))).collect();
+        known.insert(shared.state_topic.clone(), (Incarnation(0), 1));
+        shared.queue_recovery(&shared.recovered()).set_strangers_aside(&known)?;
+        shared.dispatch.set_index(shared.recover_index()?);
+        shared.dispatch_again()?;
+        for queue in shared.dispatch.table().all() {
+            queue.open_for_appends();
+        }
+        let events: Weak<dyn CommitLogEvents> = Arc::<Shared>::downgrade(shared);
+        shared.log.report_to(events);
+        let keeper = {
+            let shared = shared.clone();
+            let life = move || shared.keep();
+            let spawned = std::thread::Builder::new().name("store-keeper".into()).spawn(life);
+            spawned.map_err(|error| StoreError::io("starting the thread store-keeper", &error))?
+        };
+        *self.keeper.lock().expect("nobody panics holding it") = Some(keeper);
+        shared.started.store(true, Ordering::Release);
+        shared.order(|orders| orders.changed = true);
+        Ok(())
+    }
+
+    /// Appends records on this thread; see `CommitLog::append`.
+    pub fn append(&self, records: Vec<Append>) -> Result<AppendedBatch, StoreError> {
+        assert!(self.shared.started.load(Ordering::Acquire), "appends come after the store's start");
+        self.shared.log.append(records)
+    }
+
+    /// Appends one state record.
+    pub fn append_state(&self, body: impl Into<Bytes>) -> Result<AppendedBatch, StoreError> {
+        let shared = &self.shared;
+        let queue = self.queue(&shared.state_topic, STATE_QUEUE).expect("the state topic has its queue");
+        let record = EncodedRecord::state(&shared.state_topic, STATE_QUEUE, shared.config.store_host, body);
+        self.append(vec![Append { record, queue: queue.counter().clone(), class: AppendClass::State }])
+    }
+
+    /// Ready when everything below `end` is as durable as the broker promises.
+    pub fn reached(&self, end: CommitLogOffset) -> Reached {
+        self.shared.log.reached(end)
+    }
+
+    /// Effective time: what everything is decided by.
+    pub fn now(&self) -> Timestamp {
+        self.shared.time.now()
+    }
+
+    pub fn store_host(&self) -> SocketAddr {
+        self.shared.config.store_host
+    }
+
+    pub fn durability(&self) -> Durability {
+        self.shared.config.durability
+    }
+
+    /// Consumers see nothing at or above it.
+    pub fn confirm_offset(&self) -> CommitLogOffset {
+        self.shared.log.confirm_offset()
+    }
+
+    /// Everything below is on the disk.
+    pub fn synced_offset(&self) -> CommitLogOffset {
+        self.shared.log.synced()
+    }
+
+    /// The first byte of the log that is kept.
+    pub fn min_offset(&self) -> CommitLogOffset {
+        self.shared.log.min()
+    }
+
+    /// Behind the last record of the log.
+    pub fn max_offset(&self) -> CommitLogOffset {
+        self.shared.log.written()
+    }
+
+    pub fn read_record(&self, entry: &QueueEntry) -> Result<StoredMessage, StoreError> {
+        self.shared.log.read(entry.commit_log_offset, entry.record_len)
+    }
+
+    /// The record that begins at a place somebody names; only what consumers may see.
+    pub fn read_record_at(&self, at: CommitLogOffset) -> Result<StoredMessage, StoreError> {
+        if at >= self.confirm_offset() {
+            return Err(StoreError::NoRecord { at });
+        }
+        self.shared.log.read_at(at)
+    }
+
+    pub fn queue(&self, topic: &TopicName, queue_id: QueueId) -> Option<Arc<ConsumeQueue>> {
+        self.shared.dispatch.table().queue(topic.as_str(), queue_id)
+    }
+
+    /// By queue id; none if the topic has no queues.
+    pub fn queues(&self, topic: &TopicName) -> Vec<Arc<ConsumeQueue>> {
+        self.shared.dispatch.table().topic(topic.as_str()).map(|topic| topic.queues.clone()).unwrap_or_default()
+    }
+
+    /// The first message of a queue stored at or after `time`, its end if there is none.
+    pub fn offset_at_time(&self, queue: &ConsumeQueue, time: Timestamp) -> Result<QueueOffset, StoreError> {
+        let stored_at = |entry: &QueueEntry| self.read_record(entry).ok().map(|message| message.store_timestamp);
+        queue
+            .offset_at_time(time, stored_at)
+            .map_err(|error| StoreError::io(format!("searching a queue of topic '{}'", queue.topic()), &error))
+    }
+
+    /// Makes sure that a topic has queues 0 to `count`. Comes after the record that creates the topic or lets it grow,
+    /// and before the first message.
+    pub fn create_queues(&self, topic: &TopicName, incarnation: Incarnation, count: u32) {
+        assert!(self.shared.started.load(Ordering::Acquire), "topics come after the store's start");
+        for queue in self.shared.dispatch.table().create(topic, incarnation, count) {
+            queue.open_for_appends();
+        }
+        self.shared.order(|orders| orders.changed = true);
+    }
+
+    /// Ends the queues of a topic. Comes after the record that deletes it.
+    pub fn delete_queues(&self, topic: &TopicName) -> Result<(), StoreError> {
+        assert!(*topic != self.shared.state_topic, "the state topic stays");
+        let deleted = self.shared.dispatch.delete(topic);
+        self.shared.order(|orders| orders.changed = true);
+        deleted
+    }
+
+    /// Messages of a topic whose unique key or one of whose keys this is, newest first, `index_file::FOUND_MAX` at most.
+    pub fn find_by_key(&self, topic: &TopicName, key: &str) -> Vec<StoredMessage> {
+        let Some((topic_queues, index)) =
+            self.shared.dispatch.table().topic(topic.as_str()).zip(self.shared.dispatch.index())
+        else {
+            return Vec::new();
+        };
+        let bears = |message: &StoredMessage| {
+            message.topic() == topic.as_str()
+                && message.commit_log_offset.0 >= topic_queues.incarnation.0
+                && (message.unique_key() == Some(key) || message.keys().any(|word| word == key))
+        };
+        let found = index.find(topic.as_str(), key).into_iter();
+        found.filter_map(|at| self.read_record_at(at).ok()).filter(bears).collect()
+    }
+
+    /// How often this store has been opened, this time included; on the disk before `open` returned.
+    pub fn boot(&self) -> u64 {
+        self.shared.identity.boot
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.shared.identity
+    }
+
+    /// A small file of ours, by its name under `gantry/`; `None` if there is none.
+    pub fn read_small_file(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.shared.config.data_dir.join("gantry").join(name);
+        match self.shared.files.read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io(format!("reading {}", path.display()), &error)),
+        }
+    }
+
+    /// Puts it in place whole, synced. `private`: for nobody else's eyes.
+    pub fn replace_small_file(&self, name: &str, bytes: &[u8], private: bool) -> Result<(), StoreError> {
+        let path = self.shared.config.data_dir.join("gantry").join(name);
+        let replaced = self.shared.files.replace(&path, bytes, private);
+        replaced.map_err(|error| StoreError::io(format!("writing {}", path.display()), &error))
+    }
+
+    /// Why the store takes nothing any more, if so.
+    pub fn failure(&self) -> Option<String> {
+        self.shared.log.failure().map(str::to_string)
+    }
+
+    /// Why messages cannot be found by key for the moment, if so.
+    pub fn index_failure(&self) -> Option<String> {
+        self.shared.dispatch.index().and_then(Index::stopped)
+    }
+
+    /// Stops the store for ever: a file that must not fail has failed.
+    pub fn fail(&self, reason: String) {
+        self.shared.log.fail(reason);
+    }
+
+    /// Syncs everything and marks the stop as a clean one. Appends are refused from now on; what was read stays valid.
+    pub fn close(&self) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        shared.log.close()?;
+        self.stop_keeper();
+        if !shared.started.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        shared.dispatch.run();
+        shared.dispatch.heal();
+        let ends = shared.sync_derived();
+        shared.write_derived_ends(&ends)?;
+        shared.write_checkpoint()?;
+        if let Some(reason) = self.failure() {
+            return Err(StoreError::Failed { reason });
+        }
+        shared.abort.remove(&*shared.files)
+    }
+
+    fn stop_keeper(&self) {
+        self.shared.order(|orders| orders.stop = true);
+        if let Some(keeper) = self.keeper.lock().expect("nobody panics holding it").take() {
+            keeper.join().expect("the keeper does not panic");
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        // The threads end here, so that none of them is the last to hold the store.
+        if let Err(error) = self.shared.log.close() {
+            tracing::error!(%error, "the store was dropped");
+        }
+        self.stop_keeper();
+    }
+}
+
+impl Shared {
+    fn recovered(&self) -> std::sync::MutexGuard<'_, DerivedEnds> {
+        self.recovered.lock().expect("nobody panics holding it")
+    }
+
+    fn queue_recovery<'a>(&'a self, ends: &'a DerivedEnds) -> QueueRecovery<'a> {
+        QueueRecovery { files: &*self.files, data_dir: &self.config.data_dir, log: &self.log, clean: self.clean, ends }
+    }
+
+    fn recover_queues(&self, topics: &[(TopicName, Incarnation, u32)]) -> Result<(), StoreError> {
+        let ends = self.recovered();
+        let recovery = self.queue_recovery(&ends);
+        for (topic, incarnation, count) in topics {
+            for queue in self.dispatch.table().create(topic, *incarnation, *count) {
+                recovery.recover(&queue)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn recover_index(&self) -> Result<Index, StoreError> {
+        let dir = self.config.data_dir.join("index");
+        let layout = self.config.index_layout;
+        let ends = self.recovered().index;
+        let open = |ends, clean| Index::open(self.files.clone(), dir.clone(), layout, ends, clean);
+        let error = match open(ends, self.clean) {
+            Ok(index) => return Ok(index),
+            Err(error) => error,
+        };
+        if error::is_full(&error) {
+            return Ok(Index::stopped_with(self.files.clone(), dir.clone(), layout, ends, error.to_string()));
+        }
+        if ends != IndexEnds::default() {
+            tracing::warn!(%error, "the index is made anew from the log");
+        }
+        self.queue_recovery(&self.recovered()).set_index_aside()?;
+        let empty = IndexEnds { indexed_below: self.log.min().0, ..IndexEnds::default() };
+        open(empty, true).map_err(|error| StoreError::io("opening the index", &error))
+    }
+
+    /// Everything that queues and index miss below the log's end.
+    fn dispatch_again(&self) -> Result<(), StoreError> {
+        let queues = self.dispatch.table().all();
+        let index = self.dispatch.index().filter(|index| index.stopped().is_none()).map(Index::indexed_below);
+        let missing = queues.iter().filter_map(|queue| queue.missing_from()).chain(index).min();
+        let end = self.log.confirm_offset();
+        self.dispatch.again(missing.unwrap_or(end).max(self.log.min()), end)
+    }
+
+    /// The life of the thread that keeps the checkpoint.
+    fn keep(&self) {
+        let mut ticks = 0;
+        // What was synced while the log was not yet synced as far: written as soon as it is.
+        let mut waiting: Option<DerivedEnds> = None;
+        let mut synced_below = self.recovered().dispatched_below;
+        loop {
+            let orders = self.orders.lock().expect("nobody panics holding it");
+            let behind = waiting.is_some() || self.dispatch.is_ailing() || self.dispatch.dispatched().0 > synced_below;
+            let orders = self
+                .ordered
+                .wait_while(orders, |orders| !(behind || orders.synced || orders.changed || orders.stop))
+                .expect("nobody panics holding it");
+            let (mut orders, _) = self
+                .ordered
+                .wait_timeout_while(orders, CHECKPOINT_DELAY, |orders| !orders.stop)
+                .expect("nobody panics holding it");
+            if orders.stop {
+                return;
+            }
+            let changed = std::mem::take(&mut orders.changed);
+            let synced = std::mem::take(&mut orders.synced);
+            self.asked.store(false, Ordering::Release);
+            drop(orders);
+            if self.log.failure().is_some() {
+                return;
+            }
+            ticks += 1;
+            self.dispatch.heal();
+            if synced && let Err(error) = self.write_checkpoint() {
+                tracing::error!(%error, "the checkpoint could not be written: a start after a kill reads more of the log");
+            }
+            let far = self.dispatch.dispatched().0.saturating_sub(synced_below) >= DERIVED_SYNC_BYTES;
+            if waiting.is_none() && (changed || far || ticks >= DERIVED_SYNC_TICKS) {
+                waiting = Some(self.sync_derived());
+                ticks = 0;
+            }
+            if let Some(ends) = waiting.take_if(|ends| ends.dispatched_below <= self.log.synced().0) {
+                synced_below = ends.dispatched_below;
+                if let Err(error) = self.write_derived_ends(&ends) {
+                    tracing::error!(%error, "the queues' ends could not be written: a start after a kill takes longer");
+                }
+            }
+        }
+    }
+
+    fn order(&self, give: impl FnOnce(&mut Orders)) {
+        give(&mut self.orders.lock().expect("nobody panics holding it"));
+        self.ordered.notify_all();
+    }
+
+    /// Syncs queues and index; answers what they hold for sure then.
+    fn sync_derived(&self) -> DerivedEnds {
+        let queues = self.dispatch.table().all();
+        let (dispatched_below, seen) = self
+            .dispatch
+            .paused(|progress| (progress.dispatched, queues.iter().map(|queue| queue.ends()).collect::<Vec<_>>()));
+        let mut ends = DerivedEnds::new(dispatched_below);
+        for (queue, seen) in queues.iter().zip(seen) {
+            let synced = queue.sync().map_err(|error| {
+                let (topic, queue_id) = (queue.topic(), queue.queue_id());
+                tracing::error!(%topic, %queue_id, %error, "a consume queue could not be synced: the next start makes it anew");
+            });
+            ends.add(queue, seen.filter(|_| synced.is_ok() && queue.is_trusted()));
+        }
+        match self.dispatch.index().map(Index::sync) {
+            Some(Ok(index)) => ends.index = index,
+            Some(Err(error)) => tracing::error!(%error, "the index could not be synced: the next start makes it anew"),
+            None => {}
+        }
+        ends
+    }
+
+    fn write_derived_ends(&self, ends: &DerivedEnds) -> Result<(), StoreError> {
+        let written = ends.write(&*self.files, &self.config.data_dir);
+        written.map_err(|error| StoreError::io("writing gantry/queue-ends", &error))
+    }
+
+    fn write_checkpoint(&self) -> Result<(), StoreError> {
+        let synced_offset = self.log.synced();
+        let last_stored = self.dispatch.paused(|progress| progress.last_stored);
+        let checkpoint = Checkpoint {
+            log_timestamp: last_stored,
+            queues_timestamp: last_stored,
+            index_timestamp: last_stored,
+            synced_offset,
+            confirm_offset: synced_offset,
+        };
+        let written = self.checkpoint.write(&checkpoint);
+        written.map_err(|error| StoreError::io("writing the checkpoint", &error))
+    }
+
+    fn read_queue(
+        &self,
+        queue: &ConsumeQueue,
+        from: QueueOffset,
+        count_max: usize,
+        entries: &mut Vec<QueueEntry>,
+    ) -> Result<(), StoreError> {
+        let read = queue.read_entries(from, count_max, entries);
+        read.map_err(|error| {
+            StoreError::io(format!("reading queue {} of '{}'", queue.queue_id(), queue.topic()), &error)
+        })
+    }
+}
+
+impl CommitLogEvents for Shared {
+    fn confirm_moved(&self, _to: CommitLogOffset) {
+        self.dispatch.run();
+    }
+
+    fn synced(&self, _to: CommitLogOffset) {
+        if !self.asked.swap(true, Ordering::AcqRel) {
+            self.order(|orders| orders.synced = true);
+        }
+    }
+
+    fn failed(&self, reason: &str) {
+        (self.failed)(reason);
+    }
+}

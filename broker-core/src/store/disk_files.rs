@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use rustix::fs::FlockOperation;
 
 use crate::store::files::{DataFile, Files, Listed, LogFile, TableFile};
-use crate::store::mapped_file::{MappedLogFile, MappedTableFile};
+use crate::store::mapped_file::{self, MappedLogFile, MappedTableFile};
 
 /// Small files are put together under this name first.
 const TEMPORARY_SUFFIX: &str = ".new";
@@ -148,6 +148,11 @@ impl DataFile for SparseFile {
 
     fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+
+    fn zero(&self, from: u64, to: u64) -> io::Result<()> {
+        assert!(from <= to && to <= self.len, "zeroed beyond the file's fixed length");
+        mapped_file::zero(&self.file, from, to)
     }
 }
 

@@ -35,6 +35,9 @@ pub enum StoreError {
     InUse { path: PathBuf },
     #[error("{} was written by a newer Gantry", file.display())]
     NewerFormat { file: PathBuf },
+    /// There is a store, and Gantry did not make it.
+    #[error("{} holds a store that Gantry did not make: importing one is not built into this version", path.display())]
+    Foreign { path: PathBuf },
     /// The store is being closed.
     #[error("the store is closed")]
     Closed,
@@ -90,6 +93,7 @@ impl From<StoreError> for BrokerError {
             | StoreError::Damaged { .. }
             | StoreError::Record { .. }
             | StoreError::InUse { .. }
+            | StoreError::Foreign { .. }
             | StoreError::NewerFormat { .. } => BrokerError::Storage { reason: error.to_string() },
         }
     }

@@ -37,7 +37,23 @@ pub trait LogFile: Send + Sync {
 pub trait DataFile: Send + Sync {
     fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<()>;
     fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Syncs the file, whoever wrote it: what was written through another handle of it too.
     fn sync(&self) -> io::Result<()>;
+    /// Makes all bytes of `[from, to)` zero. Space that only zeros take may be given back.
+    fn zero(&self, from: u64, to: u64) -> io::Result<()> {
+        const PIECE_BYTES: u64 = 64 * 1024;
+        let mut at = from;
+        while at < to {
+            let mut piece = vec![0; PIECE_BYTES.min(to - at) as usize];
+            self.read_at(at, &mut piece)?;
+            if piece.iter().any(|byte| *byte != 0) {
+                piece.fill(0);
+                self.write_at(at, &piece)?;
+            }
+            at += piece.len() as u64;
+        }
+        Ok(())
+    }
 }
 
 /// A derived file of fixed length with random small reads and writes by one owner: the index.

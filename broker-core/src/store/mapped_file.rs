@@ -238,7 +238,7 @@ fn reserve_blocks(file: &File, from: u64, to: u64) -> io::Result<()> {
 }
 
 /// All bytes of `[from, to)` are zero afterwards; their blocks may be given back.
-fn zero(file: &File, from: u64, to: u64) -> io::Result<()> {
+pub(super) fn zero(file: &File, from: u64, to: u64) -> io::Result<()> {
     if from == to {
         return Ok(());
     }

@@ -478,6 +478,13 @@ impl DataFile for OpenFile {
         self.file.content.lock().expect("nobody panics holding it").sync();
         Ok(())
     }
+
+    fn zero(&self, from: u64, to: u64) -> io::Result<()> {
+        assert!(from <= to && to == self.len, "zeroed to the file's end");
+        self.disk.faults.operation()?;
+        self.file.content.lock().expect("nobody panics holding it").zero_from(from);
+        Ok(())
+    }
 }
 
 impl TableFile for OpenFile {

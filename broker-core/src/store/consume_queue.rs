@@ -1,0 +1,853 @@
+//! A consume queue: where each message of one message queue lies in the log, found by queue offset.
+//!
+//! Files in RocketMQ's layout, `consumequeue/<topic>/<queueId>/<20-digit byte offset>`, 6,000,000 bytes long and sparse:
+//! ```text
+//! unit, 20 bytes: | 0 commit-log offset i64 | 8 record length i32 | 12 tag hash i64 |
+//! ```
+//! Invariant: unit k is queue offset k. It is written by dispatch alone, in order, and never shifted. Everything here is
+//! derived from the log; what must be in it, and how far the disk's word for it counts, `dispatch` and `recovery` decide.
+
+use std::collections::{HashMap, VecDeque};
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use crate::clock::Timestamp;
+use crate::names::TopicName;
+use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
+use crate::store::commit_log::QueueCounter;
+use crate::store::files::{DataFile, Files};
+
+pub const UNIT_BYTES: usize = 20;
+/// Length of every file; RocketMQ refuses another one.
+pub const FILE_BYTES: u64 = 6_000_000;
+const FILE_UNITS: u64 = FILE_BYTES / UNIT_BYTES as u64;
+/// Units read at once.
+const READ_UNITS: usize = 256;
+/// Most files held open over all queues.
+pub const OPEN_FILES_MAX: usize = 512;
+/// Record length in the units that RocketMQ puts before the first message of a queue that begins inside a file.
+const FILLER_LEN: u32 = i32::MAX.unsigned_abs();
+/// Nothing waits to be synced.
+const ALL_SYNCED: u64 = u64::MAX;
+/// Nothing is missing behind the end.
+const NOTHING: u64 = u64::MAX;
+
+/// What a queue knows of one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueEntry {
+    pub commit_log_offset: CommitLogOffset,
+    pub record_len: u32,
+    pub tag_hash: i64,
+}
+
+impl QueueEntry {
+    /// Where the record ends.
+    pub fn end(&self) -> CommitLogOffset {
+        CommitLogOffset(self.commit_log_offset.0 + u64::from(self.record_len))
+    }
+
+    pub fn encode(&self) -> [u8; UNIT_BYTES] {
+        let mut unit = [0; UNIT_BYTES];
+        unit[..8].copy_from_slice(&self.commit_log_offset.0.to_be_bytes());
+        unit[8..12].copy_from_slice(&self.record_len.to_be_bytes());
+        unit[12..].copy_from_slice(&self.tag_hash.to_be_bytes());
+        unit
+    }
+
+    /// `None` for a unit that nobody wrote.
+    fn decode(unit: &[u8]) -> Option<QueueEntry> {
+        let offset = i64::from_be_bytes(unit[..8].try_into().expect("8 bytes"));
+        let len = i32::from_be_bytes(unit[8..12].try_into().expect("4 bytes"));
+        let tag_hash = i64::from_be_bytes(unit[12..20].try_into().expect("8 bytes"));
+        if len <= 0 {
+            return None;
+        }
+        Some(QueueEntry {
+            commit_log_offset: CommitLogOffset(u64::try_from(offset).ok()?),
+            record_len: u32::try_from(len).ok()?,
+            tag_hash,
+        })
+    }
+
+    fn filler() -> QueueEntry {
+        QueueEntry { commit_log_offset: CommitLogOffset(0), record_len: FILLER_LEN, tag_hash: 0 }
+    }
+}
+
+/// What the disk is known to hold of one queue: entries `[min, end)`, all synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QueueEnds {
+    pub min: QueueOffset,
+    pub end: QueueOffset,
+}
+
+pub struct ConsumeQueue {
+    topic: TopicName,
+    queue_id: QueueId,
+    incarnation: Incarnation,
+    dir: PathBuf,
+    open_files: Arc<OpenFiles>,
+    /// Names this queue among the open files: a topic made again under the same name shares no descriptor with the old.
+    number: u64,
+    min_offset: AtomicU64,
+    /// Entries below are written; published last.
+    max_offset: AtomicU64,
+    /// Byte offset of the oldest file with writes that no sync has covered.
+    unsynced_from: AtomicU64,
+    /// Records of this queue at or above this place of the log have no entry yet, because a write failed or because the
+    /// queue is being rebuilt: they must be dispatched again, and nothing behind them before.
+    missing_from: AtomicU64,
+    /// Entry k could not be put at place k. Only a rebuild at the next start helps.
+    worthless: AtomicBool,
+    /// A sync has failed: nobody knows what the disk holds.
+    unsafe_on_disk: AtomicBool,
+    /// The log no longer has this queue's first records: the first one that comes says where the queue begins.
+    begins_anywhere: AtomicBool,
+    deleted: AtomicBool,
+    /// A write has failed in the present attempt to give the queue what it misses.
+    stalled: AtomicBool,
+    /// One past the highest queue offset among the records that dispatch has seen, written or not.
+    seen_end: AtomicU64,
+    /// Where dispatch last gathered entries of this queue.
+    batch_hint: AtomicUsize,
+    /// The next offset to give out; set when the queue's end is known.
+    counter: OnceLock<Arc<QueueCounter>>,
+}
+
+impl ConsumeQueue {
+    /// A queue without files; `recover` looks for some.
+    pub fn new(
+        open_files: &Arc<OpenFiles>,
+        topic: TopicName,
+        queue_id: QueueId,
+        incarnation: Incarnation,
+    ) -> ConsumeQueue {
+        ConsumeQueue {
+            dir: open_files.root.join(topic.as_str()).join(queue_id.to_string()),
+            number: open_files.next_number.fetch_add(1, Ordering::Relaxed),
+            open_files: open_files.clone(),
+            topic,
+            queue_id,
+            incarnation,
+            min_offset: AtomicU64::new(0),
+            max_offset: AtomicU64::new(0),
+            unsynced_from: AtomicU64::new(ALL_SYNCED),
+            missing_from: AtomicU64::new(NOTHING),
+            worthless: AtomicBool::new(false),
+            unsafe_on_disk: AtomicBool::new(false),
+            begins_anywhere: AtomicBool::new(false),
+            deleted: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
+            seen_end: AtomicU64::new(0),
+            batch_hint: AtomicUsize::new(0),
+            counter: OnceLock::new(),
+        }
+    }
+
+    pub fn topic(&self) -> &TopicName {
+        &self.topic
+    }
+
+    pub fn queue_id(&self) -> QueueId {
+        self.queue_id
+    }
+
+    /// Records of the topic's name below it belong to an earlier topic.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// The oldest message kept.
+    pub fn min_offset(&self) -> QueueOffset {
+        QueueOffset(self.min_offset.load(Ordering::Acquire))
+    }
+
+    /// One past the newest message that consumers may see.
+    pub fn max_offset(&self) -> QueueOffset {
+        QueueOffset(self.max_offset.load(Ordering::Acquire))
+    }
+
+    /// The next queue offset, for appends. The queue's end must be known.
+    pub fn counter(&self) -> &Arc<QueueCounter> {
+        self.counter.get().expect("appends come after the store's start")
+    }
+
+    /// Everything below the log's end has been seen: offsets go on behind it.
+    pub fn open_for_appends(&self) {
+        let next = self.seen_end.load(Ordering::Relaxed).max(self.max_offset().0);
+        self.counter.get_or_init(|| Arc::new(QueueCounter::new(QueueOffset(next))));
+    }
+
+    /// Adds the entries from `from` up to the end to `entries`, `count_max` at most. Nothing outside of the queue.
+    pub fn read_entries(&self, from: QueueOffset, count_max: usize, entries: &mut Vec<QueueEntry>) -> io::Result<()> {
+        let already = entries.len();
+        let read = self.read_visible(from, count_max, entries);
+        // Its place may be another topic's by now.
+        if self.deleted.load(Ordering::Acquire) {
+            entries.truncate(already);
+            return Ok(());
+        }
+        read
+    }
+
+    pub fn read_entry(&self, at: QueueOffset) -> io::Result<Option<QueueEntry>> {
+        let mut entries = Vec::with_capacity(1);
+        self.read_entries(at, 1, &mut entries)?;
+        Ok(entries.pop())
+    }
+
+    /// The first message stored at or after `time`, the end if there is none. `stored_at` reads an entry's record.
+    pub fn offset_at_time(
+        &self,
+        time: Timestamp,
+        stored_at: impl Fn(&QueueEntry) -> Option<Timestamp>,
+    ) -> io::Result<QueueOffset> {
+        let (mut low, mut high) = (self.min_offset().0, self.max_offset().0);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let stored = self.read_entry(QueueOffset(middle))?.and_then(|entry| stored_at(&entry));
+            // A record that cannot be read any more is an old one.
+            if stored.is_some_and(|stored| stored >= time) { high = middle } else { low = middle + 1 }
+        }
+        Ok(QueueOffset(low))
+    }
+
+    /// Writes units of consecutive queue offsets and makes them visible. Units below the end must be there already: one
+    /// that differs is put right, for the log is the truth. What could not be written is missing from then on
+    /// (`missing_from`); consumers get what was written before it.
+    ///
+    /// One caller at a time: dispatch, under its lock.
+    pub fn append(&self, first: QueueOffset, units: &[u8]) -> io::Result<()> {
+        assert!(!units.is_empty() && units.len().is_multiple_of(UNIT_BYTES), "whole units");
+        if self.deleted.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.append_to_files(first.0, units).inspect_err(|_| {
+            let written = self.max_offset.load(Ordering::Relaxed).saturating_sub(first.0) as usize;
+            let unit = &units[written.min(units.len() / UNIT_BYTES - 1) * UNIT_BYTES..];
+            let missing = QueueEntry::decode(unit).map_or(self.incarnation.0, |entry| entry.commit_log_offset.0);
+            self.missing_from.store(missing, Ordering::Relaxed);
+            self.stalled.store(true, Ordering::Relaxed);
+        })
+    }
+
+    /// The first record without an entry that should have one, if there is any.
+    pub fn missing_from(&self) -> Option<CommitLogOffset> {
+        let from = self.missing_from.load(Ordering::Relaxed);
+        (from != NOTHING).then_some(CommitLogOffset(from))
+    }
+
+    pub(super) fn set_missing_from(&self, from: Option<CommitLogOffset>) {
+        self.missing_from.store(from.map_or(NOTHING, |from| from.0), Ordering::Relaxed);
+    }
+
+    /// An attempt begins to dispatch again what is missing.
+    pub(super) fn begin_mending(&self) {
+        self.stalled.store(false, Ordering::Relaxed);
+    }
+
+    /// The attempt has gone through the log up to the place where dispatch goes on.
+    pub(super) fn end_mending(&self) {
+        if !self.is_stalled() && !self.is_worthless() {
+            self.missing_from.store(NOTHING, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn saw(&self, offset: QueueOffset) {
+        self.seen_end.fetch_max(offset.0 + 1, Ordering::Relaxed);
+    }
+
+    pub(super) fn batch_hint(&self) -> usize {
+        self.batch_hint.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_batch_hint(&self, at: usize) {
+        self.batch_hint.store(at, Ordering::Relaxed);
+    }
+
+    /// Entry k cannot be had at place k any more before the next start, which rebuilds the queue.
+    pub fn is_worthless(&self) -> bool {
+        self.worthless.load(Ordering::Relaxed)
+    }
+
+    /// What the disk holds once `sync` has returned; `None` if it is not to be trusted.
+    pub fn ends(&self) -> Option<QueueEnds> {
+        let is_whole = self.is_trusted() && self.missing_from().is_none();
+        is_whole.then(|| QueueEnds { min: self.min_offset(), end: self.max_offset() })
+    }
+
+    /// May the next start build on what the disk holds?
+    pub fn is_trusted(&self) -> bool {
+        !self.is_worthless() && !self.unsafe_on_disk.load(Ordering::Relaxed)
+    }
+
+    /// Syncs what was written since the last time. After an error the disk's word for this queue counts for nothing.
+    pub fn sync(&self) -> io::Result<()> {
+        let from = self.unsynced_from.swap(ALL_SYNCED, Ordering::AcqRel);
+        if from == ALL_SYNCED || self.deleted.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let end = self.max_offset().0;
+        let mut at = from / UNIT_BYTES as u64;
+        let result = (|| {
+            while at < end {
+                self.file_of(at)?.sync()?;
+                at += FILE_UNITS;
+            }
+            self.open_files.files.sync_dir(&self.dir)
+        })();
+        match result {
+            // Deleted meanwhile: there is nothing left to be safe.
+            Err(_) if self.deleted.load(Ordering::Acquire) => Ok(()),
+            result => result.inspect_err(|_| self.unsafe_on_disk.store(true, Ordering::Relaxed)),
+        }
+    }
+
+    /// Cuts every entry whose record begins at or above `end`, and whatever lies behind, on the disk too.
+    pub fn truncate_to(&self, end: CommitLogOffset) -> io::Result<()> {
+        let (mut low, mut high) = (self.min_offset().0, self.max_offset().0);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let below = self.read_entry(QueueOffset(middle))?.is_some_and(|entry| entry.commit_log_offset < end);
+            if below { low = middle + 1 } else { high = middle }
+        }
+        self.max_offset.store(low, Ordering::Release);
+        self.zero_from(low)
+    }
+
+    /// Takes over what the disk holds, as it was known when it was last synced, and zeroes everything behind, which may
+    /// be anything after a power cut. `holds` says whether an entry's record is this queue's message with this offset:
+    /// it is asked for the last one.
+    ///
+    /// `false`: the disk holds something else. Then the queue is worth nothing, and `rebuild` is due.
+    pub fn recover(&self, ends: QueueEnds, holds: impl Fn(QueueOffset, &QueueEntry) -> bool) -> io::Result<bool> {
+        if !self.take_over(ends)? {
+            return Ok(false);
+        }
+        if let Some(last) = ends.end.0.checked_sub(1).filter(|last| *last >= ends.min.0)
+            && !self.raw_entry(last)?.is_some_and(|entry| holds(QueueOffset(last), &entry))
+        {
+            return Ok(false);
+        }
+        self.zero_from(ends.end.0)?;
+        Ok(true)
+    }
+
+    /// Takes over what a clean stop left behind: the files are there, and nobody need open them now.
+    pub fn take_over(&self, ends: QueueEnds) -> io::Result<bool> {
+        let Ok(files) = self.listed_files() else { return Ok(false) };
+        if ends.min < ends.end {
+            let needed = file_start(ends.min.0)..=file_start(ends.end.0 - 1);
+            let mut present = files.iter().copied().filter(|start| needed.contains(start));
+            let mut start = *needed.start();
+            while start <= *needed.end() {
+                if present.next() != Some(start) {
+                    return Ok(false);
+                }
+                start += FILE_BYTES;
+            }
+        }
+        self.min_offset.store(ends.min.0, Ordering::Release);
+        self.max_offset.store(ends.end.0, Ordering::Release);
+        Ok(true)
+    }
+
+    /// Empties the queue: every record from `from` on is to be dispatched again. `log_min` is where the log begins now.
+    pub fn rebuild(&self, from: CommitLogOffset, log_min: CommitLogOffset) -> io::Result<()> {
+        self.max_offset.store(0, Ordering::Release);
+        self.min_offset.store(0, Ordering::Release);
+        self.set_missing_from(Some(from.max(log_min)));
+        self.begins_anywhere.store(log_min.0 > self.incarnation.0, Ordering::Relaxed);
+        self.zero_from(0)
+    }
+
+    /// Moves the directory away: its files are not this queue's.
+    pub fn set_aside(&self, to: &Path) -> io::Result<()> {
+        self.open_files.close(self.number);
+        self.open_files.files.rename(&self.dir, to)
+    }
+
+    /// The first unit on the disk, for the question whose queue it was. `InvalidData` if there are strange files.
+    pub fn first_on_disk(&self) -> io::Result<Option<QueueEntry>> {
+        match self.listed_files()?.first() {
+            Some(start) => self.raw_entry(start / UNIT_BYTES as u64),
+            None => Ok(None),
+        }
+    }
+
+    /// Removes the files. Readers that still hold the queue find nothing any more.
+    pub fn delete(&self) -> io::Result<()> {
+        self.deleted.store(true, Ordering::Release);
+        self.open_files.close(self.number);
+        let files = &self.open_files.files;
+        for file in files.list(&self.dir)? {
+            files.remove_file(&self.dir.join(file.name))?;
+        }
+        match files.remove_dir(&self.dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            result => result?,
+        }
+        // The last queue takes the topic's directory along.
+        match self.dir.parent().map(|topic| files.remove_dir(topic)) {
+            Some(Err(error)) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn read_visible(&self, from: QueueOffset, count_max: usize, entries: &mut Vec<QueueEntry>) -> io::Result<()> {
+        if from < self.min_offset() {
+            return Ok(());
+        }
+        let end = self.max_offset().0.min(from.0.saturating_add(count_max as u64));
+        let mut at = from.0;
+        let mut units = [0; READ_UNITS * UNIT_BYTES];
+        while at < end {
+            let count = (end - at).min(FILE_UNITS - at % FILE_UNITS).min(READ_UNITS as u64);
+            let units = &mut units[..count as usize * UNIT_BYTES];
+            self.file_of(at)?.read_at(place_of(at), units)?;
+            for unit in units.chunks_exact(UNIT_BYTES) {
+                entries.push(QueueEntry::decode(unit).ok_or_else(|| self.damaged("an entry is missing"))?);
+            }
+            at += count;
+        }
+        Ok(())
+    }
+
+    fn append_to_files(&self, first: u64, units: &[u8]) -> io::Result<()> {
+        if self.max_offset().0 == 0 && first > 0 && self.begins_anywhere.load(Ordering::Relaxed) {
+            self.begin_at(first)?;
+        }
+        self.begins_anywhere.store(false, Ordering::Relaxed);
+        let end = self.max_offset.load(Ordering::Relaxed);
+        if first > end {
+            self.worthless.store(true, Ordering::Relaxed);
+            return Err(self.damaged(&format!("entry {first} comes where entry {end} should")));
+        }
+        let known = ((end - first) as usize).min(units.len() / UNIT_BYTES);
+        self.put_right(first, &units[..known * UNIT_BYTES])?;
+        let mut at = end;
+        for units in Pieces::new(at, &units[known * UNIT_BYTES..]) {
+            self.write_units(at, units)?;
+            at += (units.len() / UNIT_BYTES) as u64;
+            self.max_offset.store(at, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Begins an empty queue at `first`, the units before it in its file filled as RocketMQ fills them.
+    fn begin_at(&self, first: u64) -> io::Result<()> {
+        let count = (first % FILE_UNITS) as usize;
+        if count > 0 {
+            self.write_units(first - count as u64, &QueueEntry::filler().encode().repeat(count))?;
+        }
+        self.min_offset.store(first, Ordering::Release);
+        self.max_offset.store(first, Ordering::Release);
+        Ok(())
+    }
+
+    fn put_right(&self, first: u64, units: &[u8]) -> io::Result<()> {
+        let mut at = first;
+        let mut stored = Vec::new();
+        for units in Pieces::new(first, units) {
+            stored.resize(units.len(), 0);
+            // Units below the oldest message kept may be gone with their file.
+            if at >= self.min_offset().0 {
+                self.file_of(at)?.read_at(place_of(at), &mut stored)?;
+                if stored != units {
+                    tracing::error!(
+                        topic = %self.topic, queue_id = %self.queue_id, queue_offset = at,
+                        "the consume queue disagreed with the log and was put right"
+                    );
+                    self.write_units(at, units)?;
+                }
+            }
+            at += (units.len() / UNIT_BYTES) as u64;
+        }
+        Ok(())
+    }
+
+    /// Writes units that lie in one file.
+    fn write_units(&self, at: u64, units: &[u8]) -> io::Result<()> {
+        if at.is_multiple_of(FILE_UNITS) {
+            self.open_files.files.create_dir(&self.dir)?;
+        }
+        self.file_of(at)?.write_at(place_of(at), units)?;
+        self.unsynced_from.fetch_min(file_start(at), Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// A unit of the files as they are, visible or not.
+    fn raw_entry(&self, at: u64) -> io::Result<Option<QueueEntry>> {
+        let mut unit = [0; UNIT_BYTES];
+        self.file_of(at)?.read_at(place_of(at), &mut unit)?;
+        Ok(QueueEntry::decode(&unit))
+    }
+
+    /// Zeroes what the files hold from this unit on, where they hold anything, and removes the files behind.
+    fn zero_from(&self, unit: u64) -> io::Result<()> {
+        let kept = file_start(unit);
+        for start in self.listed_files()? {
+            if start > kept || (start == kept && unit.is_multiple_of(FILE_UNITS)) {
+                self.open_files.close_one(self.number, start);
+                self.open_files.files.remove_file(&self.dir.join(file_name(start)))?;
+            } else if start == kept {
+                self.file_of(unit)?.zero(place_of(unit), FILE_BYTES)?;
+                self.unsynced_from.fetch_min(start, Ordering::AcqRel);
+            }
+        }
+        Ok(())
+    }
+
+    /// Byte offsets of the files on the disk, in order.
+    fn listed_files(&self) -> io::Result<Vec<u64>> {
+        self.open_files
+            .files
+            .list(&self.dir)?
+            .into_iter()
+            .map(|file| match parse_file_name(&file.name) {
+                // Made right before a power cut, it may not have got its length.
+                Some(start) if !file.is_dir && matches!(file.len, 0 | FILE_BYTES) => Ok(start),
+                _ => Err(self.damaged("it holds a file that is none of its own")),
+            })
+            .collect()
+    }
+
+    fn file_of(&self, unit: u64) -> io::Result<Arc<dyn DataFile>> {
+        let start = file_start(unit);
+        self.open_files.open(self.number, start, || self.dir.join(file_name(start)))
+    }
+
+    fn damaged(&self, what: &str) -> io::Error {
+        let text = format!("consume queue {} of topic '{}': {what}", self.queue_id, self.topic);
+        io::Error::new(io::ErrorKind::InvalidData, text)
+    }
+}
+
+/// Cuts units into pieces that lie in one file each.
+struct Pieces<'a> {
+    at: u64,
+    units: &'a [u8],
+}
+
+impl<'a> Pieces<'a> {
+    fn new(at: u64, units: &'a [u8]) -> Pieces<'a> {
+        Pieces { at, units }
+    }
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if self.units.is_empty() {
+            return None;
+        }
+        let room = (FILE_UNITS - self.at % FILE_UNITS) as usize * UNIT_BYTES;
+        let (piece, rest) = self.units.split_at(room.min(self.units.len()));
+        self.at += (piece.len() / UNIT_BYTES) as u64;
+        self.units = rest;
+        Some(piece)
+    }
+}
+
+/// Byte offset of the file that holds a unit.
+fn file_start(unit: u64) -> u64 {
+    unit / FILE_UNITS * FILE_BYTES
+}
+
+/// Where a unit lies in its file.
+fn place_of(unit: u64) -> u64 {
+    unit % FILE_UNITS * UNIT_BYTES as u64
+}
+
+fn file_name(start: u64) -> String {
+    format!("{start:020}")
+}
+
+fn parse_file_name(name: &OsStr) -> Option<u64> {
+    let name = name.to_str()?;
+    let start: u64 = name.parse().ok()?;
+    (name == file_name(start) && start.is_multiple_of(FILE_BYTES)).then_some(start)
+}
+
+/// The files that all queues together hold open, `OPEN_FILES_MAX` at most: the least used one makes room.
+pub struct OpenFiles {
+    files: Arc<dyn Files>,
+    root: PathBuf,
+    next_number: AtomicU64,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    by_file: HashMap<(u64, u64), Slot>,
+    /// The hand of a clock goes over these: a file used since it last passed stays.
+    hand: VecDeque<(u64, u64)>,
+}
+
+struct Slot {
+    file: Arc<dyn DataFile>,
+    used: bool,
+}
+
+impl OpenFiles {
+    /// `root` is the directory that holds one directory per topic.
+    pub fn new(files: Arc<dyn Files>, root: PathBuf) -> Arc<OpenFiles> {
+        Arc::new(OpenFiles { files, root, next_number: AtomicU64::new(0), held: Mutex::default() })
+    }
+
+    fn open(&self, queue: u64, start: u64, path: impl Fn() -> PathBuf) -> io::Result<Arc<dyn DataFile>> {
+        let mut held = self.held();
+        if let Some(slot) = held.by_file.get_mut(&(queue, start)) {
+            slot.used = true;
+            return Ok(slot.file.clone());
+        }
+        // Opened under the lock: nobody opens a file twice, and opening is quick.
+        let file = self.files.data_file(&path(), FILE_BYTES)?;
+        while held.by_file.len() >= OPEN_FILES_MAX {
+            let Some(key) = held.hand.pop_front() else { break };
+            match held.by_file.get_mut(&key) {
+                Some(slot) if slot.used => {
+                    slot.used = false;
+                    held.hand.push_back(key);
+                }
+                Some(_) => drop(held.by_file.remove(&key)),
+                None => {}
+            }
+        }
+        held.by_file.insert((queue, start), Slot { file: file.clone(), used: false });
+        held.hand.push_back((queue, start));
+        Ok(file)
+    }
+
+    fn close(&self, queue: u64) {
+        let mut held = self.held();
+        held.by_file.retain(|(known, _), _| *known != queue);
+        held.hand.retain(|(known, _)| *known != queue);
+    }
+
+    fn close_one(&self, queue: u64, start: u64) {
+        let mut held = self.held();
+        held.by_file.remove(&(queue, start));
+        held.hand.retain(|key| *key != (queue, start));
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Held> {
+        self.held.lock().expect("no code panics while holding it")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::disk_files::DiskFiles;
+    use crate::store::simulated_files::SimulatedFiles;
+
+    const LEN: u32 = 100;
+
+    fn queue_on(files: Arc<dyn Files>, root: &Path) -> ConsumeQueue {
+        queue_of(&OpenFiles::new(files, root.to_path_buf()), 0)
+    }
+
+    fn queue_of(open_files: &Arc<OpenFiles>, queue_id: u32) -> ConsumeQueue {
+        let topic = TopicName::from_client("orders").unwrap();
+        ConsumeQueue::new(open_files, topic, QueueId(queue_id), Incarnation(0))
+    }
+
+    fn simulated() -> (SimulatedFiles, ConsumeQueue) {
+        let files = SimulatedFiles::new();
+        let queue = queue_on(Arc::new(files.clone()), Path::new("/consumequeue"));
+        (files, queue)
+    }
+
+    fn entry(at: u64) -> QueueEntry {
+        let commit_log_offset = CommitLogOffset(at * u64::from(LEN));
+        QueueEntry { commit_log_offset, record_len: LEN, tag_hash: -(at as i64) }
+    }
+
+    fn units(range: std::ops::Range<u64>) -> Vec<u8> {
+        range.flat_map(|at| entry(at).encode()).collect()
+    }
+
+    fn read(queue: &ConsumeQueue, from: u64, count_max: usize) -> Vec<QueueEntry> {
+        let mut entries = Vec::new();
+        queue.read_entries(QueueOffset(from), count_max, &mut entries).unwrap();
+        entries
+    }
+
+    fn recover(queue: &ConsumeQueue, min: u64, end: u64) -> bool {
+        let ends = QueueEnds { min: QueueOffset(min), end: QueueOffset(end) };
+        queue.recover(ends, |at, found| *found == entry(at.0)).unwrap()
+    }
+
+    #[test]
+    fn a_unit_is_rocketmqs() {
+        let unit = QueueEntry { commit_log_offset: CommitLogOffset(1_024), record_len: 146, tag_hash: 2_598_919 };
+        let hex: String = unit.encode().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "000000000000040000000092000000000027a807");
+        assert_eq!(QueueEntry::decode(&unit.encode()), Some(unit));
+        assert_eq!(QueueEntry::decode(&[0; UNIT_BYTES]), None);
+        assert_eq!(QueueEntry::decode(&[0xFF; UNIT_BYTES]), None);
+    }
+
+    #[test]
+    fn entry_k_is_queue_offset_k_over_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let queue = queue_on(Arc::new(DiskFiles), dir.path());
+        assert!(!dir.path().join("orders").exists(), "an empty queue takes no place");
+        let count = FILE_UNITS + 1_000;
+        let mut at = 0;
+        while at < count {
+            let next = count.min(at + 70_001);
+            queue.append(QueueOffset(at), &units(at..next)).unwrap();
+            at = next;
+        }
+        assert_eq!(queue.max_offset().0, count);
+        for from in [0, 1, FILE_UNITS - 300, FILE_UNITS - 1, FILE_UNITS, count - 1] {
+            let expected: Vec<QueueEntry> = (from..count.min(from + 600)).map(entry).collect();
+            assert_eq!(read(&queue, from, 600), expected);
+        }
+        assert!(read(&queue, count, 5).is_empty() && read(&queue, u64::MAX, 5).is_empty());
+        let second = dir.path().join("orders/0/00000000000006000000");
+        assert_eq!(std::fs::metadata(second).unwrap().len(), FILE_BYTES);
+        queue.sync().unwrap();
+
+        let again = queue_on(Arc::new(DiskFiles), dir.path());
+        assert!(recover(&again, 0, count));
+        assert_eq!(read(&again, FILE_UNITS - 2, 4), (FILE_UNITS - 2..FILE_UNITS + 2).map(entry).collect::<Vec<_>>());
+        again.truncate_to(entry(FILE_UNITS).commit_log_offset).unwrap();
+        assert_eq!(again.max_offset().0, FILE_UNITS);
+        assert!(!dir.path().join("orders/0/00000000000006000000").exists());
+        again.append(QueueOffset(FILE_UNITS), &units(FILE_UNITS..FILE_UNITS + 1)).unwrap();
+        assert_eq!(read(&again, FILE_UNITS - 1, 9), [entry(FILE_UNITS - 1), entry(FILE_UNITS)]);
+    }
+
+    #[test]
+    fn an_entry_is_never_shifted() {
+        let (_, queue) = simulated();
+        queue.append(QueueOffset(0), &units(0..10)).unwrap();
+        // What is there already is skipped, what follows it is taken.
+        queue.append(QueueOffset(5), &units(5..12)).unwrap();
+        queue.append(QueueOffset(0), &units(0..3)).unwrap();
+        assert_eq!(read(&queue, 0, 99), (0..12).map(entry).collect::<Vec<_>>());
+        assert!(queue.missing_from().is_none());
+        // What leaves a gap is refused.
+        assert!(queue.append(QueueOffset(13), &units(13..14)).is_err());
+        assert!(queue.is_worthless() && queue.ends().is_none());
+        assert_eq!(queue.missing_from(), Some(entry(13).commit_log_offset));
+        assert_eq!(queue.max_offset(), QueueOffset(12));
+    }
+
+    #[test]
+    fn an_entry_that_disagrees_with_the_log_is_put_right() {
+        let (_, queue) = simulated();
+        queue.append(QueueOffset(0), &units(1..6)).unwrap();
+        queue.append(QueueOffset(2), &units(2..4)).unwrap();
+        let expected = [entry(1), entry(2), entry(2), entry(3), entry(5)];
+        assert_eq!(read(&queue, 0, 99), expected);
+    }
+
+    #[test]
+    fn b11_truncating_zeroes_what_lies_behind() {
+        for cut in [0, 1, 7, 30, 31] {
+            let (files, queue) = simulated();
+            queue.append(QueueOffset(0), &units(0..30)).unwrap();
+            // A record that begins below stays, whatever its end.
+            queue.truncate_to(CommitLogOffset((cut * u64::from(LEN)).saturating_sub(1))).unwrap();
+            let kept = cut.min(30);
+            assert_eq!(queue.max_offset().0, kept);
+            assert_eq!(read(&queue, 0, 99), (0..kept).map(entry).collect::<Vec<_>>());
+            let path = Path::new("/consumequeue/orders/0/00000000000000000000");
+            let on_disk = files.read(path).unwrap_or_default();
+            assert!(on_disk.iter().skip(kept as usize * UNIT_BYTES).all(|byte| *byte == 0));
+        }
+    }
+
+    #[test]
+    fn only_what_was_synced_is_taken_over() {
+        let (files, queue) = simulated();
+        queue.append(QueueOffset(0), &units(0..500)).unwrap();
+        queue.sync().unwrap();
+        let ends = queue.ends().unwrap();
+        queue.append(QueueOffset(500), &units(500..900)).unwrap();
+        for seed in 0..20 {
+            let cut = files.power_cut(seed);
+            let queue = queue_on(Arc::new(cut.clone()), Path::new("/consumequeue"));
+            assert!(recover(&queue, ends.min.0, ends.end.0));
+            assert_eq!(read(&queue, 0, 999), (0..500).map(entry).collect::<Vec<_>>());
+            let bytes = cut.read(Path::new("/consumequeue/orders/0/00000000000000000000")).unwrap();
+            assert!(bytes[500 * UNIT_BYTES..].iter().all(|byte| *byte == 0));
+        }
+        // Its word for more is not believed.
+        let queue = queue_on(Arc::new(files.clone()), Path::new("/consumequeue"));
+        assert!(!recover(&queue, 0, 901));
+        assert!(!recover(&queue, 0, FILE_UNITS + 1));
+        files.remove_file(Path::new("/consumequeue/orders/0/00000000000000000000")).unwrap();
+        assert!(!recover(&queue, 0, 500));
+        assert!(recover(&queue, 0, 0));
+    }
+
+    #[test]
+    fn a_queue_whose_first_records_are_gone_begins_where_the_log_does() {
+        let (files, queue) = simulated();
+        queue.rebuild(CommitLogOffset(0), CommitLogOffset(77)).unwrap();
+        assert_eq!(queue.missing_from(), Some(CommitLogOffset(77)));
+        let first = FILE_UNITS + 5;
+        queue.append(QueueOffset(first), &units(first..first + 3)).unwrap();
+        assert_eq!((queue.min_offset().0, queue.max_offset().0), (first, first + 3));
+        assert_eq!(read(&queue, first, 9), (first..first + 3).map(entry).collect::<Vec<_>>());
+        assert!(read(&queue, first - 1, 9).is_empty());
+        let bytes = files.read(Path::new("/consumequeue/orders/0/00000000000006000000")).unwrap();
+        let filler = [&[0; 8][..], &[0x7F, 0xFF, 0xFF, 0xFF], &[0; 8]].concat();
+        assert_eq!(bytes[..5 * UNIT_BYTES], filler.repeat(5), "as RocketMQ fills it");
+        assert!(queue.append(QueueOffset(first + 9), &units(0..1)).is_err(), "once only");
+    }
+
+    #[test]
+    fn a7_descriptors_are_bounded() {
+        let files = SimulatedFiles::new();
+        let open_files = OpenFiles::new(Arc::new(files), "/consumequeue".into());
+        let queues: Vec<ConsumeQueue> = (0..OPEN_FILES_MAX as u32 + 100).map(|id| queue_of(&open_files, id)).collect();
+        for round in 0..2 {
+            for queue in &queues {
+                queue.append(QueueOffset(round), &units(round..round + 1)).unwrap();
+                assert!(open_files.held().by_file.len() <= OPEN_FILES_MAX);
+                assert!(open_files.held().hand.len() <= OPEN_FILES_MAX);
+            }
+        }
+        for queue in &queues {
+            assert_eq!(read(queue, 0, 9), [entry(0), entry(1)]);
+            queue.delete().unwrap();
+        }
+        assert!(open_files.held().by_file.is_empty() && open_files.held().hand.is_empty());
+    }
+
+    #[test]
+    fn a_failed_write_or_sync_ends_trust_and_nothing_else() {
+        let (files, queue) = simulated();
+        queue.append(QueueOffset(0), &units(0..10)).unwrap();
+        files.limit_space(Some(0));
+        // The first page has its block, the second gets none.
+        let error = queue.append(QueueOffset(10), &units(10..5_000)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(queue.missing_from(), Some(entry(10).commit_log_offset));
+        assert!(queue.ends().is_none() && queue.is_trusted());
+        assert_eq!(read(&queue, 0, 99), (0..10).map(entry).collect::<Vec<_>>());
+        files.limit_space(None);
+        queue.begin_mending();
+        queue.append(QueueOffset(10), &units(10..5_000)).unwrap();
+        queue.end_mending();
+        assert_eq!(queue.ends(), Some(QueueEnds { min: QueueOffset(0), end: QueueOffset(5_000) }));
+        files.fail_syncs();
+        assert!(queue.sync().is_err());
+        assert!(queue.ends().is_none() && !queue.is_trusted());
+        assert_eq!(read(&queue, 4_999, 9), [entry(4_999)]);
+    }
+}

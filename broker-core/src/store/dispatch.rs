@@ -1,0 +1,439 @@
+//! Dispatch: feeds records of the log to consume queues and index, in the order of the log, up to the confirm offset.
+//!
+//! Whoever moved the confirm offset runs it. One thread at a time does the work; another one that comes meanwhile goes
+//! away at once, because the first looks again after it has let go of the lock. The same code makes derived files anew
+//! from any place of the log: entries that are there already are left as they are.
+//!
+//! Invariant: consume queues and index have no other writer.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, TryLockError};
+
+use crate::clock::Timestamp;
+use crate::delivery::filter::tag_hash;
+use crate::message::{StoredMessage, property, sys_flag};
+use crate::names::{STATE_TOPIC, TopicName};
+use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
+use crate::store::commit_log::CommitLog;
+use crate::store::consume_queue::{ConsumeQueue, OpenFiles, QueueEntry};
+use crate::store::error::StoreError;
+use crate::store::index_file::{Index, IndexWriter, TopicHash};
+
+/// Most records dispatched before queues are written and consumers woken.
+const CHUNK_RECORDS_MAX: usize = 1_024;
+/// Most bytes of log, likewise; one record may be larger.
+const CHUNK_BYTES_MAX: u64 = 4 << 20;
+
+/// New messages in one queue that consumers may see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrival {
+    pub topic: TopicName,
+    pub queue_id: QueueId,
+    pub count: u64,
+}
+
+/// All queues of all topics that exist.
+pub struct QueueTable {
+    open_files: Arc<OpenFiles>,
+    topics: RwLock<HashMap<TopicName, Arc<TopicQueues>>>,
+}
+
+/// The queues of one topic, by queue id.
+pub struct TopicQueues {
+    pub incarnation: Incarnation,
+    pub queues: Vec<Arc<ConsumeQueue>>,
+    key_prefix: TopicHash,
+}
+
+impl QueueTable {
+    pub fn new(open_files: Arc<OpenFiles>) -> QueueTable {
+        QueueTable { open_files, topics: RwLock::default() }
+    }
+
+    pub fn topic(&self, topic: &str) -> Option<Arc<TopicQueues>> {
+        self.topics.read().expect("nobody panics holding it").get(topic).cloned()
+    }
+
+    pub fn queue(&self, topic: &str, queue_id: QueueId) -> Option<Arc<ConsumeQueue>> {
+        self.topics.read().expect("nobody panics holding it").get(topic)?.queues.get(queue_id.0 as usize).cloned()
+    }
+
+    pub fn all(&self) -> Vec<Arc<ConsumeQueue>> {
+        let topics = self.topics.read().expect("nobody panics holding it");
+        topics.values().flat_map(|topic| topic.queues.iter().cloned()).collect()
+    }
+
+    /// Makes sure that queues 0 to `count` exist; answers the new ones. A topic of another incarnation must have been
+    /// removed before.
+    pub fn create(&self, topic: &TopicName, incarnation: Incarnation, count: u32) -> Vec<Arc<ConsumeQueue>> {
+        let mut topics = self.topics.write().expect("nobody panics holding it");
+        let known = topics.get(topic);
+        assert!(known.is_none_or(|known| known.incarnation == incarnation), "topic '{topic}' lives already");
+        let mut queues = known.map(|known| known.queues.clone()).unwrap_or_default();
+        let before = queues.len();
+        for queue_id in before as u32..count {
+            queues.push(Arc::new(ConsumeQueue::new(&self.open_files, topic.clone(), QueueId(queue_id), incarnation)));
+        }
+        let new = queues[before..].to_vec();
+        let key_prefix = TopicHash::new(topic.as_str());
+        topics.insert(topic.clone(), Arc::new(TopicQueues { incarnation, queues, key_prefix }));
+        new
+    }
+
+    fn remove(&self, topic: &TopicName) -> Option<Arc<TopicQueues>> {
+        self.topics.write().expect("nobody panics holding it").remove(topic)
+    }
+}
+
+pub struct Dispatch {
+    log: Arc<CommitLog>,
+    table: QueueTable,
+    /// Set when all topics are known.
+    index: OnceLock<Index>,
+    /// Everything below has been looked at.
+    dispatched: AtomicU64,
+    /// Some queue misses entries, so that `heal` has something to do.
+    ailing: AtomicBool,
+    arrived: Box<dyn Fn(&[Arrival]) + Send + Sync>,
+    work: Mutex<Work>,
+}
+
+/// What one thread at a time works with; the buffers are kept from run to run.
+#[derive(Default)]
+struct Work {
+    /// Entries per queue; only the first `used` are of this chunk.
+    batches: Vec<Batch>,
+    used: usize,
+    arrivals: Vec<Arrival>,
+    /// `storeTimestamp` of the last record.
+    last_stored: Timestamp,
+    /// Why dispatch has ended: the log holds something that is no record.
+    broken: Option<StoreError>,
+}
+
+struct Batch {
+    queue: Arc<ConsumeQueue>,
+    first: QueueOffset,
+    units: Vec<u8>,
+}
+
+/// How far dispatch is, as one consistent view.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    pub dispatched: CommitLogOffset,
+    pub last_stored: Timestamp,
+}
+
+impl Dispatch {
+    /// `again` says what has been dispatched. `last_stored` is of the log's last record.
+    pub fn new(
+        log: Arc<CommitLog>,
+        table: QueueTable,
+        last_stored: Timestamp,
+        arrived: Box<dyn Fn(&[Arrival]) + Send + Sync>,
+    ) -> Dispatch {
+        Dispatch {
+            log,
+            table,
+            index: OnceLock::new(),
+            dispatched: AtomicU64::new(0),
+            ailing: AtomicBool::new(false),
+            arrived,
+            work: Mutex::new(Work { last_stored, ..Work::default() }),
+        }
+    }
+
+    pub fn table(&self) -> &QueueTable {
+        &self.table
+    }
+
+    pub fn index(&self) -> Option<&Index> {
+        self.index.get()
+    }
+
+    /// From now on records are indexed too.
+    pub fn set_index(&self, index: Index) {
+        assert!(self.index.set(index).is_ok(), "set once");
+    }
+
+    pub fn dispatched(&self) -> CommitLogOffset {
+        CommitLogOffset(self.dispatched.load(Ordering::Acquire))
+    }
+
+    /// Does some queue miss entries?
+    pub fn is_ailing(&self) -> bool {
+        self.ailing.load(Ordering::Acquire)
+    }
+
+    /// Dispatches what lies below the confirm offset. When this returns, that has been done, or another thread is about
+    /// to do it.
+    pub fn run(&self) {
+        loop {
+            // Who finds the lock taken has moved the confirm offset before; who lets go of it looks at the confirm offset
+            // after. The fence orders the two steps of both, so one of them sees the other.
+            fence(Ordering::SeqCst);
+            let confirm = self.log.confirm_offset();
+            if self.dispatched() >= confirm {
+                return;
+            }
+            let mut work = match self.work.try_lock() {
+                Ok(work) => work,
+                Err(TryLockError::WouldBlock) => return,
+                Err(TryLockError::Poisoned(_)) => panic!("dispatch has panicked before"),
+            };
+            if work.broken.is_some() {
+                return;
+            }
+            let mut next = self.dispatched();
+            while next < confirm && work.broken.is_none() {
+                next = self.chunk(&mut work, next, confirm, Entries::New);
+                self.dispatched.store(next.0, Ordering::Release);
+                self.tell_arrivals(&mut work);
+            }
+            if let Some(error) = &work.broken {
+                self.log.fail(format!("dispatch: {error}"));
+            }
+        }
+    }
+
+    /// Dispatches `[from, to)` again: queues and index take what they miss. Before the first `run`.
+    pub fn again(&self, from: CommitLogOffset, to: CommitLogOffset) -> Result<(), StoreError> {
+        let mut work = self.work();
+        self.mend(&mut work, from, to, false);
+        self.dispatched.store(to.0, Ordering::Release);
+        work.broken.clone().map_or(Ok(()), Err)
+    }
+
+    /// Gives queues that could not be written once what they miss.
+    pub fn heal(&self) {
+        if !self.ailing.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let mut work = self.work();
+        let from = self.table.all().iter().filter_map(|queue| queue.missing_from()).min();
+        if let Some(from) = from {
+            let to = self.dispatched();
+            let last_stored = work.last_stored;
+            self.mend(&mut work, from.max(self.log.min()), to, true);
+            work.last_stored = last_stored;
+            if !self.ailing.load(Ordering::Acquire) {
+                tracing::info!(%from, %to, "the consume queues have what they missed");
+            }
+        }
+        drop(work);
+        self.run();
+    }
+
+    /// Stops dispatch for the time of `view`, which sees queues and progress as one.
+    pub fn paused<T>(&self, view: impl FnOnce(Progress) -> T) -> T {
+        let result = {
+            let work = self.work();
+            view(Progress { dispatched: self.dispatched(), last_stored: work.last_stored })
+        };
+        // Who came meanwhile went away again.
+        self.run();
+        result
+    }
+
+    /// Ends a topic's queues: dispatch knows them no more, their files go.
+    pub fn delete(&self, topic: &TopicName) -> Result<(), StoreError> {
+        let Some(removed) = self.paused(|_| self.table.remove(topic)) else { return Ok(()) };
+        for queue in &removed.queues {
+            queue.delete().map_err(|error| StoreError::io(format!("deleting queues of topic '{topic}'"), &error))?;
+        }
+        Ok(())
+    }
+
+    fn mend(&self, work: &mut Work, from: CommitLogOffset, to: CommitLogOffset, tell: bool) {
+        let queues = self.table.all();
+        queues.iter().for_each(|queue| queue.begin_mending());
+        let mut next = from;
+        while next < to && work.broken.is_none() {
+            next = self.chunk(work, next, to, Entries::Missing);
+            if tell {
+                self.tell_arrivals(work);
+            }
+            work.arrivals.clear();
+        }
+        if work.broken.is_none() {
+            queues.iter().for_each(|queue| queue.end_mending());
+        }
+    }
+
+    fn tell_arrivals(&self, work: &mut Work) {
+        if !work.arrivals.is_empty() {
+            (self.arrived)(&work.arrivals);
+            work.arrivals.clear();
+        }
+    }
+
+    /// Dispatches one chunk that begins at `from`; answers where the next one begins.
+    fn chunk(&self, work: &mut Work, from: CommitLogOffset, to: CommitLogOffset, entries: Entries) -> CommitLogOffset {
+        let mut index = self.index.get().map(Index::writer);
+        let mut topic = LastTopic::default();
+        let mut next = from;
+        for _ in 0..CHUNK_RECORDS_MAX {
+            if next >= to || next.0 - from.0 >= CHUNK_BYTES_MAX {
+                break;
+            }
+            let message = match self.log.read_next(next) {
+                Ok(message) => message,
+                Err(error) => {
+                    tracing::error!(%error, "dispatch ends: the log holds something that is no record");
+                    work.broken = Some(error);
+                    break;
+                }
+            };
+            next = CommitLogOffset(message.commit_log_offset.0 + u64::from(message.record_len));
+            work.last_stored = message.store_timestamp;
+            if let Some(topic) = topic.find(&self.table, message.topic())
+                && message.commit_log_offset.0 >= topic.incarnation.0
+            {
+                work.take(topic, &message, index.as_mut(), entries);
+            }
+        }
+        if work.write() {
+            self.ailing.store(true, Ordering::Release);
+        }
+        if let Some(index) = index {
+            index.finish(next);
+        }
+        next
+    }
+
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().expect("nobody panics holding it")
+    }
+}
+
+/// Which entries a run is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entries {
+    /// Those that follow what is there. A queue that misses some takes none.
+    New,
+    /// Those that a queue misses.
+    Missing,
+}
+
+/// Neighbours in the log are often of one topic.
+#[derive(Default)]
+struct LastTopic(Option<(Vec<u8>, Option<Arc<TopicQueues>>)>);
+
+impl LastTopic {
+    fn find(&mut self, table: &QueueTable, name: &str) -> Option<&TopicQueues> {
+        if self.0.as_ref().is_none_or(|(known, _)| known != name.as_bytes()) {
+            let mut text = self.0.take().map(|(text, _)| text).unwrap_or_default();
+            text.clear();
+            text.extend_from_slice(name.as_bytes());
+            self.0 = Some((text, table.topic(name)));
+        }
+        self.0.as_ref().and_then(|(_, topic)| topic.as_deref())
+    }
+}
+
+impl Work {
+    /// Notes what this record means to its queue, and indexes it.
+    fn take(
+        &mut self,
+        topic: &TopicQueues,
+        message: &StoredMessage,
+        index: Option<&mut IndexWriter<'_>>,
+        entries: Entries,
+    ) {
+        let transaction = message.sys_flag & sys_flag::TRANSACTION_MASK;
+        let mut index = index
+            .filter(|index| transaction != sys_flag::TRANSACTION_ROLLBACK && !index.knows(message.commit_log_offset));
+        let mut tag = 0;
+        let mut put = |key: &str| {
+            if let Some(index) = &mut index {
+                index.put(topic.key_prefix.key(key), message.commit_log_offset, message.store_timestamp);
+            }
+        };
+        for (name, value) in message.properties() {
+            match name {
+                property::TAGS => tag = tag_hash(value),
+                property::UNIQUE_KEY => put(value),
+                property::KEYS => value.split(' ').filter(|word| !word.is_empty()).for_each(&mut put),
+                _ => {}
+            }
+        }
+        if transaction == sys_flag::TRANSACTION_PREPARED || transaction == sys_flag::TRANSACTION_ROLLBACK {
+            return;
+        }
+        let Some(queue) = topic.queues.get(message.queue_id.0 as usize) else {
+            tracing::error!(
+                topic = message.topic(), queue_id = %message.queue_id, commit_log_offset = %message.commit_log_offset,
+                "a record names a queue that its topic does not have"
+            );
+            return;
+        };
+        queue.saw(message.queue_offset);
+        let wanted = match (queue.missing_from(), entries) {
+            _ if queue.is_worthless() => false,
+            (None, Entries::New) => true,
+            (Some(from), Entries::Missing) => message.commit_log_offset >= from && !queue.is_stalled(),
+            (None, Entries::Missing) | (Some(_), Entries::New) => false,
+        };
+        if wanted {
+            let entry = QueueEntry {
+                commit_log_offset: message.commit_log_offset,
+                record_len: message.record_len,
+                tag_hash: tag,
+            };
+            self.add(queue, message.queue_offset, &entry);
+        }
+    }
+
+    fn add(&mut self, queue: &Arc<ConsumeQueue>, at: QueueOffset, entry: &QueueEntry) {
+        let known = self.batches[..self.used].get(queue.batch_hint()).filter(|batch| Arc::ptr_eq(&batch.queue, queue));
+        let fits = known.is_some_and(|batch| batch.first.0 + batch.len() == at.0);
+        if !fits {
+            // The first entry of the chunk; or one that does not follow, which the queue itself shall judge.
+            queue.set_batch_hint(self.used);
+            match self.batches.get_mut(self.used) {
+                Some(batch) => {
+                    batch.queue = queue.clone();
+                    batch.first = at;
+                    batch.units.clear();
+                }
+                None => self.batches.push(Batch { queue: queue.clone(), first: at, units: Vec::new() }),
+            }
+            self.used += 1;
+        }
+        self.batches[queue.batch_hint()].units.extend_from_slice(&entry.encode());
+    }
+
+    /// Writes the batches; `true` if a queue could not take all of its entries and needs healing.
+    fn write(&mut self) -> bool {
+        let mut ailing = false;
+        for batch in &mut self.batches[..self.used] {
+            let queue = &batch.queue;
+            // An earlier batch of this chunk has failed.
+            if queue.is_stalled() {
+                continue;
+            }
+            let before = queue.max_offset();
+            if let Err(error) = queue.append(batch.first, &batch.units) {
+                tracing::error!(
+                    topic = %queue.topic(), queue_id = %queue.queue_id(), %error,
+                    "a consume queue could not be written: its consumers miss new messages until it can"
+                );
+                ailing |= !queue.is_worthless();
+            }
+            let count = queue.max_offset().0.saturating_sub(before.0);
+            if count > 0 && queue.topic().as_str() != STATE_TOPIC {
+                let (topic, queue_id) = (queue.topic().clone(), queue.queue_id());
+                self.arrivals.push(Arrival { topic, queue_id, count });
+            }
+        }
+        self.used = 0;
+        ailing
+    }
+}
+
+impl Batch {
+    fn len(&self) -> u64 {
+        (self.units.len() / crate::store::consume_queue::UNIT_BYTES) as u64
+    }
+}

@@ -1,0 +1,148 @@
+//! Whose data directory this is: the lock, `abort`, and `gantry/store.json`.
+//!
+//! `store.json` is the first file of a store and the last word on what may open it. Its boot number is raised and synced
+//! at each open before anything that bears it (a lease id) is given out.
+
+use std::any::Any;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::random::Random;
+use crate::store::error::StoreError;
+use crate::store::files::Files;
+
+/// What this program writes; it reads no newer one.
+const FORMAT_VERSION: u32 = 1;
+/// The oldest program that may read what this one writes.
+const MIN_READER_VERSION: u32 = 1;
+
+/// A store's identity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Identity {
+    format_version: u32,
+    min_reader_version: u32,
+    /// Made when the directory was made: a directory that was wiped is another one.
+    pub incarnation: String,
+    /// Of the log's contents; replicas share it.
+    pub log_id: String,
+    pub segment_bytes: u64,
+    /// How often the store has been opened.
+    pub boot: u64,
+    /// A record exists that brokers before 5.1 cannot read.
+    pub needs_apache_5_1: bool,
+}
+
+impl Identity {
+    pub fn new(random: &dyn Random, segment_bytes: u64) -> Identity {
+        let id = || {
+            let mut bytes = [0; 16];
+            random.fill(&mut bytes);
+            format!("{:032x}", u128::from_be_bytes(bytes))
+        };
+        Identity {
+            format_version: FORMAT_VERSION,
+            min_reader_version: MIN_READER_VERSION,
+            incarnation: id(),
+            log_id: id(),
+            segment_bytes,
+            boot: 0,
+            needs_apache_5_1: false,
+        }
+    }
+
+    /// `None` if the directory has none yet.
+    pub fn read(files: &dyn Files, data_dir: &Path) -> Result<Option<Identity>, StoreError> {
+        /// What is read of a file that may be of any version.
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Version {
+            format_version: u32,
+        }
+
+        let path = path(data_dir);
+        let bytes = match files.read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(StoreError::io(format!("reading {}", path.display()), &error)),
+        };
+        let damaged = |error: serde_json::Error| StoreError::Damaged {
+            file: path.clone(),
+            offset: 0,
+            reason: format!("it does not say whose store this is: {error}"),
+        };
+        let version: Version = serde_json::from_slice(&bytes).map_err(damaged)?;
+        if version.format_version > FORMAT_VERSION {
+            return Err(StoreError::NewerFormat { file: path });
+        }
+        serde_json::from_slice(&bytes).map(Some).map_err(damaged)
+    }
+
+    /// Raises the boot number; returns when the new one is on the disk.
+    pub fn raise_boot(&mut self, files: &dyn Files, data_dir: &Path) -> Result<(), StoreError> {
+        self.boot += 1;
+        let path = path(data_dir);
+        let mut json = serde_json::to_vec_pretty(self).expect("plain fields become JSON");
+        json.push(b'\n');
+        files
+            .replace(&path, &json, false)
+            .map_err(|error| StoreError::io(format!("writing {}", path.display()), &error))
+    }
+}
+
+fn path(data_dir: &Path) -> PathBuf {
+    data_dir.join("gantry").join("store.json")
+}
+
+/// The right to use a data directory, held as long as this lives.
+pub struct DirectoryLock {
+    _lock: Box<dyn Any + Send + Sync>,
+}
+
+impl DirectoryLock {
+    /// RocketMQ takes the same lock, so the two never share a directory.
+    pub fn take(files: &dyn Files, data_dir: &Path) -> Result<DirectoryLock, StoreError> {
+        let path = data_dir.join("lock");
+        match files.lock(&path) {
+            Ok(Some(lock)) => Ok(DirectoryLock { _lock: lock }),
+            Ok(None) => Err(StoreError::InUse { path: data_dir.to_path_buf() }),
+            Err(error) => Err(StoreError::io(format!("locking {}", path.display()), &error)),
+        }
+    }
+}
+
+/// The file `abort`: there while the store is open, so that the next open knows whether the last one ended well.
+pub struct AbortFile {
+    path: PathBuf,
+    data_dir: PathBuf,
+}
+
+impl AbortFile {
+    pub fn new(data_dir: &Path) -> AbortFile {
+        AbortFile { path: data_dir.join("abort"), data_dir: data_dir.to_path_buf() }
+    }
+
+    pub fn exists(&self, files: &dyn Files) -> Result<bool, StoreError> {
+        match files.read(&self.path) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(self.error(&error)),
+        }
+    }
+
+    pub fn write(&self, files: &dyn Files) -> Result<(), StoreError> {
+        let text = std::process::id().to_string();
+        files.replace(&self.path, text.as_bytes(), false).map_err(|error| self.error(&error))
+    }
+
+    /// The last step of a clean close: all that it vouches for has been synced.
+    pub fn remove(&self, files: &dyn Files) -> Result<(), StoreError> {
+        let removed = files.remove_file(&self.path).and_then(|()| files.sync_dir(&self.data_dir));
+        removed.map_err(|error| self.error(&error))
+    }
+
+    fn error(&self, error: &std::io::Error) -> StoreError {
+        StoreError::io(self.path.display().to_string(), error)
+    }
+}

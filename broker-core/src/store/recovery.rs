@@ -1,0 +1,223 @@
+//! What a start makes of what the last stop, kill or power cut left behind.
+//!
+//! First the end of the log: the first place where no valid record begins, provided that nothing behind it was ever
+//! known to be safe (rule A10). A torn tail is cut; damage below the watermark refuses the start. Then the derived
+//! files: what they held when they were last synced is taken over, the rest is dispatched again.
+//!
+//! Invariant: all of it can be killed at any point and begun again with the same result (rule D10).
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use crate::clock::Timestamp;
+use crate::message::StoredMessage;
+use crate::names::TopicName;
+use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
+use crate::store::checkpoint::{Checkpoint, DerivedEnds};
+use crate::store::commit_log::{CommitLog, Inspected, QUARANTINE_DIR, UncheckedLog};
+use crate::store::consume_queue::{ConsumeQueue, QueueEntry};
+use crate::store::error::StoreError;
+use crate::store::files::Files;
+use crate::store::record::{PropertyCrc, RecordError};
+
+/// Reads the synced offset that a state record was stamped with; `None` for any other record.
+pub type StampOf = fn(&StoredMessage) -> Option<CommitLogOffset>;
+
+/// Where the log ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogEnd {
+    pub end: CommitLogOffset,
+    /// `storeTimestamp` of the last record.
+    pub last_stored: Timestamp,
+}
+
+/// Finds the end of the log. After a clean stop it is where the checkpoint says; else every record from the start of the
+/// segment that holds the checkpoint's synced offset on is read and checked.
+pub fn find_end(
+    log: &UncheckedLog,
+    clean: bool,
+    checkpoint: Option<Checkpoint>,
+    stamp_of: StampOf,
+) -> Result<LogEnd, StoreError> {
+    let watermark = checkpoint.map_or(log.min(), |checkpoint| checkpoint.synced_offset.max(log.min()));
+    if watermark > log.max() {
+        return Err(damaged(log, log.max(), watermark, "the segment is missing".into()));
+    }
+    if let Some(checkpoint) = checkpoint
+        && clean
+        && matches!(log.inspect(watermark, CRC), Inspected::Invalid(RecordError::Empty) | Inspected::Outside)
+    {
+        return Ok(LogEnd { end: watermark, last_stored: checkpoint.log_timestamp });
+    }
+    let start = log.segments().iter().map(|segment| segment.base()).rfind(|base| *base <= watermark);
+    let mut end = start.unwrap_or(watermark);
+    let mut last_stored = checkpoint.map_or(Timestamp(0), |checkpoint| checkpoint.log_timestamp);
+    let reason = loop {
+        match log.inspect(end, CRC) {
+            Inspected::Record(message) => {
+                last_stored = message.store_timestamp;
+                end = end_of(&message);
+            }
+            Inspected::Blank { next } => end = next,
+            Inspected::Invalid(error) => break error.to_string(),
+            Inspected::Outside => break "the segment is missing".into(),
+        }
+    };
+    if end < watermark {
+        return Err(damaged(log, end, watermark, reason));
+    }
+    // Nothing at or behind this place may ever have been known to be on the disk: a later record would say so.
+    let mut at = end;
+    while let Some(message) = log.find_record(at, CRC) {
+        if let Some(stamp) = stamp_of(&message)
+            && stamp > end
+        {
+            return Err(damaged(log, end, stamp, reason));
+        }
+        at = end_of(&message);
+    }
+    // What was not synced before the kill must be before anybody hears that it is.
+    for segment in log.segments().iter().filter(|segment| segment.base() < end && segment.end() > watermark) {
+        let error = |error| StoreError::io(format!("syncing {}", segment.path().display()), &error);
+        segment.file.sync().map_err(error)?;
+    }
+    Ok(LogEnd { end, last_stored })
+}
+
+/// Every record here was written by us.
+const CRC: PropertyCrc = PropertyCrc::Required;
+
+fn end_of(message: &StoredMessage) -> CommitLogOffset {
+    CommitLogOffset(message.commit_log_offset.0 + u64::from(message.record_len))
+}
+
+fn damaged(log: &UncheckedLog, at: CommitLogOffset, watermark: CommitLogOffset, reason: String) -> StoreError {
+    let segment = log.segments().iter().rfind(|segment| segment.base() <= at);
+    StoreError::Damaged {
+        file: segment.map_or_else(PathBuf::new, |segment| segment.path().to_path_buf()),
+        offset: segment.map_or(at.0, |segment| at.0 - segment.base().0),
+        reason: format!("{reason}, though everything below {watermark} was synced once"),
+    }
+}
+
+/// Takes over what the disk holds of a queue, or has it made anew. `data_dir` is for the quarantine.
+pub struct QueueRecovery<'a> {
+    pub files: &'a dyn Files,
+    pub data_dir: &'a Path,
+    pub log: &'a CommitLog,
+    pub clean: bool,
+    pub ends: &'a DerivedEnds,
+}
+
+impl QueueRecovery<'_> {
+    pub fn recover(&self, queue: &ConsumeQueue) -> Result<(), StoreError> {
+        let dispatched_below = CommitLogOffset(self.ends.dispatched_below);
+        let known = self.ends.ends(queue.topic(), queue.incarnation(), queue.queue_id());
+        let holds = |at: QueueOffset, entry: &QueueEntry| {
+            self.log.read(entry.commit_log_offset, entry.record_len).is_ok_and(|message| {
+                message.topic() == queue.topic().as_str()
+                    && message.queue_id == queue.queue_id()
+                    && message.queue_offset == at
+                    && entry.end() <= dispatched_below
+            })
+        };
+        let recovered = match known {
+            Some(ends) if self.clean => queue.take_over(ends),
+            Some(ends) => queue.recover(ends, holds),
+            None => Ok(false),
+        };
+        match recovered {
+            Ok(true) => {
+                queue.set_missing_from(Some(dispatched_below.max(CommitLogOffset(queue.incarnation().0))));
+                return Ok(());
+            }
+            Ok(false) if known.is_none() => {}
+            Ok(false) => tracing::warn!(
+                topic = %queue.topic(), queue_id = %queue.queue_id(),
+                "the consume queue does not hold what it held: it is made anew from the log"
+            ),
+            Err(error) => tracing::warn!(
+                topic = %queue.topic(), queue_id = %queue.queue_id(), %error,
+                "the consume queue cannot be read: it is made anew from the log"
+            ),
+        }
+        let beginning = CommitLogOffset(queue.incarnation().0);
+        let ours = match queue.first_on_disk() {
+            Ok(first) => first.is_none_or(|first| first.commit_log_offset >= beginning),
+            Err(_) => false,
+        };
+        if !ours {
+            let to = self.quarantine("consumequeue")?.join(queue.topic().as_str());
+            self.io(&to, self.files.create_dir(&to))?;
+            let to = to.join(queue.queue_id().to_string());
+            self.io(&to, queue.set_aside(&to))?;
+        }
+        // A disk too full for this is no reason not to start: dispatch tries again.
+        if let Err(error) = queue.rebuild(beginning, self.log.min()) {
+            tracing::error!(topic = %queue.topic(), queue_id = %queue.queue_id(), %error, "a consume queue cannot be made anew");
+        }
+        Ok(())
+    }
+
+    /// Moves directories of queues that no topic has into quarantine.
+    pub fn set_strangers_aside(&self, topics: &HashMap<TopicName, (Incarnation, u32)>) -> Result<(), StoreError> {
+        let root = self.data_dir.join("consumequeue");
+        let mut strangers: Vec<PathBuf> = Vec::new();
+        for listed in self.io(&root, self.files.list(&root))? {
+            let name = TopicName::from_store(listed.name.as_encoded_bytes()).ok();
+            let Some((_, queues)) = name.and_then(|name| topics.get(&name)) else {
+                strangers.push(listed.name.into());
+                continue;
+            };
+            let dir = root.join(&listed.name);
+            for queue in self.io(&dir, self.files.list(&dir))? {
+                let id =
+                    queue.name.to_str().and_then(|name| name.parse::<u32>().ok().filter(|id| id.to_string() == name));
+                if !(queue.is_dir && id.is_some_and(|id| id < *queues)) {
+                    strangers.push(Path::new(&listed.name).join(queue.name));
+                }
+            }
+        }
+        if strangers.is_empty() {
+            return Ok(());
+        }
+        let quarantine = self.quarantine("consumequeue")?;
+        for stranger in strangers {
+            let (from, to) = (root.join(&stranger), quarantine.join(&stranger));
+            if let Some(parent) = to.parent() {
+                self.io(parent, self.files.create_dir(parent))?;
+            }
+            self.io(&to, self.files.rename(&from, &to))?;
+            tracing::warn!(from = %from.display(), to = %to.display(), "a consume queue of no topic went to quarantine");
+        }
+        Ok(())
+    }
+
+    /// Moves the whole index into quarantine, if there is one.
+    pub fn set_index_aside(&self) -> Result<(), StoreError> {
+        let dir = self.data_dir.join("index");
+        if self.io(&dir, self.files.list(&dir))?.is_empty() {
+            return Ok(());
+        }
+        let to = self.quarantine("index")?.join("index");
+        self.io(&to, self.files.rename(&dir, &to))
+    }
+
+    /// A new directory in quarantine.
+    fn quarantine(&self, what: &str) -> Result<PathBuf, StoreError> {
+        let dir = self.data_dir.join(QUARANTINE_DIR);
+        let taken = self.io(&dir, self.files.list(&dir))?;
+        let is_free = |name: &String| taken.iter().all(|listed| listed.name != std::ffi::OsStr::new(name));
+        let name = (1..=taken.len() + 1).map(|number| format!("{what}.{number}")).find(is_free);
+        let dir = dir.join(name.expect("one number more than is taken"));
+        self.io(&dir, self.files.create_dir(&dir))?;
+        Ok(dir)
+    }
+
+    fn io<T>(&self, path: &Path, result: std::io::Result<T>) -> Result<T, StoreError> {
+        result.map_err(|error| StoreError::io(path.display().to_string(), &error))
+    }
+}
+
+/// The state topic's one queue.
+pub const STATE_QUEUE: QueueId = QueueId(0);
