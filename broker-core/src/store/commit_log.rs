@@ -1078,6 +1078,30 @@ mod tests {
     }
 
     #[test]
+    fn the_last_eight_bytes_of_a_segment_are_the_blanks() {
+        let overhead = u64::from(record("").record_len());
+        for rest in 0..12 {
+            let files = SimulatedFiles::new();
+            let (log, _) = recovered(&files, Durability::Memory);
+            let queue = Arc::new(QueueCounter::default());
+            let second_len = overhead + 10;
+            let first_body = SEGMENT_BYTES - second_len - rest - overhead;
+            let batch = vec![message(vec![0; first_body as usize], &queue), message(vec![1; 10], &queue)];
+            let batch = log.append(batch).unwrap();
+            let second = batch.entries[1].as_ref().unwrap().commit_log_offset.0;
+            let here = SEGMENT_BYTES - second_len - rest;
+            assert_eq!(
+                second,
+                if rest < BLANK_LEN as u64 { SEGMENT_BYTES } else { here },
+                "{rest} bytes would be left"
+            );
+            log.append(vec![message(vec![2; 10], &queue)]).unwrap();
+            drop(log);
+            assert_eq!(scan(&unchecked(&files)).0.len(), 3);
+        }
+    }
+
+    #[test]
     fn the_largest_record_fills_a_segment_and_a_larger_one_is_refused_alone() {
         let (log, _) = recovered(&SimulatedFiles::new(), Durability::Memory);
         let queue = Arc::new(QueueCounter::default());
