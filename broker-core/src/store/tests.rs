@@ -9,6 +9,7 @@ use crate::message::Message;
 use crate::offset::QueueId;
 use crate::store::commit_log::QUARANTINE_DIR;
 use crate::store::disk_files::DiskFiles;
+use crate::store::dispatch::Arrival;
 use crate::store::segment;
 use crate::store::simulated_files::SimulatedFiles;
 
@@ -199,7 +200,7 @@ fn fill(store: &Store, topic: &str, queues: u32, count: u32) -> Vec<Vec<String>>
 /// What the keeper does now and then. On a disk that has halted it does nothing.
 fn sync_derived(store: &Store) {
     let ends = store.shared.sync_derived();
-    if ends.dispatched_below <= store.synced_offset().0 {
+    if ends.needs_log_below() <= store.synced_offset() {
         let _ = store.shared.write_derived_ends(&ends);
     }
     let _ = store.shared.write_checkpoint();
@@ -250,7 +251,7 @@ fn a_store_rolls_over_many_segments_and_index_files() {
         assert_eq!(bodies(&store, "orders"), expected);
         for number in [0, 1, 1_500, 2_999] {
             let body = format!("orders-{number}");
-            assert_eq!(found(&store, "orders", &format!("key-{body}")), [body.clone()]);
+            assert_eq!(found(&store, "orders", &format!("key-{body}")), std::slice::from_ref(&body));
             assert_eq!(found(&store, "orders", &format!("id-{body}")), [body]);
         }
         let newest: Vec<String> = (2_936..3_000).rev().map(|number| format!("orders-{number}")).collect();
@@ -570,6 +571,103 @@ fn a_start_without_room_for_queues_gives_out_no_offset_twice() {
         expected[0].push("late".into());
     }
     assert_eq!(bodies(&store, "orders"), expected);
+}
+
+#[test]
+fn d4_after_a_failed_sync_nothing_is_acknowledged_any_more() {
+    let files = SimulatedFiles::new();
+    let rig = Rig::simulated(&files, Durability::Disk);
+    let store = rig.open().unwrap();
+    create(&store, "orders", 1).unwrap();
+    send(&store, "orders", 0, "kept").unwrap();
+    assert_eq!(store.failure(), None);
+    files.fail_syncs();
+    assert!(matches!(send(&store, "orders", 0, "unknown"), Err(StoreError::OutcomeUnknown { .. })));
+    assert!(matches!(send(&store, "orders", 0, "refused"), Err(StoreError::Failed { .. })));
+    assert!(store.failure().is_some());
+    assert!(matches!(store.close(), Err(StoreError::Failed { .. })));
+    assert_eq!(bodies(&store, "orders"), [["kept"]], "what was confirmed can be read");
+    drop(store);
+    // The stop was no clean one, and a start looks at the disk.
+    let files = files.power_cut(1);
+    assert!(files.read(&Path::new(DIR).join("abort")).is_ok());
+    let store = Rig::simulated(&files, Durability::Disk).open().unwrap();
+    assert_eq!(bodies(&store, "orders")[0][0], "kept");
+}
+
+#[test]
+fn the_owner_hears_of_a_failure_once() {
+    let files = SimulatedFiles::new();
+    let rig = Rig::simulated(&files, Durability::Disk);
+    let heard: Arc<AtomicU64> = Arc::default();
+    let mut store = rig.open_only(|_| {}).unwrap();
+    let failed = heard.clone();
+    Arc::get_mut(&mut store.shared).expect("not started").failed = Box::new(move |_| {
+        failed.fetch_add(1, Ordering::Relaxed);
+    });
+    store.start(&[]).unwrap();
+    create(&store, "orders", 1).unwrap();
+    files.fail_syncs();
+    for _ in 0..3 {
+        send(&store, "orders", 0, "x").unwrap_err();
+    }
+    store.fail("again".into());
+    drop(store);
+    assert_eq!(heard.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn the_boot_number_is_on_the_disk_before_the_store_is_open() {
+    let mut files = SimulatedFiles::new();
+    for boot in 1..6 {
+        let rig = Rig::simulated(&files, Durability::Memory);
+        let store = rig.open_only(|_| {}).unwrap();
+        assert_eq!(store.boot(), boot);
+        let incarnation = store.identity().incarnation.clone();
+        let next = files.power_cut(boot);
+        assert_eq!(Identity::read(&next, Path::new(DIR)).unwrap().unwrap().incarnation, incarnation);
+        drop(store);
+        files = next;
+    }
+}
+
+#[test]
+fn what_a_killed_store_had_not_synced_is_synced_before_it_is_called_so() {
+    let files = SimulatedFiles::new();
+    let rig = Rig::simulated(&files, Durability::Memory);
+    let store = rig.open().unwrap();
+    create(&store, "orders", 1).unwrap();
+    let expected = fill(&store, "orders", 1, 800);
+    assert!(store.max_offset().0 > 2 * SEGMENT_BYTES);
+    let files = files.kill();
+    drop(store);
+    let store = Rig::simulated(&files, Durability::Disk).open().unwrap();
+    assert_eq!(store.synced_offset(), store.max_offset());
+    // Says in the log that everything before it is on the disk.
+    state(&store, "noted").unwrap();
+    send(&store, "orders", 0, "last").unwrap();
+    for seed in 0..20 {
+        let store = Rig::simulated(&files.power_cut(seed), Durability::Disk).open().unwrap();
+        assert_eq!(bodies(&store, "orders")[0][..800], expected[0]);
+        assert_eq!(bodies(&store, "orders")[0][800..], ["last"]);
+    }
+}
+
+#[test]
+fn small_files_are_kept_under_gantry() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = Rig::on_disk(dir.path(), Durability::Memory);
+    let store = rig.open().unwrap();
+    assert_eq!(store.read_small_file("handle-keys").unwrap(), None);
+    store.replace_small_file("handle-keys", b"secret", true).unwrap();
+    assert_eq!(store.read_small_file("handle-keys").unwrap().unwrap(), b"secret");
+    assert!(rig.dir.join("gantry/handle-keys").exists());
+}
+
+#[test]
+fn a_store_is_shared_by_threads() {
+    fn is_shared<T: Send + Sync>() {}
+    is_shared::<Store>();
 }
 
 fn first_segment() -> PathBuf {
