@@ -21,6 +21,9 @@ mod mapped_file;
 pub mod record;
 pub mod recovery;
 pub mod segment;
+pub mod simulated_files;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -39,9 +42,11 @@ use crate::names::TopicName;
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
 use crate::random::Random;
 use crate::store::checkpoint::{Checkpoint, CheckpointFile, DerivedEnds};
-use crate::store::commit_log::{Append, AppendClass, AppendedBatch, CommitLog, CommitLogEvents, UncheckedLog};
+use crate::store::commit_log::{
+    Append, AppendClass, AppendedBatch, CommitLog, CommitLogEvents, Recovered, UncheckedLog,
+};
 use crate::store::consume_queue::{ConsumeQueue, OpenFiles, QueueEntry};
-use crate::store::dispatch::{Arrival, Dispatch, QueueTable};
+use crate::store::dispatch::{ArrivedHook, Dispatch, QueueTable};
 use crate::store::error::StoreError;
 use crate::store::files::Files;
 use crate::store::flusher::Reached;
@@ -56,6 +61,8 @@ const CHECKPOINT_DELAY: Duration = Duration::from_secs(1);
 const DERIVED_SYNC_TICKS: u32 = 60;
 /// ...or when so much of the log has been dispatched since. It bounds what is dispatched again after a kill.
 const DERIVED_SYNC_BYTES: u64 = 256 << 20;
+/// Between two tries to give a queue what it misses lie at most so many checkpoints' delays.
+const HEAL_PAUSE_TICKS_MAX: u32 = 64;
 /// Entries of the state topic read at once.
 const STATE_ENTRIES_AT_ONCE: usize = 1_024;
 
@@ -79,7 +86,7 @@ pub struct StoreParts {
 pub struct StoreHooks {
     /// Consumers may see new messages. Called by dispatch between two chunks: must be quick, and must not create or
     /// delete queues.
-    pub arrived: Box<dyn Fn(&[Arrival]) + Send + Sync>,
+    pub arrived: ArrivedHook,
     /// The store takes nothing any more (D4). Called once.
     pub failed: Box<dyn Fn(&str) + Send + Sync>,
     /// The synced offset that a state record is stamped with.
@@ -161,12 +168,14 @@ impl Store {
         }
         let found = recovery::find_end(&unchecked, clean, last_checkpoint, hooks.stamp_of)?;
         let ends = DerivedEnds::read(&*files, dir).map_err(|error| io("reading gantry/queue-ends", &error))?;
-        let ends = ends.filter(|ends| ends.dispatched_below <= found.end.0).unwrap_or_default();
+        let ends = ends.filter(|ends| ends.needs_log_below() <= found.end).unwrap_or_default();
 
         // From here on the directory is written.
         abort.write(&*files)?;
         let time = Arc::new(EffectiveTime::start(clock, found.last_stored));
-        let log = CommitLog::start(unchecked, found.end, CommitLogOffset(0), config.durability, time.clone())?;
+        let synced = last_checkpoint.unwrap_or_default().synced_offset;
+        let recovered = Recovered { end: found.end, synced, ..Recovered::default() };
+        let log = CommitLog::start(unchecked, recovered, config.durability, time.clone())?;
         let log = Arc::new(log);
         let open_files = OpenFiles::new(files.clone(), dir.join("consumequeue"));
         let table = QueueTable::new(open_files);
@@ -505,6 +514,7 @@ impl Shared {
     /// The life of the thread that keeps the checkpoint.
     fn keep(&self) {
         let mut ticks = 0;
+        let (mut heal_pause, mut heal_in) = (1, 1);
         // What was synced while the log was not yet synced as far: written as soon as it is.
         let mut waiting: Option<DerivedEnds> = None;
         let mut synced_below = self.recovered().dispatched_below;
@@ -530,7 +540,16 @@ impl Shared {
                 return;
             }
             ticks += 1;
-            self.dispatch.heal();
+            if !self.dispatch.is_ailing() {
+                (heal_pause, heal_in) = (1, 1);
+            } else if heal_in > 1 {
+                heal_in -= 1;
+            } else {
+                // Each try reads all of the log that is missing, so tries become rare.
+                self.dispatch.heal();
+                heal_pause = HEAL_PAUSE_TICKS_MAX.min(heal_pause * 2);
+                heal_in = heal_pause;
+            }
             if synced && let Err(error) = self.write_checkpoint() {
                 tracing::error!(%error, "the checkpoint could not be written: a start after a kill reads more of the log");
             }
@@ -539,7 +558,7 @@ impl Shared {
                 waiting = Some(self.sync_derived());
                 ticks = 0;
             }
-            if let Some(ends) = waiting.take_if(|ends| ends.dispatched_below <= self.log.synced().0) {
+            if let Some(ends) = waiting.take_if(|ends| ends.needs_log_below() <= self.log.synced()) {
                 synced_below = ends.dispatched_below;
                 if let Err(error) = self.write_derived_ends(&ends) {
                     tracing::error!(%error, "the queues' ends could not be written: a start after a kill takes longer");

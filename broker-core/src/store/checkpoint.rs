@@ -118,6 +118,11 @@ impl DerivedEnds {
         DerivedEnds { dispatched_below: dispatched_below.0, ..DerivedEnds::default() }
     }
 
+    /// The log must be synced up to here before this may be believed: queues and index may run ahead of the log's sync.
+    pub fn needs_log_below(&self) -> CommitLogOffset {
+        CommitLogOffset(self.dispatched_below.max(self.index.indexed_below))
+    }
+
     /// Adds a queue that has just been synced, unless it is not to be trusted.
     pub fn add(&mut self, queue: &ConsumeQueue, ends: Option<QueueEnds>) {
         let topic = self.topics.entry(queue.topic().as_str().to_string()).or_default();
@@ -164,4 +169,89 @@ fn crc_line(json: &[u8]) -> String {
 
 fn path(data_dir: &Path) -> PathBuf {
     data_dir.join("gantry").join("queue-ends")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::consume_queue::OpenFiles;
+    use crate::store::simulated_files::SimulatedFiles;
+
+    const DIR: &str = "/data";
+
+    fn checkpoint(number: i64) -> Checkpoint {
+        Checkpoint {
+            log_timestamp: Timestamp(number),
+            queues_timestamp: Timestamp(number + 1),
+            index_timestamp: Timestamp(number + 2),
+            synced_offset: CommitLogOffset(number.unsigned_abs() + 3),
+            confirm_offset: CommitLogOffset(number.unsigned_abs() + 4),
+        }
+    }
+
+    #[test]
+    fn the_checkpoint_has_rocketmqs_layout() {
+        let files = SimulatedFiles::new();
+        files.create_dir(Path::new(DIR)).unwrap();
+        let path = Path::new(DIR).join("checkpoint");
+        let (file, none) = CheckpointFile::open(&files, &path).unwrap();
+        assert_eq!(none, None);
+        file.write(&checkpoint(0x0102)).unwrap();
+        let bytes = files.read(&path).unwrap();
+        assert_eq!(bytes.len(), 4096);
+        let fields: Vec<u64> =
+            bytes[..40].chunks(8).map(|field| u64::from_be_bytes(field.try_into().unwrap())).collect();
+        assert_eq!(fields, [0x102, 0x103, 0x104, 0x105, 0x106]);
+        assert_eq!(&bytes[44..48], b"GNTR");
+        assert_eq!(CheckpointFile::open(&files, &path).unwrap().1, Some(checkpoint(0x0102)));
+        // Somebody else's fields are not ours.
+        files.damage(&path, 7, &[9]).unwrap();
+        assert_eq!(CheckpointFile::open(&files, &path).unwrap().1, None);
+    }
+
+    #[test]
+    fn a_checkpoint_is_the_old_or_the_new_one_after_a_power_cut() {
+        let files = SimulatedFiles::new();
+        files.create_dir(Path::new(DIR)).unwrap();
+        let path = Path::new(DIR).join("checkpoint");
+        let (file, _) = CheckpointFile::open(&files, &path).unwrap();
+        file.write(&checkpoint(1)).unwrap();
+        files.sync_dir(Path::new(DIR)).unwrap();
+        files.fail_syncs();
+        assert!(file.write(&checkpoint(2)).is_err());
+        let seen: Vec<Option<Checkpoint>> =
+            (0..32).map(|seed| CheckpointFile::open(&files.power_cut(seed), &path).unwrap().1).collect();
+        assert!(seen.contains(&Some(checkpoint(1))) && seen.contains(&Some(checkpoint(2))));
+        assert!(!seen.contains(&None));
+    }
+
+    #[test]
+    fn the_ends_are_those_of_one_incarnation() {
+        let files = SimulatedFiles::new();
+        files.create_dir(&Path::new(DIR).join("gantry")).unwrap();
+        assert_eq!(DerivedEnds::read(&files, Path::new(DIR)).unwrap(), None);
+        let open_files = OpenFiles::new(std::sync::Arc::new(files.clone()), "/data/consumequeue".into());
+        let topic = TopicName::from_client("orders").unwrap();
+        let known = ConsumeQueue::new(&open_files, topic.clone(), QueueId(2), Incarnation(7));
+        let untrusted = ConsumeQueue::new(&open_files, topic.clone(), QueueId(3), Incarnation(7));
+        let mut ends = DerivedEnds::new(CommitLogOffset(1_000));
+        ends.index.indexed_below = 1_200;
+        let queue_ends = QueueEnds { min: QueueOffset(1), end: QueueOffset(9) };
+        ends.add(&known, Some(queue_ends));
+        ends.add(&untrusted, None);
+        ends.write(&files, Path::new(DIR)).unwrap();
+
+        let read = DerivedEnds::read(&files, Path::new(DIR)).unwrap().unwrap();
+        assert_eq!(read, ends);
+        assert_eq!(read.needs_log_below(), CommitLogOffset(1_200));
+        assert_eq!(read.ends(&topic, Incarnation(7), QueueId(2)), Some(queue_ends));
+        assert_eq!(read.ends(&topic, Incarnation(7), QueueId(3)), None);
+        assert_eq!(read.ends(&topic, Incarnation(8), QueueId(2)), None);
+        let path = path(Path::new(DIR));
+        for (at, byte) in [(0, b'x'), (20, b'?')] {
+            let files = files.kill();
+            files.damage(&path, at, &[byte]).unwrap();
+            assert_eq!(DerivedEnds::read(&files, Path::new(DIR)).unwrap(), None, "byte {at}");
+        }
+    }
 }

@@ -184,25 +184,13 @@ impl ConsumeQueue {
     /// Adds the entries from `from` up to the end to `entries`, `count_max` at most. Nothing outside of the queue.
     pub fn read_entries(&self, from: QueueOffset, count_max: usize, entries: &mut Vec<QueueEntry>) -> io::Result<()> {
         let already = entries.len();
-        let end = self.max_offset().0.min(from.0.saturating_add(count_max as u64));
-        if from < self.min_offset() {
-            return Ok(());
-        }
-        let mut at = from.0;
-        let mut units = [0; READ_UNITS * UNIT_BYTES];
-        while at < end {
-            let count = (end - at).min(FILE_UNITS - at % FILE_UNITS).min(READ_UNITS as u64);
-            let units = &mut units[..count as usize * UNIT_BYTES];
-            self.file_of(at)?.read_at(place_of(at), units)?;
-            for unit in units.chunks_exact(UNIT_BYTES) {
-                entries.push(QueueEntry::decode(unit).ok_or_else(|| self.damaged("an entry is missing"))?);
-            }
-            at += count;
-        }
+        let read = self.read_visible(from, count_max, entries);
+        // Its place may be another topic's by now.
         if self.deleted.load(Ordering::Acquire) {
             entries.truncate(already);
+            return Ok(());
         }
-        Ok(())
+        read
     }
 
     pub fn read_entry(&self, at: QueueOffset) -> io::Result<Option<QueueEntry>> {
@@ -403,9 +391,33 @@ impl ConsumeQueue {
             files.remove_file(&self.dir.join(file.name))?;
         }
         match files.remove_dir(&self.dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            result => result,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            result => result?,
         }
+        // The last queue takes the topic's directory along.
+        match self.dir.parent().map(|topic| files.remove_dir(topic)) {
+            Some(Err(error)) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn read_visible(&self, from: QueueOffset, count_max: usize, entries: &mut Vec<QueueEntry>) -> io::Result<()> {
+        if from < self.min_offset() {
+            return Ok(());
+        }
+        let end = self.max_offset().0.min(from.0.saturating_add(count_max as u64));
+        let mut at = from.0;
+        let mut units = [0; READ_UNITS * UNIT_BYTES];
+        while at < end {
+            let count = (end - at).min(FILE_UNITS - at % FILE_UNITS).min(READ_UNITS as u64);
+            let units = &mut units[..count as usize * UNIT_BYTES];
+            self.file_of(at)?.read_at(place_of(at), units)?;
+            for unit in units.chunks_exact(UNIT_BYTES) {
+                entries.push(QueueEntry::decode(unit).ok_or_else(|| self.damaged("an entry is missing"))?);
+            }
+            at += count;
+        }
+        Ok(())
     }
 
     fn append_to_files(&self, first: u64, units: &[u8]) -> io::Result<()> {
@@ -500,7 +512,8 @@ impl ConsumeQueue {
             .list(&self.dir)?
             .into_iter()
             .map(|file| match parse_file_name(&file.name) {
-                Some(start) if !file.is_dir && file.len == FILE_BYTES => Ok(start),
+                // Made right before a power cut, it may not have got its length.
+                Some(start) if !file.is_dir && matches!(file.len, 0 | FILE_BYTES) => Ok(start),
                 _ => Err(self.damaged("it holds a file that is none of its own")),
             })
             .collect()
@@ -628,5 +641,213 @@ impl OpenFiles {
 
     fn held(&self) -> std::sync::MutexGuard<'_, Held> {
         self.held.lock().expect("no code panics while holding it")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::disk_files::DiskFiles;
+    use crate::store::simulated_files::SimulatedFiles;
+
+    const LEN: u32 = 100;
+
+    fn queue_on(files: Arc<dyn Files>, root: &Path) -> ConsumeQueue {
+        queue_of(&OpenFiles::new(files, root.to_path_buf()), 0)
+    }
+
+    fn queue_of(open_files: &Arc<OpenFiles>, queue_id: u32) -> ConsumeQueue {
+        let topic = TopicName::from_client("orders").unwrap();
+        ConsumeQueue::new(open_files, topic, QueueId(queue_id), Incarnation(0))
+    }
+
+    fn simulated() -> (SimulatedFiles, ConsumeQueue) {
+        let files = SimulatedFiles::new();
+        let queue = queue_on(Arc::new(files.clone()), Path::new("/consumequeue"));
+        (files, queue)
+    }
+
+    fn entry(at: u64) -> QueueEntry {
+        let commit_log_offset = CommitLogOffset(at * u64::from(LEN));
+        QueueEntry { commit_log_offset, record_len: LEN, tag_hash: -(at as i64) }
+    }
+
+    fn units(range: std::ops::Range<u64>) -> Vec<u8> {
+        range.flat_map(|at| entry(at).encode()).collect()
+    }
+
+    fn read(queue: &ConsumeQueue, from: u64, count_max: usize) -> Vec<QueueEntry> {
+        let mut entries = Vec::new();
+        queue.read_entries(QueueOffset(from), count_max, &mut entries).unwrap();
+        entries
+    }
+
+    fn recover(queue: &ConsumeQueue, min: u64, end: u64) -> bool {
+        let ends = QueueEnds { min: QueueOffset(min), end: QueueOffset(end) };
+        queue.recover(ends, |at, found| *found == entry(at.0)).unwrap()
+    }
+
+    #[test]
+    fn a_unit_is_rocketmqs() {
+        let unit = QueueEntry { commit_log_offset: CommitLogOffset(1_024), record_len: 146, tag_hash: 2_598_919 };
+        let hex: String = unit.encode().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "000000000000040000000092000000000027a807");
+        assert_eq!(QueueEntry::decode(&unit.encode()), Some(unit));
+        assert_eq!(QueueEntry::decode(&[0; UNIT_BYTES]), None);
+        assert_eq!(QueueEntry::decode(&[0xFF; UNIT_BYTES]), None);
+    }
+
+    #[test]
+    fn entry_k_is_queue_offset_k_over_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let queue = queue_on(Arc::new(DiskFiles), dir.path());
+        assert!(!dir.path().join("orders").exists(), "an empty queue takes no place");
+        let count = FILE_UNITS + 1_000;
+        let mut at = 0;
+        while at < count {
+            let next = count.min(at + 70_001);
+            queue.append(QueueOffset(at), &units(at..next)).unwrap();
+            at = next;
+        }
+        assert_eq!(queue.max_offset().0, count);
+        for from in [0, 1, FILE_UNITS - 300, FILE_UNITS - 1, FILE_UNITS, count - 1] {
+            let expected: Vec<QueueEntry> = (from..count.min(from + 600)).map(entry).collect();
+            assert_eq!(read(&queue, from, 600), expected);
+        }
+        assert!(read(&queue, count, 5).is_empty() && read(&queue, u64::MAX, 5).is_empty());
+        let second = dir.path().join("orders/0/00000000000006000000");
+        assert_eq!(std::fs::metadata(second).unwrap().len(), FILE_BYTES);
+        queue.sync().unwrap();
+
+        let again = queue_on(Arc::new(DiskFiles), dir.path());
+        assert!(recover(&again, 0, count));
+        assert_eq!(read(&again, FILE_UNITS - 2, 4), (FILE_UNITS - 2..FILE_UNITS + 2).map(entry).collect::<Vec<_>>());
+        again.truncate_to(entry(FILE_UNITS).commit_log_offset).unwrap();
+        assert_eq!(again.max_offset().0, FILE_UNITS);
+        assert!(!dir.path().join("orders/0/00000000000006000000").exists());
+        again.append(QueueOffset(FILE_UNITS), &units(FILE_UNITS..FILE_UNITS + 1)).unwrap();
+        assert_eq!(read(&again, FILE_UNITS - 1, 9), [entry(FILE_UNITS - 1), entry(FILE_UNITS)]);
+    }
+
+    #[test]
+    fn an_entry_is_never_shifted() {
+        let (_, queue) = simulated();
+        queue.append(QueueOffset(0), &units(0..10)).unwrap();
+        // What is there already is skipped, what follows it is taken.
+        queue.append(QueueOffset(5), &units(5..12)).unwrap();
+        queue.append(QueueOffset(0), &units(0..3)).unwrap();
+        assert_eq!(read(&queue, 0, 99), (0..12).map(entry).collect::<Vec<_>>());
+        assert!(queue.missing_from().is_none());
+        // What leaves a gap is refused.
+        assert!(queue.append(QueueOffset(13), &units(13..14)).is_err());
+        assert!(queue.is_worthless() && queue.ends().is_none());
+        assert_eq!(queue.missing_from(), Some(entry(13).commit_log_offset));
+        assert_eq!(queue.max_offset(), QueueOffset(12));
+    }
+
+    #[test]
+    fn an_entry_that_disagrees_with_the_log_is_put_right() {
+        let (_, queue) = simulated();
+        queue.append(QueueOffset(0), &units(1..6)).unwrap();
+        queue.append(QueueOffset(2), &units(2..4)).unwrap();
+        let expected = [entry(1), entry(2), entry(2), entry(3), entry(5)];
+        assert_eq!(read(&queue, 0, 99), expected);
+    }
+
+    #[test]
+    fn b11_truncating_zeroes_what_lies_behind() {
+        for cut in [0, 1, 7, 30, 31] {
+            let (files, queue) = simulated();
+            queue.append(QueueOffset(0), &units(0..30)).unwrap();
+            // A record that begins below stays, whatever its end.
+            queue.truncate_to(CommitLogOffset((cut * u64::from(LEN)).saturating_sub(1))).unwrap();
+            let kept = cut.min(30);
+            assert_eq!(queue.max_offset().0, kept);
+            assert_eq!(read(&queue, 0, 99), (0..kept).map(entry).collect::<Vec<_>>());
+            let path = Path::new("/consumequeue/orders/0/00000000000000000000");
+            let on_disk = files.read(path).unwrap_or_default();
+            assert!(on_disk.iter().skip(kept as usize * UNIT_BYTES).all(|byte| *byte == 0));
+        }
+    }
+
+    #[test]
+    fn only_what_was_synced_is_taken_over() {
+        let (files, queue) = simulated();
+        queue.append(QueueOffset(0), &units(0..500)).unwrap();
+        queue.sync().unwrap();
+        let ends = queue.ends().unwrap();
+        queue.append(QueueOffset(500), &units(500..900)).unwrap();
+        for seed in 0..20 {
+            let cut = files.power_cut(seed);
+            let queue = queue_on(Arc::new(cut.clone()), Path::new("/consumequeue"));
+            assert!(recover(&queue, ends.min.0, ends.end.0));
+            assert_eq!(read(&queue, 0, 999), (0..500).map(entry).collect::<Vec<_>>());
+            let bytes = cut.read(Path::new("/consumequeue/orders/0/00000000000000000000")).unwrap();
+            assert!(bytes[500 * UNIT_BYTES..].iter().all(|byte| *byte == 0));
+        }
+        // Its word for more is not believed.
+        let queue = queue_on(Arc::new(files.clone()), Path::new("/consumequeue"));
+        assert!(!recover(&queue, 0, 901));
+        assert!(!recover(&queue, 0, FILE_UNITS + 1));
+        files.remove_file(Path::new("/consumequeue/orders/0/00000000000000000000")).unwrap();
+        assert!(!recover(&queue, 0, 500));
+        assert!(recover(&queue, 0, 0));
+    }
+
+    #[test]
+    fn a_queue_whose_first_records_are_gone_begins_where_the_log_does() {
+        let (files, queue) = simulated();
+        queue.rebuild(CommitLogOffset(0), CommitLogOffset(77)).unwrap();
+        assert_eq!(queue.missing_from(), Some(CommitLogOffset(77)));
+        let first = FILE_UNITS + 5;
+        queue.append(QueueOffset(first), &units(first..first + 3)).unwrap();
+        assert_eq!((queue.min_offset().0, queue.max_offset().0), (first, first + 3));
+        assert_eq!(read(&queue, first, 9), (first..first + 3).map(entry).collect::<Vec<_>>());
+        assert!(read(&queue, first - 1, 9).is_empty());
+        let bytes = files.read(Path::new("/consumequeue/orders/0/00000000000006000000")).unwrap();
+        let filler = [&[0; 8][..], &[0x7F, 0xFF, 0xFF, 0xFF], &[0; 8]].concat();
+        assert_eq!(bytes[..5 * UNIT_BYTES], filler.repeat(5), "as RocketMQ fills it");
+        assert!(queue.append(QueueOffset(first + 9), &units(0..1)).is_err(), "once only");
+    }
+
+    #[test]
+    fn a7_descriptors_are_bounded() {
+        let files = SimulatedFiles::new();
+        let open_files = OpenFiles::new(Arc::new(files), "/consumequeue".into());
+        let queues: Vec<ConsumeQueue> = (0..OPEN_FILES_MAX as u32 + 100).map(|id| queue_of(&open_files, id)).collect();
+        for round in 0..2 {
+            for queue in &queues {
+                queue.append(QueueOffset(round), &units(round..round + 1)).unwrap();
+                assert!(open_files.held().by_file.len() <= OPEN_FILES_MAX);
+                assert!(open_files.held().hand.len() <= OPEN_FILES_MAX);
+            }
+        }
+        for queue in &queues {
+            assert_eq!(read(queue, 0, 9), [entry(0), entry(1)]);
+            queue.delete().unwrap();
+        }
+        assert!(open_files.held().by_file.is_empty() && open_files.held().hand.is_empty());
+    }
+
+    #[test]
+    fn a_failed_write_or_sync_ends_trust_and_nothing_else() {
+        let (files, queue) = simulated();
+        queue.append(QueueOffset(0), &units(0..10)).unwrap();
+        files.limit_space(Some(0));
+        // The first page has its block, the second gets none.
+        let error = queue.append(QueueOffset(10), &units(10..5_000)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(queue.missing_from(), Some(entry(10).commit_log_offset));
+        assert!(queue.ends().is_none() && queue.is_trusted());
+        assert_eq!(read(&queue, 0, 99), (0..10).map(entry).collect::<Vec<_>>());
+        files.limit_space(None);
+        queue.begin_mending();
+        queue.append(QueueOffset(10), &units(10..5_000)).unwrap();
+        queue.end_mending();
+        assert_eq!(queue.ends(), Some(QueueEnds { min: QueueOffset(0), end: QueueOffset(5_000) }));
+        files.fail_syncs();
+        assert!(queue.sync().is_err());
+        assert!(queue.ends().is_none() && !queue.is_trusted());
+        assert_eq!(read(&queue, 4_999, 9), [entry(4_999)]);
     }
 }

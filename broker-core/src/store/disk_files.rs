@@ -217,3 +217,201 @@ impl Drop for Lock {
         held.remove(&self.inode);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::simulated_files::SimulatedFiles;
+
+    /// What the store counts on, on every kind of disk.
+    fn on_both(check: impl Fn(&dyn Files, &Path)) {
+        let dir = tempfile::tempdir().unwrap();
+        check(&DiskFiles, dir.path());
+        let files = SimulatedFiles::new();
+        files.create_dir(Path::new("/simulated")).unwrap();
+        check(&files, Path::new("/simulated"));
+    }
+
+    const LEN: u64 = 1 << 20;
+
+    #[test]
+    fn a_log_file_is_written_from_front_to_back() {
+        on_both(|files, dir| {
+            let path = dir.join("f");
+            let file = files.create_log_file(&path, LEN).unwrap();
+            assert_eq!(file.len(), LEN);
+            assert_eq!(files.create_log_file(&path, LEN).map(drop).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+            file.reserve(LEN / 2).unwrap();
+            file.warm(0, LEN / 2).unwrap();
+            file.write_at(0, b"one");
+            let one = file.read(0, 3);
+            file.write_at(3, b"two");
+            file.sync().unwrap();
+            assert_eq!((&one[..], &file.read(1, 4)[..]), (&b"one"[..], &b"netw"[..]));
+            // A view outlives its file and its name.
+            files.remove_file(&path).unwrap();
+            drop(file);
+            assert_eq!(&one[..], b"one");
+        });
+    }
+
+    #[test]
+    fn a_cut_file_is_zero_behind_the_cut_and_open_for_writing() {
+        on_both(|files, dir| {
+            let path = dir.join("f");
+            let file = files.create_log_file(&path, LEN).unwrap();
+            file.reserve(LEN).unwrap();
+            file.write_at(0, &vec![7; LEN as usize]);
+            drop(file);
+            let mut file = files.open_log_file(&path).unwrap();
+            assert!(file.read(0, LEN as usize).iter().all(|byte| *byte == 7));
+            Arc::get_mut(&mut file).unwrap().cut(5_000).unwrap();
+            file.reserve(LEN).unwrap();
+            file.write_at(6_000, b"x");
+            drop(file);
+            let bytes = files.open_log_file(&path).unwrap().read(0, LEN as usize);
+            assert!(bytes[..5_000].iter().all(|byte| *byte == 7));
+            let file = files.open_log_file(&path).unwrap();
+            let stretches = file.data_from(100);
+            assert_eq!(stretches[0].start, 100);
+            assert!(stretches.iter().any(|stretch| stretch.contains(&6_000)), "{stretches:?}");
+            assert!(stretches.is_sorted_by_key(|stretch| stretch.start));
+            assert!(stretches.iter().all(|stretch| stretch.end <= LEN && !stretch.is_empty()));
+            assert!(bytes[5_000..].iter().enumerate().all(|(at, byte)| *byte == if at == 1_000 { b'x' } else { 0 }));
+        });
+    }
+
+    fn panics(what: impl FnOnce()) -> bool {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(what)).is_err()
+    }
+
+    #[test]
+    fn wrong_programs_panic() {
+        on_both(|files, dir| {
+            let files_of = |name| {
+                let file = files.create_log_file(&dir.join(name), LEN).unwrap();
+                file.reserve(8_192).unwrap();
+                file.write_at(0, b"abc");
+                file
+            };
+            // Each with its own file, so that no panic stands for another.
+            let (a, b, c) = (files_of("a"), files_of("b"), files_of("c"));
+            assert!(panics(|| a.write_at(2, b"x")), "written below the frontier");
+            assert!(panics(|| b.write_at(8_190, b"xyz")), "written without blocks");
+            assert!(panics(|| drop(c.read(2, 2))), "read above the frontier");
+            assert!(panics(|| drop(c.read(u64::MAX, 2))), "read beyond everything");
+            c.write_at(3, b"d");
+            drop(c);
+            let c = files.open_log_file(&dir.join("c")).unwrap();
+            assert!(panics(|| c.write_at(4, b"x")), "written before the cut");
+        });
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = DiskFiles.create_log_file(&dir.path().join("f"), LEN).unwrap();
+        let _view = file.read(0, 0);
+        let file = Arc::get_mut(&mut file).unwrap();
+        assert!(panics(|| drop(file.cut(0))), "cut under a view");
+    }
+
+    #[test]
+    fn derived_files_have_their_length_or_are_refused() {
+        on_both(|files, dir| {
+            let path = dir.join("f");
+            let file = files.data_file(&path, 6_000_000).unwrap();
+            file.write_at(5_999_980, &[9; 20]).unwrap();
+            let mut bytes = [1; 40];
+            files.data_file(&path, 6_000_000).unwrap().read_at(5_999_960, &mut bytes).unwrap();
+            assert_eq!(bytes[..20], [0; 20]);
+            assert_eq!(bytes[20..], [9; 20]);
+            assert!(file.read_at(5_999_961, &mut bytes).is_err());
+            assert_eq!(files.data_file(&path, 6_000_020).map(drop).unwrap_err().kind(), io::ErrorKind::InvalidData);
+            assert_eq!(files.list(dir).unwrap()[0].len, 6_000_000);
+        });
+    }
+
+    #[test]
+    fn a_table_is_written_where_it_was_reserved() {
+        on_both(|files, dir| {
+            let mut table = files.table_file(&dir.join("t"), 420_000_040).unwrap();
+            table.reserve(0, 40).unwrap();
+            table.reserve(400_000_000, 400_004_096).unwrap();
+            table.reserve(400_004_096, 400_008_192).unwrap();
+            table.write_at(36, b"head");
+            table.write_at(400_004_094, b"tail");
+            table.sync().unwrap();
+            let table = files.table_file(&dir.join("t"), 420_000_040).unwrap();
+            let (mut head, mut tail, mut hole) = ([0; 4], [0; 4], [1; 4]);
+            table.read_at(36, &mut head);
+            table.read_at(400_004_094, &mut tail);
+            table.read_at(200_000_000, &mut hole);
+            assert_eq!((&head, &tail, hole), (b"head", b"tail", [0; 4]));
+        });
+    }
+
+    #[test]
+    fn names_come_and_go() {
+        on_both(|files, dir| {
+            let deep = dir.join("a/b");
+            assert_eq!(files.list(&deep).unwrap(), []);
+            files.create_dir(&deep).unwrap();
+            files.create_dir(&deep).unwrap();
+            files.replace(&deep.join("f"), b"one", false).unwrap();
+            files.replace(&deep.join("f"), b"two!", true).unwrap();
+            assert_eq!(files.read(&deep.join("f")).unwrap(), b"two!");
+            assert_eq!(files.read(&deep.join("g")).unwrap_err().kind(), io::ErrorKind::NotFound);
+            let listed = Listed { name: "f".into(), len: 4, is_dir: false };
+            assert_eq!(files.list(&deep).unwrap(), [listed]);
+            assert!(files.remove_dir(&deep).is_err());
+            files.rename(&deep, &dir.join("c")).unwrap();
+            assert_eq!(files.read(&dir.join("c/f")).unwrap(), b"two!");
+            files.remove_file(&dir.join("c/f")).unwrap();
+            files.remove_dir(&dir.join("c")).unwrap();
+            files.remove_dir(&dir.join("a")).unwrap();
+            files.sync_dir(dir).unwrap();
+            assert_eq!(files.list(dir).unwrap(), []);
+            assert!(files.available_bytes(dir).unwrap() > 0);
+        });
+    }
+
+    #[test]
+    fn a_private_file_is_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys");
+        DiskFiles.replace(&path, b"secret", true).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_lock_has_one_holder() {
+        on_both(|files, dir| {
+            let path = dir.join("lock");
+            let held = files.lock(&path).unwrap().unwrap();
+            assert!(files.lock(&path).unwrap().is_none());
+            drop(held);
+            assert!(files.lock(&path).unwrap().is_some());
+        });
+    }
+
+    /// The other process is this test again, told by a variable which file to try.
+    #[test]
+    fn a_lock_keeps_other_processes_out_even_after_a_refused_try() {
+        const PATH: &str = "GANTRY_TEST_LOCK";
+        if let Some(path) = std::env::var_os(PATH) {
+            let taken = DiskFiles.lock(Path::new(&path)).unwrap().is_some();
+            std::process::exit(if taken { 10 } else { 11 });
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let try_elsewhere = || {
+            let name = "store::disk_files::tests::a_lock_keeps_other_processes_out_even_after_a_refused_try";
+            let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+            let command = command.args([name, "--exact"]).env(PATH, &path).stdout(std::process::Stdio::null());
+            command.status().unwrap().code()
+        };
+        let held = DiskFiles.lock(&path).unwrap().unwrap();
+        assert!(DiskFiles.lock(&path).unwrap().is_none());
+        assert_eq!(try_elsewhere(), Some(11));
+        drop(held);
+        assert_eq!(try_elsewhere(), Some(10));
+    }
+}

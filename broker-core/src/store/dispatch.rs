@@ -33,6 +33,9 @@ pub struct Arrival {
     pub count: u64,
 }
 
+/// Told between two chunks, by the thread that dispatches.
+pub type ArrivedHook = Box<dyn Fn(&[Arrival]) + Send + Sync>;
+
 /// All queues of all topics that exist.
 pub struct QueueTable {
     open_files: Arc<OpenFiles>,
@@ -95,7 +98,7 @@ pub struct Dispatch {
     dispatched: AtomicU64,
     /// Some queue misses entries, so that `heal` has something to do.
     ailing: AtomicBool,
-    arrived: Box<dyn Fn(&[Arrival]) + Send + Sync>,
+    arrived: ArrivedHook,
     work: Mutex<Work>,
 }
 
@@ -127,12 +130,7 @@ pub struct Progress {
 
 impl Dispatch {
     /// `again` says what has been dispatched. `last_stored` is of the log's last record.
-    pub fn new(
-        log: Arc<CommitLog>,
-        table: QueueTable,
-        last_stored: Timestamp,
-        arrived: Box<dyn Fn(&[Arrival]) + Send + Sync>,
-    ) -> Dispatch {
+    pub fn new(log: Arc<CommitLog>, table: QueueTable, last_stored: Timestamp, arrived: ArrivedHook) -> Dispatch {
         Dispatch {
             log,
             table,

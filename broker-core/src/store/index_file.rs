@@ -95,6 +95,8 @@ struct IndexFile {
     table: Box<dyn TableFile>,
     layout: IndexLayout,
     header: Header,
+    /// The header on the disk is an older one.
+    header_changed: bool,
     unsynced: bool,
 }
 
@@ -141,20 +143,30 @@ impl Index {
         for file in files.list(&dir)? {
             let name = file.name.to_str().filter(|name| name.len() == 17 && name.bytes().all(|b| b.is_ascii_digit()));
             match name {
-                Some(name) if !file.is_dir && file.len == layout.file_bytes() => {
+                // Made right before a power cut, it may not have got its length.
+                Some(name) if !file.is_dir && (file.len == 0 || file.len == layout.file_bytes()) => {
                     index_files.push(IndexFile::open(&*files, &dir, name, layout)?);
                 }
                 _ => return Err(worthless(&dir.join(&file.name), "it is no index file of this layout")),
             }
         }
         let index = Index { files, layout, inner: Mutex::new(Inner { index_files, ends, stopped: None }), dir };
-        let matches = |index: &Index| ends == index.inner().seen_ends(ends.indexed_below);
-        if !(clean && matches(&index)) {
-            index.truncate_to(CommitLogOffset(ends.indexed_below))?;
-            if !matches(&index) {
-                return Err(worthless(&index.dir, "it does not hold what it held"));
-            }
+        let mut inner = index.inner();
+        // After a clean stop there is nothing to remove and nothing to cut.
+        while inner.index_files.len() > ends.files {
+            index.remove_last(&mut inner)?;
         }
+        let files_match = inner.index_files.len() == ends.files;
+        match inner.index_files.last_mut() {
+            Some(last) if files_match && last.holds(ends) => {
+                if !(clean && last.header.count == ends.count) {
+                    last.keep(ends.count)?;
+                }
+            }
+            None if files_match => {}
+            _ => return Err(worthless(&index.dir, "it does not hold what it held")),
+        }
+        drop(inner);
         Ok(index)
     }
 
@@ -226,10 +238,7 @@ impl Index {
                 file.keep(count)?;
                 break;
             }
-            let file = inner.index_files.pop().expect("there is a last one");
-            let path = file.path.clone();
-            drop(file);
-            self.files.remove_file(&path)?;
+            self.remove_last(&mut inner)?;
         }
         inner.ends = inner.seen_ends(inner.ends.indexed_below.min(end.0));
         Ok(())
@@ -262,6 +271,11 @@ impl Index {
                 Err(error)
             }
         }
+    }
+
+    fn remove_last(&self, inner: &mut Inner) -> io::Result<()> {
+        let path = inner.index_files.pop().expect("there is a last one").path;
+        self.files.remove_file(&path)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -417,7 +431,7 @@ impl IndexFile {
         {
             return Err(worthless(&path, "its header makes no sense"));
         }
-        Ok(IndexFile { name: name.to_string(), path, table, layout, header, unsynced: false })
+        Ok(IndexFile { name: name.to_string(), path, table, layout, header, header_changed: false, unsynced: false })
     }
 
     fn is_full(&self) -> bool {
@@ -444,12 +458,13 @@ impl IndexFile {
         self.header.count += 1;
         self.header.end_ms = stored.0;
         self.header.end_offset = offset.0;
+        self.header_changed = true;
         self.unsynced = true;
         Ok(())
     }
 
     fn write_header(&mut self) {
-        if self.header.count > 1 {
+        if std::mem::take(&mut self.header_changed) {
             self.table.write_at(0, &self.header.encode());
         }
     }
@@ -470,6 +485,11 @@ impl IndexFile {
         let mut bytes = [0; ENTRY_BYTES as usize];
         self.table.read_at(self.layout.entry_at(entry), &mut bytes);
         Entry::decode(&bytes)
+    }
+
+    /// Can this newest file have been part of such an index?
+    fn holds(&self, ends: IndexEnds) -> bool {
+        (2..=self.header.count).contains(&ends.count) && self.entry(ends.count - 1).offset < ends.indexed_below
     }
 
     /// The first entry whose record lies at or above `end`: that many are used then, with the one that never is.
@@ -509,6 +529,7 @@ impl IndexFile {
             self.header.end_offset = known.offset;
             self.header.end_ms = self.header.begin_ms + i64::from(known.seconds) * 1_000;
         }
+        self.header_changed = true;
         self.write_header();
         self.unsynced = true;
         Ok(())
@@ -548,4 +569,195 @@ fn file_name(time: Timestamp) -> String {
 fn next_name(name: &str) -> String {
     let number: u64 = name.parse().unwrap_or(0);
     format!("{:017}", number + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::disk_files::DiskFiles;
+    use crate::store::simulated_files::SimulatedFiles;
+
+    const SMALL: IndexLayout = IndexLayout { slots: 7, entries: 20 };
+    const DIR: &str = "/index";
+
+    fn open(files: &SimulatedFiles, ends: IndexEnds, clean: bool) -> io::Result<Index> {
+        Index::open(Arc::new(files.clone()), DIR.into(), SMALL, ends, clean)
+    }
+
+    fn empty() -> (SimulatedFiles, Index) {
+        let files = SimulatedFiles::new();
+        let index = open(&files, IndexEnds::default(), true).unwrap();
+        (files, index)
+    }
+
+    /// Records of 100 bytes; record n has the keys `all`, `n` and `odd` or `even`.
+    fn put(index: &Index, records: std::ops::Range<u64>) {
+        let topic = TopicHash::new("t");
+        for record in records {
+            let mut writer = index.writer();
+            let offset = CommitLogOffset(record * 100);
+            assert!(!writer.knows(offset));
+            for key in ["all", &record.to_string(), if record % 2 == 0 { "even" } else { "odd" }] {
+                writer.put(topic.key(key), offset, Timestamp(1_000_000 + record as i64 * 1_000));
+            }
+            writer.finish(CommitLogOffset((record + 1) * 100));
+        }
+    }
+
+    fn find(index: &Index, key: &str) -> Vec<u64> {
+        index.find("t", key).into_iter().map(|offset| offset.0 / 100).collect()
+    }
+
+    fn check(index: &Index, records: u64) {
+        assert_eq!(index.indexed_below().0, records * 100);
+        for record in 0..records {
+            assert!(find(index, &record.to_string()).contains(&record), "{record}");
+        }
+        let odd: Vec<u64> = (0..records).rev().filter(|record| record % 2 == 1).take(FOUND_MAX).collect();
+        let found: Vec<u64> = find(index, "odd").into_iter().filter(|record| record % 2 == 1).collect();
+        assert!(found.starts_with(&odd[..odd.len().min(found.len())]) && !(found.is_empty() && records > 1));
+    }
+
+    #[test]
+    fn keys_hash_as_in_rocketmq() {
+        assert_eq!(IndexLayout::default().file_bytes(), 420_000_040);
+        let key = TopicHash::new("TopicTest").key("key1");
+        assert_eq!(key, KeyHash(1_655_984_460));
+        assert_eq!(key.0.unsigned_abs() % IndexLayout::default().slots, 984_460);
+        // The hash of "polygenelubricants" is Java's MIN_VALUE.
+        assert_eq!(TopicHash(0).key("polygenelubricants"), KeyHash(0));
+        assert_eq!(TopicHash::new("订").key("单-7").0, crate::delivery::filter::java_hash("订#单-7").abs());
+    }
+
+    #[test]
+    fn files_are_named_by_the_time_of_their_first_entry() {
+        assert_eq!(file_name(Timestamp(0)), "19700101000000000");
+        assert_eq!(file_name(Timestamp(951_782_399_999)), "20000228235959999");
+        assert_eq!(file_name(Timestamp(951_782_400_000)), "20000229000000000");
+        assert_eq!(file_name(Timestamp(1_700_000_000_123)), "20231114221320123");
+        assert_eq!(file_name(Timestamp(1_735_689_599_000)), "20241231235959000");
+        assert_eq!(next_name("20231114221320999"), "20231114221321000");
+    }
+
+    #[test]
+    fn the_layout_on_disk_is_rocketmqs() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = IndexLayout::default();
+        let index =
+            Index::open(Arc::new(DiskFiles), dir.path().join("index"), layout, IndexEnds::default(), true).unwrap();
+        assert!(!dir.path().join("index").exists(), "nothing indexed, nothing on the disk");
+        let stored = Timestamp(1_700_000_000_123);
+        for (second, offset) in [(0, 1_024), (2, 4_096)] {
+            let mut writer = index.writer();
+            let stored = Timestamp(stored.0 + second * 1_000 + 500 * second.signum());
+            writer.put(TopicHash::new("TopicTest").key("key1"), CommitLogOffset(offset), stored);
+            writer.finish(CommitLogOffset(offset + 146));
+        }
+        assert_eq!(index.sync().unwrap(), IndexEnds { indexed_below: 4_242, files: 1, count: 3 });
+        let file = DiskFiles.data_file(&dir.path().join("index/20231114221320123"), layout.file_bytes()).unwrap();
+        let read = |at: u64, len: usize| {
+            let mut bytes = vec![0; len];
+            file.read_at(at, &mut bytes).unwrap();
+            bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        };
+        assert_eq!(read(0, 40), "0000018bcfe5687b0000018bcfe5723f000000000000040000000000000010000000000100000003");
+        assert_eq!(read(40 + 984_460 * 4, 4), "00000002");
+        assert_eq!(read(40 + 20_000_000 + 20, 20), "62b4514c00000000000004000000000000000000");
+        assert_eq!(read(40 + 20_000_000 + 40, 20), "62b4514c00000000000010000000000200000001");
+        assert_eq!(read(40 + 20_000_000, 20), "0".repeat(40), "entry 0 is never used");
+    }
+
+    #[test]
+    fn what_was_put_is_found_newest_first_over_many_files() {
+        let (files, index) = empty();
+        put(&index, 0..100);
+        assert!(files.list(Path::new(DIR)).unwrap().len() > 10);
+        check(&index, 100);
+        let all = find(&index, "all");
+        assert_eq!(all, (36..100).rev().collect::<Vec<_>>(), "{FOUND_MAX} at most");
+        assert!(find(&index, "nobody").is_empty());
+        assert!(index.find("u", "all").is_empty());
+        let ends = index.sync().unwrap();
+        drop(index);
+        check(&open(&files, ends, true).unwrap(), 100);
+    }
+
+    #[test]
+    fn b11_truncating_leaves_the_index_of_the_records_below() {
+        for cut in [0, 1, 5, 6, 7, 40, 99, 100] {
+            let (_, index) = empty();
+            put(&index, 0..100);
+            index.truncate_to(CommitLogOffset(cut * 100)).unwrap();
+            check(&index, cut);
+            assert!(find(&index, "all").iter().all(|record| *record < cut));
+            put(&index, cut..120);
+            check(&index, 120);
+        }
+    }
+
+    #[test]
+    fn what_was_not_synced_is_cut_whatever_is_left_of_it() {
+        for synced in [0, 3, 6, 7, 50] {
+            let (files, index) = empty();
+            put(&index, 0..synced);
+            let ends = index.sync().unwrap();
+            put(&index, synced..synced + 9);
+            drop(index);
+            for seed in 0..20 {
+                for clean in [true, false] {
+                    let index = open(&files.power_cut(seed), ends, clean).unwrap();
+                    check(&index, synced);
+                    put(&index, synced..synced + 20);
+                    check(&index, synced + 20);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_index_that_is_not_the_one_that_was_synced_is_refused() {
+        let (files, index) = empty();
+        put(&index, 0..30);
+        let ends = index.sync().unwrap();
+        drop(index);
+        for other in [
+            IndexEnds { files: ends.files + 1, ..ends },
+            IndexEnds { count: ends.count + 1, ..ends },
+            IndexEnds { count: 0, ..ends },
+            IndexEnds { indexed_below: 1, ..ends },
+        ] {
+            let error = open(&files.kill(), other, true).err().expect("refused");
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{other:?}");
+        }
+        files.data_file(&Path::new(DIR).join("strange"), 5).unwrap();
+        assert_eq!(open(&files, ends, true).err().unwrap().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a8_a_full_disk_stops_indexing_and_nothing_else() {
+        let (files, index) = empty();
+        put(&index, 0..4);
+        files.limit_space(Some(0));
+        put(&index, 4..20);
+        assert!(index.stopped().is_some());
+        check(&index, u64::from(index.indexed_below().0 as u32) / 100);
+        let ends = index.sync().unwrap();
+        assert!(ends.indexed_below < 2_000);
+        files.limit_space(None);
+        drop(index);
+        // The next start goes on where indexing stopped.
+        let index = open(&files, ends, true).unwrap();
+        put(&index, ends.indexed_below / 100..20);
+        check(&index, 20);
+    }
+
+    #[test]
+    fn a_failed_sync_ends_all_trust() {
+        let (files, index) = empty();
+        put(&index, 0..4);
+        files.fail_syncs();
+        assert!(index.sync().is_err());
+        assert!(index.stopped().is_some());
+        assert_eq!(index.sync().unwrap(), IndexEnds::default());
+    }
 }

@@ -193,10 +193,14 @@ impl QueueRecovery<'_> {
         Ok(())
     }
 
-    /// Moves the whole index into quarantine.
+    /// Moves the whole index into quarantine, if there is one.
     pub fn set_index_aside(&self) -> Result<(), StoreError> {
+        let dir = self.data_dir.join("index");
+        if self.io(&dir, self.files.list(&dir))?.is_empty() {
+            return Ok(());
+        }
         let to = self.quarantine("index")?.join("index");
-        self.io(&to, self.files.rename(&self.data_dir.join("index"), &to))
+        self.io(&to, self.files.rename(&dir, &to))
     }
 
     /// A new directory in quarantine.
