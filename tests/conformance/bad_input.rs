@@ -191,7 +191,7 @@ async fn every_row_gets_its_code_and_nothing_is_stored() {
     }
     for path in ["/v1/topics/..", "/v1/topics/%2e%2e", "/v1/topics/..%2f..%2fetc/messages", "/v1/groups/../receive"] {
         let status = raw_status(&server.http, path);
-        if !["400", "404"].contains(&&*status) {
+        if !["400", "404", "405"].contains(&&*status) {
             wrong.push(format!("{path}: {status}"));
         }
     }
