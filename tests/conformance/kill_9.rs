@@ -1,9 +1,12 @@
-//! kill -9 in the middle of sends, receives and acks: what was answered 201 is delivered, byte for byte, and what was
-//! answered 204 stays acknowledged.
+//! kill -9 in the middle of sends, receives and acks over HTTP and gRPC: what was answered with success is delivered, byte
+//! for byte, and what was acknowledged stays so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
+use gantry_proto::grpc::v2;
+use gantry_proto::grpc::v2::messaging_service_client::MessagingServiceClient;
+use gantry_proto::grpc::v2::receive_message_response::Content;
 use harness::{Answer, Home, Server, ask, bytes_of};
 use reqwest::Client;
 use serde_json::{Value, json};
@@ -83,12 +86,14 @@ async fn d2_l5_fifty_kills_lose_nothing_and_bring_nothing_back() {
         let goal = SENDS_MIN + bytes_of(round + 1, 8)[0] as u64 % (SENDS_MAX - SENDS_MIN);
         let before = history.lock().unwrap().stored.len() as u64;
         let mut tasks = tokio::task::JoinSet::new();
-        for sender in 0..SENDERS {
+        for sender in 0..SENDERS - 1 {
             tasks.spawn(send(server.http.clone(), history.clone(), next + sender));
         }
         for _ in 0..RECEIVERS {
             tasks.spawn(receive(server.http.clone(), history.clone(), false));
         }
+        tasks.spawn(grpc_send(server.grpc.clone(), history.clone(), next + SENDERS - 1));
+        tasks.spawn(grpc_receive(server.grpc.clone(), history.clone()));
         while (history.lock().unwrap().stored.len() as u64) < before + goal {
             tokio::task::yield_now().await;
         }
@@ -146,8 +151,7 @@ async fn receive(base: String, history: Arc<Mutex<History>>, to_the_end: bool) {
             let right = message["body"] == base64_of(&bytes_of(number, BODY_BYTES));
             history.lock().unwrap().delivered.push((number, right, asked));
         }
-        // Every third is kept: its lease must survive too.
-        for message in messages.iter().filter(|message| number_of(message) % 3 != 0 || to_the_end) {
+        for message in messages.iter().filter(|message| is_acked(number_of(message)) || to_the_end) {
             let handle = message["receiptHandle"].as_str().unwrap();
             let Some(answer) = ask(http.delete(format!("{base}/v1/receipts/{handle}"))).await else { return };
             answer.expect(204);
@@ -156,6 +160,99 @@ async fn receive(base: String, history: Arc<Mutex<History>>, to_the_end: bool) {
             history.acked.insert(number_of(message), at);
         }
     }
+}
+
+fn asked<T>(message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.metadata_mut().insert("x-mq-client-id", "test@1@0@x".parse().expect("ascii"));
+    request
+}
+
+fn resource(name: &str) -> Option<v2::Resource> {
+    Some(v2::Resource { name: name.into(), ..v2::Resource::default() })
+}
+
+/// As `send`, over gRPC. An error is the end: the server was killed.
+async fn grpc_send(address: String, history: Arc<Mutex<History>>, first: u64) {
+    let Ok(mut client) = MessagingServiceClient::connect(format!("http://{address}")).await else { return };
+    for number in (first..).step_by(SENDERS as usize) {
+        history.lock().unwrap().tried.insert(number);
+        let header = v2::SystemProperties {
+            message_id: format!("m{number}"),
+            message_type: v2::MessageType::Normal as i32,
+            body_encoding: v2::Encoding::Identity as i32,
+            ..v2::SystemProperties::default()
+        };
+        let message = v2::Message {
+            topic: resource("t"),
+            body: bytes_of(number, BODY_BYTES).into(),
+            system_properties: Some(header),
+            ..v2::Message::default()
+        };
+        let Ok(reply) = client.send_message(asked(v2::SendMessageRequest { messages: vec![message] })).await else {
+            return;
+        };
+        if reply.into_inner().status.is_some_and(|status| status.code == v2::Code::Ok as i32) {
+            history.lock().unwrap().stored.insert(number);
+        }
+    }
+}
+
+/// As `receive`, over gRPC.
+async fn grpc_receive(address: String, history: Arc<Mutex<History>>) {
+    let Ok(mut client) = MessagingServiceClient::connect(format!("http://{address}")).await else { return };
+    loop {
+        let began = history.lock().unwrap().tick();
+        let request = v2::ReceiveMessageRequest {
+            group: resource("g"),
+            message_queue: Some(v2::MessageQueue { topic: resource("t"), ..v2::MessageQueue::default() }),
+            batch_size: 32,
+            invisible_duration: Some(prost_types::Duration { seconds: 10, nanos: 0 }),
+            ..v2::ReceiveMessageRequest::default()
+        };
+        let Ok(stream) = client.receive_message(asked(request)).await else { return };
+        let mut stream = stream.into_inner();
+        let mut entries = Vec::new();
+        loop {
+            match stream.message().await {
+                Err(_) => return,
+                Ok(None) => break,
+                Ok(Some(frame)) => {
+                    let Some(Content::Message(message)) = frame.content else { continue };
+                    let header = message.system_properties.expect("a header");
+                    let number = header.message_id[1..].parse().expect("our own id");
+                    let right = message.body == bytes_of(number, BODY_BYTES);
+                    history.lock().unwrap().delivered.push((number, right, began));
+                    if is_acked(number) {
+                        let receipt_handle = header.receipt_handle.expect("a handle");
+                        entries.push(v2::AckMessageEntry {
+                            message_id: header.message_id,
+                            receipt_handle,
+                            ..v2::AckMessageEntry::default()
+                        });
+                    }
+                }
+            }
+        }
+        if entries.is_empty() {
+            continue;
+        }
+        let ack = v2::AckMessageRequest { group: resource("g"), topic: resource("t"), entries };
+        let Ok(acked) = client.ack_message(asked(ack)).await else { return };
+        for entry in acked.into_inner().entries {
+            if entry.status.is_some_and(|status| status.code == v2::Code::Ok as i32) {
+                let number = entry.message_id[1..].parse().expect("our own id");
+                let mut history = history.lock().unwrap();
+                let at = history.tick();
+                history.acked.insert(number, at);
+            }
+        }
+    }
+}
+
+/// Every third is kept: its lease must survive too.
+fn is_acked(number: u64) -> bool {
+    !number.is_multiple_of(3)
 }
 
 fn number_of(message: &Value) -> u64 {
