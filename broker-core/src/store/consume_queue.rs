@@ -850,4 +850,14 @@ mod tests {
         assert!(queue.ends().is_none() && !queue.is_trusted());
         assert_eq!(read(&queue, 4_999, 9), [entry(4_999)]);
     }
+
+    #[test]
+    fn a_queue_without_room_gives_out_no_offset_twice() {
+        let (files, queue) = simulated();
+        files.limit_space(Some(0));
+        (0..20).for_each(|at| queue.saw(QueueOffset(at)));
+        queue.append(QueueOffset(0), &units(0..20)).unwrap_err();
+        queue.open_for_appends();
+        assert_eq!((queue.max_offset(), queue.counter().next()), (QueueOffset(0), QueueOffset(20)));
+    }
 }
