@@ -42,7 +42,9 @@ use crate::names::TopicName;
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
 use crate::random::Random;
 use crate::store::checkpoint::{Checkpoint, CheckpointFile, DerivedEnds};
-use crate::store::commit_log::{Append, AppendClass, AppendedBatch, CommitLog, CommitLogEvents, UncheckedLog};
+use crate::store::commit_log::{
+    Append, AppendClass, AppendedBatch, CommitLog, CommitLogEvents, Recovered, UncheckedLog,
+};
 use crate::store::consume_queue::{ConsumeQueue, OpenFiles, QueueEntry};
 use crate::store::dispatch::{ArrivedHook, Dispatch, QueueTable};
 use crate::store::error::StoreError;
@@ -171,7 +173,9 @@ impl Store {
         // From here on the directory is written.
         abort.write(&*files)?;
         let time = Arc::new(EffectiveTime::start(clock, found.last_stored));
-        let log = CommitLog::start(unchecked, found.end, CommitLogOffset(0), config.durability, time.clone())?;
+        let synced = last_checkpoint.unwrap_or_default().synced_offset;
+        let recovered = Recovered { end: found.end, synced, ..Recovered::default() };
+        let log = CommitLog::start(unchecked, recovered, config.durability, time.clone())?;
         let log = Arc::new(log);
         let open_files = OpenFiles::new(files.clone(), dir.join("consumequeue"));
         let table = QueueTable::new(open_files);

@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, RwLock, Weak};
@@ -50,8 +51,8 @@ const RESERVED_STEPS_AHEAD: u64 = 2;
 const EMPTY_PROOF_BYTES: u64 = 4 << 10;
 /// Lengths of a segment that can work: blocks to reserve in steps, and a length that fits the blank's field.
 const SEGMENT_BYTES_RANGE: std::ops::RangeInclusive<u64> = (64 << 10)..=(i32::MAX as u64);
-/// Recovery looks through segments in windows of this.
-const SEARCH_WINDOW_BYTES: u64 = 1 << 20;
+/// Recovery looks for records in blocks of this, and passes over those of zeros.
+const SEARCH_BLOCK_BYTES: usize = 4 << 10;
 
 /// Next queue offset of one message queue. Read by anybody, moved only under the log's lock.
 #[derive(Debug, Default)]
@@ -108,6 +109,17 @@ pub struct UncheckedLog {
     data_dir: PathBuf,
     segment_bytes: u64,
     segments: Vec<Segment>,
+}
+
+/// What recovery found out about an unchecked log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Recovered {
+    /// Behind the last record.
+    pub end: CommitLogOffset,
+    /// Everything below is known to be on the disk already; 0 when nothing is known.
+    pub synced: CommitLogOffset,
+    /// Records below may be somebody else's, without the CRC over all of them.
+    pub foreign_end: CommitLogOffset,
 }
 
 /// What begins at a place of an unchecked log.
@@ -263,30 +275,39 @@ impl UncheckedLog {
 
     /// The first valid record that begins at or behind `from`, wherever it may lie.
     pub fn find_record(&self, from: CommitLogOffset, property_crc: PropertyCrc) -> Option<Box<StoredMessage>> {
-        let mut at = from.max(self.min()).0;
-        while let Some(segment) = self.segment_of(CommitLogOffset(at)) {
-            let end = segment.end().0;
-            // Most of what lies behind the log's end has no blocks yet. A record's first bytes may be zeros too.
-            match segment.file.next_data(at - segment.base().0) {
-                Ok(Some(data)) => at = at.max((segment.base().0 + data).saturating_sub(PEEK_LEN as u64)),
-                Ok(None) => {
-                    at = end;
-                    continue;
-                }
-                Err(error) => tracing::warn!(%error, "holes cannot be told from data: the search takes longer"),
+        self.segments.iter().filter(|segment| segment.end() > from).find_map(|segment| {
+            let from = segment.at(from.max(segment.base()).0);
+            segment.file.data_from(from).into_iter().find_map(|stretch| {
+                // The first bytes of a record are often zeros, and may have got lost with the block before.
+                let start = stretch.start.saturating_sub(PEEK_LEN as u64 - 1).max(from);
+                self.find_record_in(segment, start..stretch.end, property_crc)
+            })
+        })
+    }
+
+    /// The first valid record that begins in a stretch of a segment.
+    fn find_record_in(
+        &self,
+        segment: &Segment,
+        stretch: Range<u64>,
+        property_crc: PropertyCrc,
+    ) -> Option<Box<StoredMessage>> {
+        for start in stretch.clone().step_by(SEARCH_BLOCK_BYTES) {
+            // Blocks overlap by the bytes that a record begins with.
+            let end = (stretch.end).min(start + SEARCH_BLOCK_BYTES as u64) + PEEK_LEN as u64 - 1;
+            let block = segment.file.read(start, (end.min(segment.file.len()) - start) as usize);
+            // Most of what is searched was never written; without a branch for each byte this runs at memory speed.
+            if block.iter().fold(0, |all, byte| all | byte) == 0 {
+                continue;
             }
-            let window_end = end.min(at + SEARCH_WINDOW_BYTES);
-            // Windows overlap by the eight bytes a record begins with.
-            let window = segment.read(CommitLogOffset(at), (end.min(window_end + PEEK_LEN as u64 - 1) - at) as usize);
-            for (place, head) in window.windows(PEEK_LEN).enumerate() {
-                if head[4] == record::MAGIC_V1.to_be_bytes()[0]
-                    && matches!(record::peek(head), Peek::Record { .. })
-                    && let Inspected::Record(message) = self.inspect(CommitLogOffset(at + place as u64), property_crc)
+            for (inside, head) in block.windows(PEEK_LEN).enumerate() {
+                let at = CommitLogOffset(segment.base + start + inside as u64);
+                if matches!(record::peek(head), Peek::Record { .. })
+                    && let Inspected::Record(message) = self.inspect(at, property_crc)
                 {
                     return Some(message);
                 }
             }
-            at = window_end;
         }
         None
     }
@@ -297,8 +318,9 @@ impl UncheckedLog {
     }
 
     /// Makes `end` the end of the log (A10): segments behind it go to quarantine, what lies behind it in its own
-    /// segment is zeroed, and all that is on the disk when this returns.
-    fn cut(&mut self, end: CommitLogOffset) -> Result<(), StoreError> {
+    /// segment is zeroed, and when this returns that is on the disk, as is everything below, which a killed process
+    /// may have left unsynced.
+    fn cut(&mut self, end: CommitLogOffset, synced: CommitLogOffset) -> Result<(), StoreError> {
         assert!(end >= self.min() && end <= self.max(), "the end lies in the log");
         let dir = self.data_dir.join(COMMIT_LOG_DIR);
         let io = |path: &Path| {
@@ -328,29 +350,31 @@ impl UncheckedLog {
                 tracing::warn!(segment = %segment.path().display(), %end, "a segment behind the log's end went to quarantine");
             }
         }
-        for segment in self.segments.iter_mut().filter(|segment| segment.end() > end) {
-            let at = end.0.saturating_sub(segment.base);
+        for segment in self.segments.iter_mut().filter(|segment| segment.end() > end || segment.end() > synced) {
             let path = segment.path().to_path_buf();
-            let file = Arc::get_mut(&mut segment.file).expect("an unchecked log owns its files");
-            file.cut(at).and_then(|()| file.sync()).map_err(io(&path))?;
+            if segment.end() > end {
+                let at = end.0.saturating_sub(segment.base);
+                let file = Arc::get_mut(&mut segment.file).expect("an unchecked log owns its files");
+                file.cut(at).map_err(io(&path))?;
+            }
+            segment.file.sync().map_err(io(&path))?;
         }
         Ok(())
     }
 }
 
 impl CommitLog {
-    /// Opens the log for appends behind `end`, where recovery says it ends. Records below `foreign_end` may lack the
-    /// CRC over all of them. `time` starts no earlier than the last record.
+    /// Opens the log for appends where recovery says that it ends. `time` starts no earlier than the last record.
     pub fn start(
         mut log: UncheckedLog,
-        end: CommitLogOffset,
-        foreign_end: CommitLogOffset,
+        recovered: Recovered,
         durability: Durability,
         time: Arc<EffectiveTime>,
     ) -> Result<CommitLog, StoreError> {
+        let Recovered { end, synced, foreign_end } = recovered;
         let range = SEGMENT_BYTES_RANGE;
         assert!(range.contains(&log.segment_bytes), "segments of {} bytes", log.segment_bytes);
-        log.cut(end)?;
+        log.cut(end, synced)?;
         let dir = log.data_dir.join(COMMIT_LOG_DIR);
         if log.segments.is_empty() {
             let segment = create_segment(&*log.files, &dir, 0, log.segment_bytes).map_err(|failure| failure.error)?;
@@ -934,7 +958,7 @@ mod tests {
     }
 
     fn start(log: UncheckedLog, end: CommitLogOffset, durability: Durability) -> CommitLog {
-        CommitLog::start(log, end, CommitLogOffset(0), durability, time()).unwrap()
+        CommitLog::start(log, Recovered { end, ..Recovered::default() }, durability, time()).unwrap()
     }
 
     /// A log after recovery, with what it holds.
@@ -1054,6 +1078,30 @@ mod tests {
     }
 
     #[test]
+    fn the_last_eight_bytes_of_a_segment_are_the_blanks() {
+        let overhead = u64::from(record("").record_len());
+        for rest in 0..12 {
+            let files = SimulatedFiles::new();
+            let (log, _) = recovered(&files, Durability::Memory);
+            let queue = Arc::new(QueueCounter::default());
+            let second_len = overhead + 10;
+            let first_body = SEGMENT_BYTES - second_len - rest - overhead;
+            let batch = vec![message(vec![0; first_body as usize], &queue), message(vec![1; 10], &queue)];
+            let batch = log.append(batch).unwrap();
+            let second = batch.entries[1].as_ref().unwrap().commit_log_offset.0;
+            let here = SEGMENT_BYTES - second_len - rest;
+            assert_eq!(
+                second,
+                if rest < BLANK_LEN as u64 { SEGMENT_BYTES } else { here },
+                "{rest} bytes would be left"
+            );
+            log.append(vec![message(vec![2; 10], &queue)]).unwrap();
+            drop(log);
+            assert_eq!(scan(&unchecked(&files)).0.len(), 3);
+        }
+    }
+
+    #[test]
     fn the_largest_record_fills_a_segment_and_a_larger_one_is_refused_alone() {
         let (log, _) = recovered(&SimulatedFiles::new(), Durability::Memory);
         let queue = Arc::new(QueueCounter::default());
@@ -1143,11 +1191,51 @@ mod tests {
         let files = SimulatedFiles::new();
         let (log, _) = recovered(&files, Durability::Memory);
         let queue = Arc::new(QueueCounter::default());
-        log.append(vec![message(vec![0; SEGMENT_BYTES as usize / 2], &queue)]).unwrap();
-        // The preparer may be slower than this test, but what a message needs is made by its sender at the latest.
-        log.append(vec![message(vec![0; SEGMENT_BYTES as usize / 2], &queue)]).unwrap();
-        let lens = files.list(&dir().join(COMMIT_LOG_DIR)).unwrap();
-        assert!(lens.len() >= 2 && lens.iter().all(|listed| listed.len == SEGMENT_BYTES));
+        let lens = || -> Vec<u64> {
+            files.list(&dir().join(COMMIT_LOG_DIR)).unwrap().iter().map(|listed| listed.len).collect()
+        };
+        log.append(vec![message(vec![0; SEGMENT_BYTES as usize / 2 - 1000], &queue)]).unwrap();
+        assert_eq!(lens(), [SEGMENT_BYTES]);
+        log.append(vec![message(vec![0; 1000], &queue)]).unwrap();
+        // Nobody needs it yet: the preparer makes it.
+        while lens().len() < 2 {
+            std::thread::yield_now();
+        }
+        assert_eq!(lens(), [SEGMENT_BYTES; 2]);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_unsynced_is_synced_before_it_counts() {
+        let files = SimulatedFiles::new();
+        let (log, _) = recovered(&files, Durability::Memory);
+        let queue = Arc::new(QueueCounter::default());
+        log.append((0..6).map(|n| message(vec![n; 40_000], &queue)).collect()).unwrap();
+        let files = files.kill();
+        drop(log);
+        let (log, records) = recovered(&files, Durability::Disk);
+        assert_eq!((records.len(), log.synced()), (6, log.written()));
+        for seed in 0..20 {
+            assert_eq!(scan(&unchecked(&files.power_cut(seed))).0.len(), 6);
+        }
+    }
+
+    #[test]
+    fn a2_only_records_below_the_foreign_end_may_lack_the_crc() {
+        let files = SimulatedFiles::new();
+        let (log, _) = recovered(&files, Durability::Memory);
+        let queue = Arc::new(QueueCounter::default());
+        let batch = log.append(vec![message("a", &queue), message("b", &queue)]).unwrap();
+        let places: Vec<_> = batch.entries.iter().flatten().map(|entry| entry.commit_log_offset).collect();
+        drop(log);
+        // Both lose the name of the CRC's property, and so look like records of a Java broker.
+        let path = dir().join(COMMIT_LOG_DIR).join("00000000000000000000");
+        for end in [places[1].0, batch.end.0] {
+            files.damage(&path, end - 20, b"another_").unwrap();
+        }
+        let recovered = Recovered { end: batch.end, foreign_end: places[1], ..Recovered::default() };
+        let log = CommitLog::start(unchecked(&files), recovered, Durability::Memory, time()).unwrap();
+        assert!(log.read_at(places[0]).is_ok());
+        assert!(matches!(log.read_at(places[1]), Err(StoreError::Damaged { .. })));
     }
 
     #[test]
@@ -1165,7 +1253,8 @@ mod tests {
             // Killed in the middle of it, it is done again.
             let files = files.kill();
             files.halt_after(cut_again_after);
-            let first = CommitLog::start(unchecked(&files), cut_at, CommitLogOffset(0), Durability::Disk, time());
+            let recovered = Recovered { end: cut_at, ..Recovered::default() };
+            let first = CommitLog::start(unchecked(&files), recovered, Durability::Disk, time());
             assert_eq!(first.is_ok(), cut_again_after == u64::MAX);
             drop(first);
             let files = files.power_cut(cut_again_after);

@@ -271,6 +271,12 @@ mod tests {
             drop(file);
             let bytes = files.open_log_file(&path).unwrap().read(0, LEN as usize);
             assert!(bytes[..5_000].iter().all(|byte| *byte == 7));
+            let file = files.open_log_file(&path).unwrap();
+            let stretches = file.data_from(100);
+            assert_eq!(stretches[0].start, 100);
+            assert!(stretches.iter().any(|stretch| stretch.contains(&6_000)), "{stretches:?}");
+            assert!(stretches.is_sorted_by_key(|stretch| stretch.start));
+            assert!(stretches.iter().all(|stretch| stretch.end <= LEN && !stretch.is_empty()));
             assert!(bytes[5_000..].iter().enumerate().all(|(at, byte)| *byte == if at == 1_000 { b'x' } else { 0 }));
         });
     }

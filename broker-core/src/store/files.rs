@@ -22,6 +22,8 @@ pub trait LogFile: Send + Sync {
     fn write_at(&self, at: u64, bytes: &[u8]);
     /// A view that keeps the file alive; for a mapped file no copy is made.
     fn read(&self, at: u64, len: usize) -> Bytes;
+    /// The stretches from `from` on that may hold anything but zeros, in order: the rest need not be read.
+    fn data_from(&self, from: u64) -> Vec<std::ops::Range<u64>>;
     /// Touches memory of `[from, to)` ahead of writes, so that they meet no page fault.
     fn warm(&self, from: u64, to: u64) -> io::Result<()>;
     /// Recovery only, when nobody else holds the file: all bytes from `end` on are zero again and open for the writer.
@@ -29,10 +31,6 @@ pub trait LogFile: Send + Sync {
     fn cut(&mut self, end: u64) -> io::Result<()>;
     /// Returns when all that was written is on the disk.
     fn sync(&self) -> io::Result<()>;
-    /// First place at or after `from` that may hold anything but zeros; `None` if nothing does up to the end.
-    fn next_data(&self, from: u64) -> io::Result<Option<u64>> {
-        Ok((from < self.len()).then_some(from))
-    }
 }
 
 /// A derived file of fixed length, read and written in place: consume queues.

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -106,6 +107,30 @@ impl LogFile for MappedLogFile {
         Bytes::from_owner(View { mapping: self.mapping.clone(), at: at as usize, len })
     }
 
+    // Reading a hole through the mapping fills the page cache with zeros, a second for some hundred MiB, and reading
+    // near one makes the kernel read ahead into it: so all stretches are known before any is read.
+    fn data_from(&self, from: u64) -> Vec<Range<u64>> {
+        let mut stretches = Vec::new();
+        let mut at = from;
+        while at < self.len() {
+            let seek = |from| rustix::fs::seek(&self.file, from);
+            let stretch = seek(SeekFrom::Data(at)).and_then(|start| Ok(start..seek(SeekFrom::Hole(start))?));
+            match stretch {
+                Ok(stretch) => {
+                    at = stretch.end;
+                    stretches.push(stretch);
+                }
+                Err(Errno::NXIO) => break,
+                // A file system that does not know its holes.
+                Err(_) => {
+                    stretches.push(at..self.len());
+                    break;
+                }
+            }
+        }
+        stretches
+    }
+
     fn warm(&self, from: u64, to: u64) -> io::Result<()> {
         assert!(from <= to && to <= self.reserved.load(Ordering::Acquire), "warming reserved blocks");
         // Populating takes the page faults of the range without changing a byte, so it may run beside the writer.
@@ -125,19 +150,6 @@ impl LogFile for MappedLogFile {
     // and msync walks the page tables on top (measured: no faster).
     fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
-    }
-
-    fn next_data(&self, from: u64) -> io::Result<Option<u64>> {
-        if from >= self.len() {
-            return Ok(None);
-        }
-        // Stores through the mapping count: their pages are dirty in the page cache, where the file system looks too.
-        match rustix::fs::seek(&self.file, SeekFrom::Data(from)) {
-            Ok(at) => Ok(Some(at)),
-            Err(Errno::NXIO) => Ok(None),
-            Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(Some(from)),
-            Err(error) => Err(error.into()),
-        }
     }
 }
 

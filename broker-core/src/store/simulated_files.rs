@@ -9,6 +9,7 @@
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -420,6 +421,13 @@ impl LogFile for OpenLogFile {
         let mut bytes = vec![0; len];
         self.file.content.lock().expect("nobody panics holding it").read(at, &mut bytes);
         bytes.into()
+    }
+
+    fn data_from(&self, from: u64) -> Vec<Range<u64>> {
+        let content = self.file.content.lock().expect("nobody panics holding it");
+        let pages = content.pages.range(from / PAGE_BYTES..).map(|(page, _)| page * PAGE_BYTES);
+        let stretches = pages.map(|start| from.max(start)..self.len.min(start + PAGE_BYTES));
+        stretches.filter(|stretch| !stretch.is_empty()).collect()
     }
 
     fn warm(&self, from: u64, to: u64) -> io::Result<()> {
