@@ -266,6 +266,12 @@ impl Store {
         self.append(vec![Append { record, queue: queue.counter().clone(), class: AppendClass::State }])
     }
 
+    /// As `reached`, for state that a caller waits for: does not leave it to the next message to have it synced.
+    pub fn reached_soon(&self, end: CommitLogOffset) -> Reached {
+        self.shared.log.hurry();
+        self.reached(end)
+    }
+
     /// Ready when everything below `end` is as durable as the broker promises.
     pub fn reached(&self, end: CommitLogOffset) -> Reached {
         self.shared.log.reached(end)

@@ -129,6 +129,7 @@ pub(crate) async fn send_messages(
         }
         batch.end
     };
+    parts.mark(end);
     if let Err(error) = parts.reached(end).await {
         // Appended, and nobody can say whether it stays.
         for result in results.iter_mut().filter(|result| result.is_ok()) {

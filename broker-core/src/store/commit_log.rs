@@ -502,6 +502,11 @@ impl CommitLog {
         self.shared.flusher.reached(end)
     }
 
+    /// Somebody waits for what was appended as state: it is synced now and not with the next message.
+    pub fn hurry(&self) {
+        self.shared.flusher.arrived(true);
+    }
+
     /// Nothing at or behind this place may be seen by a consumer.
     pub fn confirm_offset(&self) -> CommitLogOffset {
         match self.shared.flusher.durability() {
