@@ -34,8 +34,8 @@ pub(super) struct Worker {
     pub(super) thread: JoinHandle<()>,
 }
 
-/// As many workers as cores: measured with loader and server on the same two cores, two workers answer a quarter more
-/// gRPC calls on several connections than one, and equally many on one connection.
+/// As many workers as cores. Measured with loader and server on the same two cores: two workers take 1.3 to 1.4 times the
+/// publishes of one over 64 connections, in each of two alternating runs, and no fewer over one connection.
 pub(super) fn count() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
