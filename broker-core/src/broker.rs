@@ -2,6 +2,7 @@
 //!
 //! `LocalBroker` answers in this process. Front ends and the gateway's `messaging` know only this trait.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::config::Durability;
 use crate::delivery::filter::Filter;
 use crate::error::BrokerError;
-use crate::message::{Message, MessageType, StoredMessage};
+use crate::message::{Message, MessageType, OffsetMessageId, StoredMessage};
 use crate::names::{BrokerName, ConsumerGroup, TopicName};
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
 use crate::receipt_handle::ReceiptHandle;
@@ -118,12 +119,20 @@ pub struct SendReceipt {
     pub queue_id: QueueId,
     pub queue_offset: QueueOffset,
     pub commit_log_offset: CommitLogOffset,
-    pub offset_message_id: String,
+    pub store_host: SocketAddr,
     pub store_timestamp: Timestamp,
     /// What was reached before this answer.
     pub durability: Durability,
     /// An earlier send with the same idempotency key stored it.
     pub duplicate: bool,
+}
+
+impl SendReceipt {
+    /// RocketMQ's physical id of the stored message.
+    pub fn offset_message_id(&self) -> String {
+        let (store_host, commit_log_offset) = (self.store_host, self.commit_log_offset);
+        OffsetMessageId { store_host, commit_log_offset }.to_string()
+    }
 }
 
 #[derive(Debug, Clone)]

@@ -44,6 +44,8 @@ pub(crate) struct Parts {
     /// Which queue a pop looks at first: each pop begins one further, so no queue starves.
     pub(crate) next_queue: AtomicU32,
     lease_sequence: AtomicU64,
+    /// Where the log ended when the last mark was written.
+    marked: AtomicU64,
     handle_keys: HandleKeys,
     started: Timestamp,
 }
@@ -56,6 +58,9 @@ pub struct Surroundings {
     /// Called once when the store fails: nothing is acknowledged any more and the process shall end.
     pub failed: Box<dyn Fn(&str) + Send + Sync>,
 }
+
+/// A mark is written after so many bytes of messages.
+const MARK_BYTES: u64 = 64 << 20;
 
 /// Kept beside the log and never in it: whoever reads the log must not be able to forge handles.
 const HANDLE_KEYS_FILE: &str = "handle-keys";
@@ -129,6 +134,7 @@ impl LocalBroker {
                 redelivery: Redelivery::default(),
                 next_queue: AtomicU32::new(0),
                 lease_sequence: AtomicU64::new(0),
+                marked: AtomicU64::new(0),
                 handle_keys,
                 started,
             }),
@@ -239,6 +245,24 @@ impl Parts {
     pub(crate) fn lease_ids(&self, count: usize) -> LeaseId {
         let sequence = self.lease_sequence.fetch_add(count as u64, Ordering::Relaxed);
         LeaseId { boot: self.store.boot(), sequence }
+    }
+
+    /// As `reached`, for a change of topics or groups: nobody should wait for the next message to have it synced.
+    pub(crate) async fn reached_soon(&self, end: CommitLogOffset) -> Result<(), BrokerError> {
+        self.store.reached_soon(end).await.map_err(BrokerError::from)
+    }
+
+    /// While data flows, a state record says now and then how much of it is synced: recovery tells damage from a torn
+    /// tail by it. Losing the race or the append is no harm, the next one comes soon.
+    pub(crate) fn mark(&self, end: CommitLogOffset) {
+        let last = self.marked.load(Ordering::Relaxed);
+        if end.0.saturating_sub(last) < MARK_BYTES {
+            return;
+        }
+        let won = self.marked.compare_exchange(last, end.0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if won && let Err(error) = self.append_state(&[Entry::Mark]) {
+            tracing::debug!(?error, "no mark was written");
+        }
     }
 
     /// Waits until what ends at `end` is as safe as the broker promises.

@@ -177,7 +177,9 @@ impl Store {
         let recovered = Recovered { end: found.end, synced, ..Recovered::default() };
         let log = CommitLog::start(unchecked, recovered, config.durability, time.clone())?;
         let log = Arc::new(log);
-        let open_files = OpenFiles::new(files.clone(), dir.join("consumequeue"));
+        let queues_dir = dir.join("consumequeue");
+        files.create_dir(&queues_dir).map_err(|error| io("making consumequeue", &error))?;
+        let open_files = OpenFiles::new(files.clone(), queues_dir);
         let table = QueueTable::new(open_files);
         let dispatch = Dispatch::new(log.clone(), table, found.last_stored, hooks.arrived);
         let shared = Arc::new(Shared {
@@ -262,6 +264,12 @@ impl Store {
         let queue = self.queue(&shared.state_topic, STATE_QUEUE).expect("the state topic has its queue");
         let record = EncodedRecord::state(&shared.state_topic, STATE_QUEUE, shared.config.store_host, body);
         self.append(vec![Append { record, queue: queue.counter().clone(), class: AppendClass::State }])
+    }
+
+    /// As `reached`, for state that a caller waits for: does not leave it to the next message to have it synced.
+    pub fn reached_soon(&self, end: CommitLogOffset) -> Reached {
+        self.shared.log.hurry();
+        self.reached(end)
     }
 
     /// Ready when everything below `end` is as durable as the broker promises.
@@ -579,12 +587,11 @@ impl Shared {
             .dispatch
             .paused(|progress| (progress.dispatched, queues.iter().map(|queue| queue.ends()).collect::<Vec<_>>()));
         let mut ends = DerivedEnds::new(dispatched_below);
+        if let Err(error) = ConsumeQueue::sync_all(&queues) {
+            tracing::error!(%error, "consume queues could not be synced: the next start makes them anew");
+        }
         for (queue, seen) in queues.iter().zip(seen) {
-            let synced = queue.sync().map_err(|error| {
-                let (topic, queue_id) = (queue.topic(), queue.queue_id());
-                tracing::error!(%topic, %queue_id, %error, "a consume queue could not be synced: the next start makes it anew");
-            });
-            ends.add(queue, seen.filter(|_| synced.is_ok() && queue.is_trusted()));
+            ends.add(queue, seen.filter(|_| queue.is_trusted()));
         }
         match self.dispatch.index().map(Index::sync) {
             Some(Ok(index)) => ends.index = index,

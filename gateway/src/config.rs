@@ -204,7 +204,8 @@ fn parse_size(text: &str) -> Option<u64> {
 }
 
 fn as_size<S: serde::Serializer>(bytes: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-    let (unit, factor) = UNITS.iter().find(|(_, factor)| bytes % factor == 0).expect("every number is whole bytes");
+    let (unit, factor) =
+        UNITS.iter().find(|(_, factor)| bytes.is_multiple_of(*factor)).expect("every number is whole bytes");
     serializer.collect_str(&format_args!("{}{unit}", bytes / factor))
 }
 

@@ -1,5 +1,6 @@
 //! Command line -> configuration -> role -> wait for the end.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -15,18 +16,22 @@ fn main() -> ExitCode {
     };
     // Logs go to stderr: stdout carries the ready line and nothing else.
     let filter = EnvFilter::try_from_env("GANTRY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
+    // A log that cannot be written, on a full disk say, is no reason to stop serving: without this the subscriber
+    // complains about it on stderr as well, and that panics.
+    let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr).log_internal_errors(false);
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    subscriber.with_ansi(colours).with_env_filter(filter).init();
     let config = match flags.config() {
         Ok(config) => config,
         Err(error) => {
-            eprintln!("gantry: {error}");
+            complain(&error);
             return Ended::Usage.into();
         }
     };
     match all_in_one::run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("gantry: {error}");
+            complain(&error);
             error.ended().into()
         }
     }
@@ -39,8 +44,13 @@ fn print_config(config: Result<gantry_gateway::config::Config, gantry_gateway::c
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("gantry: {error}");
+            complain(&error);
             Ended::Usage.into()
         }
     }
+}
+
+/// On stderr, unless it cannot be written: the exit code still tells.
+fn complain(error: &dyn std::error::Error) {
+    let _ = writeln!(std::io::stderr(), "gantry: {error}");
 }

@@ -1,1 +1,183 @@
-//! Starts real servers for tests.
+//! Starts real servers for tests, on free ports and data directories of their own, and ends them by their id.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// Ten times what a start takes on a loaded machine.
+const READY_MAX: Duration = Duration::from_secs(60);
+
+/// The built program: beside the test's own binary.
+pub fn gantry() -> PathBuf {
+    if let Some(path) = std::env::var_os("GANTRY_BIN") {
+        return path.into();
+    }
+    let test = std::env::current_exe().expect("a test knows its own path");
+    let path = test.parent().and_then(Path::parent).expect("tests are built under target/PROFILE/deps").join("gantry");
+    assert!(path.exists(), "{} is missing: cargo build -p gantry-gateway", path.display());
+    path
+}
+
+/// A command that knows nothing of the environment's own GANTRY_ variables.
+pub fn command(data_dir: &Path) -> Command {
+    let mut command = Command::new(gantry());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("GANTRY_") {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(data_dir.parent().expect("a data directory lies in one")).arg("--data-dir").arg(data_dir);
+    command
+}
+
+/// A running server. Dropping it kills it.
+pub struct Server {
+    child: Child,
+    pub http: String,
+    pub grpc: String,
+    stderr: PathBuf,
+}
+
+impl Server {
+    pub fn start(data_dir: &Path, args: &[&str]) -> Server {
+        Server::try_start(data_dir, args).unwrap_or_else(|(status, log)| panic!("no start: {status}\n{log}"))
+    }
+
+    /// `Err`: how it ended instead, and what it said.
+    pub fn try_start(data_dir: &Path, args: &[&str]) -> Result<Server, (ExitStatus, String)> {
+        let stderr = data_dir.with_extension("log");
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(&stderr).expect("a log file");
+        let mut child = command(data_dir)
+            .args(["--http-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0"])
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("the program starts");
+        let (sender, lines) = mpsc::channel();
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let said = || std::fs::read_to_string(&stderr).unwrap_or_default();
+        let ready = match lines.recv_timeout(READY_MAX) {
+            Ok(line) => line,
+            Err(_) => {
+                // Its stdout is closed: it has ended, or never will.
+                let _ = child.kill();
+                return Err((child.wait().expect("our own child"), said()));
+            }
+        };
+        let words: Vec<&str> = ready.split(' ').collect();
+        let [gantry, is_ready, http, grpc] = words[..] else { panic!("not the ready line: {ready}") };
+        assert_eq!((gantry, is_ready), ("gantry", "ready"));
+        let http = format!("http://{}", http.strip_prefix("http=").expect("the http address"));
+        let grpc = grpc.strip_prefix("grpc=").expect("the grpc address").to_string();
+        Ok(Server { child, http, grpc, stderr })
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.http)
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.stderr).unwrap_or_default()
+    }
+
+    /// No chance to say goodbye.
+    pub fn kill_9(mut self) {
+        self.child.kill().expect("our own child");
+        self.child.wait().expect("our own child");
+    }
+
+    /// Asks it to stop and waits for the end; `signal` as kill(1) writes it.
+    pub fn stop(mut self, signal: &str) -> ExitStatus {
+        let id = self.child.id().to_string();
+        let asked = Command::new("kill").args([signal, &id]).status().expect("kill(1)");
+        assert!(asked.success());
+        self.child.wait().expect("our own child")
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("our own child").is_none()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Gone already after `stop` and `kill_9`.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An answer of the REST API.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error} in {}: {}", self.status, String::from_utf8_lossy(&self.body)))
+    }
+
+    /// The stable code of a problem document, or nothing.
+    pub fn code(&self) -> String {
+        let is_problem = self.headers.get("content-type").is_some_and(|text| text == "application/problem+json");
+        if is_problem { self.json()["code"].as_str().unwrap_or_default().to_string() } else { String::new() }
+    }
+
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Answer {
+        assert_eq!(self.status, status, "{}", String::from_utf8_lossy(&self.body));
+        self
+    }
+}
+
+/// Sends a request; `None` when no whole answer came back.
+pub async fn ask(request: reqwest::RequestBuilder) -> Option<Answer> {
+    let response = request.send().await.ok()?;
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let body = response.bytes().await.ok()?.to_vec();
+    Some(Answer { status, headers, body })
+}
+
+/// A data directory, and the directory around it, which goes when this is dropped.
+pub struct Home {
+    dir: tempfile::TempDir,
+}
+
+impl Home {
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Home {
+        Home { dir: tempfile::tempdir().expect("a temporary directory") }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+}
+
+/// Random-looking bytes that a number stands for: the same number, the same bytes.
+pub fn bytes_of(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend(state.wrapping_mul(0x2545_F491_4F6C_DD1D).to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}

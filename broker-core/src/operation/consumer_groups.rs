@@ -14,7 +14,7 @@ pub(crate) async fn put_consumer_group(
 ) -> Result<(ConsumerGroupDescription, bool), BrokerError> {
     check(&config)?;
     let (group, created, end) = put(parts, config, when)?;
-    parts.reached(end).await?;
+    parts.reached_soon(end).await?;
     Ok((group, created))
 }
 
@@ -93,5 +93,5 @@ pub(crate) async fn delete_consumer_group(parts: &Parts, name: &ConsumerGroup) -
         parts.cells.apply(&entry);
         end
     };
-    parts.reached(end).await
+    parts.reached_soon(end).await
 }

@@ -121,7 +121,7 @@ impl Idempotency {
             queue_id: message.queue_id,
             queue_offset: message.queue_offset,
             commit_log_offset: message.commit_log_offset,
-            offset_message_id: message.offset_message_id(),
+            store_host: message.store_host,
             store_timestamp: message.store_timestamp,
             durability: parts.config.durability,
             duplicate: true,

@@ -53,7 +53,7 @@ pub(crate) fn pop_messages(parts: &Parts, pop: &PopMessages) -> Result<Vec<Poppe
     let mut entries = start_entries(parts, &group, topic, &queues, &cells)?;
     let starts = entries.len();
     apply(&mut cells, &entries);
-    let decided = decide(parts, pop, &queues, &cells, now).and_then(|(taken, next)| {
+    let decided = decide(parts, pop, &queues, &cells, now).and_then(|Decision { taken, next }| {
         for (queue_id, next) in next {
             let messages = leased(&taken, queue_id);
             if messages.is_empty() && next == cells[&queue_id].next() {
@@ -128,13 +128,18 @@ fn start_entries(
 }
 
 /// What to take, and up to where each queue was looked at.
+struct Decision {
+    taken: Vec<Taken>,
+    next: Vec<(QueueId, u64)>,
+}
+
 fn decide(
     parts: &Parts,
     pop: &PopMessages,
     queues: &[Arc<ConsumeQueue>],
     cells: &Cells,
     now: Timestamp,
-) -> Result<(Vec<Taken>, Vec<(QueueId, u64)>), BrokerError> {
+) -> Result<Decision, BrokerError> {
     let mut take = Take { parts, filter: &pop.filter, left: pop.messages_max as usize, bytes: 0, taken: Vec::new() };
     let turn = parts.next_queue.fetch_add(1, Ordering::Relaxed) as usize % queues.len().max(1);
     let in_turn = || queues[turn..].iter().chain(&queues[..turn]);
@@ -143,9 +148,9 @@ fn decide(
     }
     let mut next = Vec::with_capacity(queues.len());
     for queue in in_turn() {
-        next.push((queue.queue_id(), take.new(&cells[&queue.queue_id()], queue)?));
+        next.push((queue.queue_id(), take.fresh(&cells[&queue.queue_id()], queue)?));
     }
-    Ok((take.taken, next))
+    Ok(Decision { taken: take.taken, next })
 }
 
 /// Offsets and attempts of one queue's messages, ascending.
@@ -288,7 +293,7 @@ impl Take<'_> {
     }
 
     /// Takes new messages; says up to where the queue was looked at.
-    fn new(&mut self, cell: &Cell, queue: &ConsumeQueue) -> Result<u64, BrokerError> {
+    fn fresh(&mut self, cell: &Cell, queue: &ConsumeQueue) -> Result<u64, BrokerError> {
         let from = cell.next().max(queue.min_offset().0);
         let end = queue.max_offset().0.min(cell.window_end());
         if from >= end || self.is_full() {

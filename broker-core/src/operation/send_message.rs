@@ -5,7 +5,7 @@
 use crate::broker::{SendMessages, SendReceipt};
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
-use crate::message::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, MessageType, OffsetMessageId};
+use crate::message::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, MessageType};
 use crate::offset::CommitLogOffset;
 use crate::operation::idempotency::Admission;
 use crate::store::commit_log::{Append, AppendClass};
@@ -109,11 +109,7 @@ pub(crate) async fn send_messages(
                         queue_id,
                         queue_offset: appended.queue_offset,
                         commit_log_offset: appended.commit_log_offset,
-                        offset_message_id: OffsetMessageId {
-                            store_host: parts.config.store_host,
-                            commit_log_offset: appended.commit_log_offset,
-                        }
-                        .to_string(),
+                        store_host: parts.config.store_host,
                         store_timestamp: appended.store_timestamp,
                         durability: parts.config.durability,
                         duplicate: false,
@@ -129,6 +125,7 @@ pub(crate) async fn send_messages(
         }
         batch.end
     };
+    parts.mark(end);
     if let Err(error) = parts.reached(end).await {
         // Appended, and nobody can say whether it stays.
         for result in results.iter_mut().filter(|result| result.is_ok()) {

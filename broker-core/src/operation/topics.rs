@@ -46,7 +46,7 @@ pub(crate) async fn put_topic(parts: &Parts, config: TopicConfig, when: PutWhen)
         parts.store.create_queues(&name, topic.incarnation, queues_of(&topic.config));
         (topic, known.is_none(), end)
     };
-    parts.reached(end).await?;
+    parts.reached_soon(end).await?;
     Ok((topic, created))
 }
 
@@ -89,7 +89,7 @@ pub(crate) async fn delete_topic(parts: &Parts, name: &TopicName) -> Result<(), 
         }
         end
     };
-    parts.reached(end).await
+    parts.reached_soon(end).await
 }
 
 pub(crate) fn query_queue_offsets(parts: &Parts, name: &TopicName) -> Result<Vec<QueueOffsets>, BrokerError> {

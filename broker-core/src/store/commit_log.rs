@@ -33,6 +33,9 @@ pub const QUARANTINE_DIR: &str = "gantry/quarantine";
 
 /// Blocks are reserved in steps of this, or of a sixteenth of a smaller segment.
 const RESERVE_STEP_BYTES_MAX: u64 = 64 << 20;
+/// Messages leave this much of the file system free, or two steps of a small log: a stop and a start must be able to
+/// write their small files.
+const FREE_BYTES_KEPT_MAX: u64 = 1 << 20;
 /// Reservations are made for whole multiples of this when the disk has no room for a step: its blocks.
 const RESERVE_GRAIN_BYTES: u64 = 4 << 10;
 /// Memory is warmed at most this far ahead of the writer...
@@ -148,6 +151,7 @@ struct Shared {
     segment_bytes: u64,
     /// Blocks are reserved in steps of this, and this much is kept for state records.
     step_bytes: u64,
+    free_bytes_kept: u64,
     /// Records below may be somebody else's, without the CRC over all of them.
     foreign_end: u64,
     /// Where the log ended when it was opened.
@@ -382,11 +386,13 @@ impl CommitLog {
         }
         let segments: VecDeque<Arc<Segment>> = log.segments.into_iter().map(Arc::new).collect();
         let segment = segments.iter().rfind(|segment| segment.base() < end).unwrap_or(&segments[0]).clone();
+        let step_bytes = RESERVE_STEP_BYTES_MAX.min(log.segment_bytes / 16);
         let shared = Arc::new(Shared {
             files: log.files,
             dir,
             segment_bytes: log.segment_bytes,
-            step_bytes: RESERVE_STEP_BYTES_MAX.min(log.segment_bytes / 16),
+            step_bytes,
+            free_bytes_kept: FREE_BYTES_KEPT_MAX.min(2 * step_bytes),
             foreign_end: foreign_end.0,
             opened_at: end.0,
             time,
@@ -444,7 +450,7 @@ impl CommitLog {
                 needed
             };
             // Usually done already, by the preparer. If not, one step takes a millisecond.
-            shared.prepare(needed)?;
+            shared.prepare(needed, if is_message { shared.free_bytes_kept } else { 0 })?;
         }
         Err(StoreError::Overloaded { what: "prepared segments" })
     }
@@ -494,6 +500,11 @@ impl CommitLog {
     /// Ready when everything below `end` is as durable as the broker promises.
     pub fn reached(&self, end: CommitLogOffset) -> Reached {
         self.shared.flusher.reached(end)
+    }
+
+    /// Somebody waits for what was appended as state: it is synced now and not with the next message.
+    pub fn hurry(&self) {
+        self.shared.flusher.arrived(true);
     }
 
     /// Nothing at or behind this place may be seen by a consumer.
@@ -720,10 +731,10 @@ impl Shared {
     }
 
     /// Reserves at least up to `target`. Called outside of the log's lock.
-    fn prepare(&self, target: u64) -> Result<(), StoreError> {
+    fn prepare(&self, target: u64, free_bytes_kept: u64) -> Result<(), StoreError> {
         let preparing = self.begin_preparing()?;
         while self.reserved.load(Ordering::Relaxed) < target {
-            preparing.reserve_step(target)?;
+            preparing.reserve_step(target, free_bytes_kept)?;
         }
         Ok(())
     }
@@ -749,7 +760,11 @@ impl Shared {
             let reserved = self.reserved.load(Ordering::Acquire);
             if reserved < written + RESERVED_STEPS_AHEAD * self.step_bytes {
                 let target = reserved + 1;
-                if self.begin_preparing().and_then(|preparing| preparing.reserve_step(target)).is_ok() {
+                if self
+                    .begin_preparing()
+                    .and_then(|preparing| preparing.reserve_step(target, self.free_bytes_kept))
+                    .is_ok()
+                {
                     continue;
                 }
             }
@@ -789,7 +804,7 @@ impl Shared {
 
 impl Preparing<'_> {
     /// Reserves the next step, or, where the disk has no room for one, what is needed for `target`.
-    fn reserve_step(&self, target: u64) -> Result<(), StoreError> {
+    fn reserve_step(&self, target: u64, free_bytes_kept: u64) -> Result<(), StoreError> {
         let shared = self.0;
         shared.check_open()?;
         let reserved = shared.reserved.load(Ordering::Relaxed);
@@ -802,10 +817,15 @@ impl Preparing<'_> {
         let step_end = ((at / step + 1) * step).min(segment.file.len());
         let least_end =
             target.saturating_sub(segment.base).next_multiple_of(RESERVE_GRAIN_BYTES).min(segment.file.len());
-        let outcome = match segment.file.reserve(step_end) {
-            Err(error) if is_full(&error) && least_end < step_end => {
-                segment.file.reserve(least_end).map(|()| least_end)
+        // Blocks that are there already cost nothing, but nobody says which: a disk this full takes no message either way.
+        let reserve = |end: u64| match shared.files.available_bytes(&shared.dir)? {
+            available if available < free_bytes_kept + (end - at) && free_bytes_kept > 0 => {
+                Err(io::ErrorKind::StorageFull.into())
             }
+            _ => segment.file.reserve(end),
+        };
+        let outcome = match reserve(step_end) {
+            Err(error) if is_full(&error) && least_end < step_end => reserve(least_end).map(|()| least_end),
             outcome => outcome.map(|()| step_end),
         };
         match outcome {

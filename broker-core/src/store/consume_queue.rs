@@ -30,6 +30,8 @@ const READ_UNITS: usize = 256;
 pub const OPEN_FILES_MAX: usize = 512;
 /// Record length in the units that RocketMQ puts before the first message of a queue that begins inside a file.
 const FILLER_LEN: u32 = i32::MAX.unsigned_abs();
+/// Most queues that are synced one after the other: each one costs a commit of the file system's journal.
+const SYNC_ONE_BY_ONE_MAX: usize = 32;
 /// Nothing waits to be synced.
 const ALL_SYNCED: u64 = u64::MAX;
 /// Nothing is missing behind the end.
@@ -288,12 +290,14 @@ impl ConsumeQueue {
         !self.is_worthless() && !self.unsafe_on_disk.load(Ordering::Relaxed)
     }
 
+    /// Has anything been written since the last sync?
+    pub fn is_unsynced(&self) -> bool {
+        self.unsynced_from.load(Ordering::Acquire) != ALL_SYNCED
+    }
+
     /// Syncs what was written since the last time. After an error the disk's word for this queue counts for nothing.
     pub fn sync(&self) -> io::Result<()> {
-        let from = self.unsynced_from.swap(ALL_SYNCED, Ordering::AcqRel);
-        if from == ALL_SYNCED || self.deleted.load(Ordering::Acquire) {
-            return Ok(());
-        }
+        let Some(from) = self.begin_sync() else { return Ok(()) };
         let end = self.max_offset().0;
         let mut at = from / UNIT_BYTES as u64;
         let result = (|| {
@@ -301,13 +305,28 @@ impl ConsumeQueue {
                 self.file_of(at)?.sync()?;
                 at += FILE_UNITS;
             }
-            self.open_files.files.sync_dir(&self.dir)
+            // The names of the file, its queue and its topic may be new.
+            self.dir.ancestors().take(3).try_for_each(|dir| self.open_files.files.sync_dir(dir))
         })();
-        match result {
-            // Deleted meanwhile: there is nothing left to be safe.
-            Err(_) if self.deleted.load(Ordering::Acquire) => Ok(()),
-            result => result.inspect_err(|_| self.unsafe_on_disk.store(true, Ordering::Relaxed)),
+        self.end_sync(result)
+    }
+
+    /// Syncs all of these queues. Beyond a few of them, with one sync of the whole file system.
+    pub fn sync_all(queues: &[Arc<ConsumeQueue>]) -> io::Result<()> {
+        let unsynced: Vec<&Arc<ConsumeQueue>> = queues.iter().filter(|queue| queue.is_unsynced()).collect();
+        if unsynced.len() <= SYNC_ONE_BY_ONE_MAX {
+            // Each is worth as much as its own sync; the first error is told, the others are known to their queues.
+            return unsynced.iter().map(|queue| queue.sync()).fold(Ok(()), Result::and);
         }
+        let open_files = &unsynced[0].open_files;
+        for queue in &unsynced {
+            let _ = queue.begin_sync();
+        }
+        let synced = open_files.files.sync_all(&open_files.root);
+        if synced.is_err() {
+            unsynced.iter().for_each(|queue| queue.unsafe_on_disk.store(true, Ordering::Relaxed));
+        }
+        synced
     }
 
     /// Cuts every entry whose record begins at or above `end`, and whatever lies behind, on the disk too.
@@ -452,6 +471,21 @@ impl ConsumeQueue {
         Ok(())
     }
 
+    /// From which file on writes are to be synced; they count as synced from here on.
+    fn begin_sync(&self) -> Option<u64> {
+        let from = self.unsynced_from.swap(ALL_SYNCED, Ordering::AcqRel);
+        (from != ALL_SYNCED && !self.deleted.load(Ordering::Acquire)).then_some(from)
+    }
+
+    fn end_sync(&self, result: io::Result<()>) -> io::Result<()> {
+        // Deleted meanwhile: there is nothing left to be safe.
+        if result.is_err() && !self.deleted.load(Ordering::Acquire) {
+            self.unsafe_on_disk.store(true, Ordering::Relaxed);
+            return result;
+        }
+        Ok(())
+    }
+
     fn put_right(&self, first: u64, units: &[u8]) -> io::Result<()> {
         let mut at = first;
         let mut stored = Vec::new();
@@ -476,7 +510,7 @@ impl ConsumeQueue {
     /// Writes units that lie in one file.
     fn write_units(&self, at: u64, units: &[u8]) -> io::Result<()> {
         if at.is_multiple_of(FILE_UNITS) {
-            self.open_files.files.create_dir(&self.dir)?;
+            self.open_files.files.make_dir(&self.dir)?;
         }
         self.file_of(at)?.write_at(place_of(at), units)?;
         self.unsynced_from.fetch_min(file_start(at), Ordering::AcqRel);
@@ -598,7 +632,7 @@ struct Slot {
 }
 
 impl OpenFiles {
-    /// `root` is the directory that holds one directory per topic.
+    /// `root` is the directory that holds one directory per topic; it exists.
     pub fn new(files: Arc<dyn Files>, root: PathBuf) -> Arc<OpenFiles> {
         Arc::new(OpenFiles { files, root, next_number: AtomicU64::new(0), held: Mutex::default() })
     }
@@ -663,6 +697,7 @@ mod tests {
 
     fn simulated() -> (SimulatedFiles, ConsumeQueue) {
         let files = SimulatedFiles::new();
+        files.create_dir(Path::new("/consumequeue")).unwrap();
         let queue = queue_on(Arc::new(files.clone()), Path::new("/consumequeue"));
         (files, queue)
     }
@@ -795,6 +830,36 @@ mod tests {
     }
 
     #[test]
+    fn many_queues_are_synced_at_once() {
+        let files = SimulatedFiles::new();
+        files.create_dir(Path::new("/consumequeue")).unwrap();
+        let open_files = OpenFiles::new(Arc::new(files.clone()), "/consumequeue".into());
+        let all: Vec<Arc<ConsumeQueue>> =
+            (0..SYNC_ONE_BY_ONE_MAX as u32 + 1).map(|id| Arc::new(queue_of(&open_files, id))).collect();
+        for (count, syncs) in [(2, 8), (all.len(), 1), (all.len(), 1)] {
+            for queue in &all[..count] {
+                let end = queue.max_offset();
+                queue.append(end, &units(end.0..end.0 + 1)).unwrap();
+            }
+            let before = files.syncs();
+            ConsumeQueue::sync_all(&all).unwrap();
+            assert_eq!(files.syncs() - before, syncs);
+            assert!(all.iter().all(|queue| !queue.is_unsynced()));
+            for seed in 0..5 {
+                let files = OpenFiles::new(Arc::new(files.power_cut(seed)), "/consumequeue".into());
+                for (id, queue) in (0..).zip(&all) {
+                    assert!(recover(&queue_of(&files, id), 0, queue.max_offset().0), "queue {id}");
+                }
+            }
+        }
+        ConsumeQueue::sync_all(&all).unwrap();
+        all.iter().for_each(|queue| queue.append(QueueOffset(0), &units(0..9)).unwrap());
+        files.fail_syncs();
+        assert!(ConsumeQueue::sync_all(&all).is_err());
+        assert!(all.iter().all(|queue| !queue.is_trusted()));
+    }
+
+    #[test]
     fn a_queue_whose_first_records_are_gone_begins_where_the_log_does() {
         let (files, queue) = simulated();
         queue.rebuild(CommitLogOffset(0), CommitLogOffset(77)).unwrap();
@@ -849,5 +914,15 @@ mod tests {
         assert!(queue.sync().is_err());
         assert!(queue.ends().is_none() && !queue.is_trusted());
         assert_eq!(read(&queue, 4_999, 9), [entry(4_999)]);
+    }
+
+    #[test]
+    fn a_queue_without_room_gives_out_no_offset_twice() {
+        let (files, queue) = simulated();
+        files.limit_space(Some(0));
+        (0..20).for_each(|at| queue.saw(QueueOffset(at)));
+        queue.append(QueueOffset(0), &units(0..20)).unwrap_err();
+        queue.open_for_appends();
+        assert_eq!((queue.max_offset(), queue.counter().next()), (QueueOffset(0), QueueOffset(20)));
     }
 }

@@ -370,7 +370,7 @@ impl Work {
         let wanted = match (queue.missing_from(), entries) {
             _ if queue.is_worthless() => false,
             (None, Entries::New) => true,
-            (Some(from), Entries::Missing) => message.commit_log_offset >= from && !queue.is_stalled(),
+            (Some(from), Entries::Missing) => message.commit_log_offset >= from,
             (None, Entries::Missing) | (Some(_), Entries::New) => false,
         };
         if wanted {

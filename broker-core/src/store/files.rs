@@ -87,10 +87,14 @@ pub trait Files: Send + Sync + 'static {
     fn list(&self, dir: &Path) -> io::Result<Vec<Listed>>;
     /// With its parents; synced.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
+    /// With its parents, not synced: for what is derived, whose loss is noticed.
+    fn make_dir(&self, dir: &Path) -> io::Result<()>;
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     fn remove_dir(&self, dir: &Path) -> io::Result<()>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Syncs everything below `dir`, and maybe more, at once: for very many files.
+    fn sync_all(&self, dir: &Path) -> io::Result<()>;
     /// Bytes that can still be allocated where `dir` lies.
     fn available_bytes(&self, dir: &Path) -> io::Result<u64>;
     /// Takes the exclusive lock of byte 0 of this file, made if missing; `None` if another process has it.

@@ -59,6 +59,7 @@ impl Identity {
         #[serde(rename_all = "camelCase")]
         struct Version {
             format_version: u32,
+            min_reader_version: u32,
         }
 
         let path = path(data_dir);
@@ -73,7 +74,7 @@ impl Identity {
             reason: format!("it does not say whose store this is: {error}"),
         };
         let version: Version = serde_json::from_slice(&bytes).map_err(damaged)?;
-        if version.format_version > FORMAT_VERSION {
+        if version.format_version.max(version.min_reader_version) > FORMAT_VERSION {
             return Err(StoreError::NewerFormat { file: path });
         }
         serde_json::from_slice(&bytes).map(Some).map_err(damaged)

@@ -76,11 +76,6 @@ pub fn find_end(
         }
         at = end_of(&message);
     }
-    // What was not synced before the kill must be before anybody hears that it is.
-    for segment in log.segments().iter().filter(|segment| segment.base() < end && segment.end() > watermark) {
-        let error = |error| StoreError::io(format!("syncing {}", segment.path().display()), &error);
-        segment.file.sync().map_err(error)?;
-    }
     Ok(LogEnd { end, last_stored })
 }
 

@@ -194,6 +194,26 @@ impl SimulatedFiles {
         Ok(())
     }
 
+    /// Makes the directories that are missing on the way to `dir`; answers them, the outermost first.
+    fn make_dirs<'a>(&self, dir: &'a Path) -> io::Result<Vec<&'a Path>> {
+        let mut missing = Vec::new();
+        {
+            let names = self.disk.names.lock().expect("nobody panics holding it");
+            for dir in dir.ancestors().filter(|dir| !is_root(dir)) {
+                match names.now.get(dir) {
+                    Some(Node::Directory) => break,
+                    Some(Node::File(_)) => return Err(io::ErrorKind::NotADirectory.into()),
+                    None => missing.push(dir),
+                }
+            }
+        }
+        missing.reverse();
+        for dir in &missing {
+            self.change()?.change(vec![(dir.to_path_buf(), Some(Node::Directory))]);
+        }
+        Ok(missing)
+    }
+
     fn with_names(names: Names) -> SimulatedFiles {
         SimulatedFiles { disk: Arc::new(Disk { names: Mutex::new(names), ..Disk::default() }) }
     }
@@ -298,22 +318,14 @@ impl Files for SimulatedFiles {
     }
 
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut missing: Vec<&Path> = Vec::new();
-        {
-            let names = self.disk.names.lock().expect("nobody panics holding it");
-            for dir in dir.ancestors().filter(|dir| !is_root(dir)) {
-                match names.now.get(dir) {
-                    Some(Node::Directory) => break,
-                    Some(Node::File(_)) => return Err(io::ErrorKind::NotADirectory.into()),
-                    None => missing.push(dir),
-                }
-            }
-        }
-        for dir in missing.into_iter().rev() {
-            self.change()?.change(vec![(dir.to_path_buf(), Some(Node::Directory))]);
-            self.sync_dir(dir.parent().expect("not the root"))?;
+        for made in self.make_dirs(dir)? {
+            self.sync_dir(made.parent().expect("not the root"))?;
         }
         Ok(())
+    }
+
+    fn make_dir(&self, dir: &Path) -> io::Result<()> {
+        self.make_dirs(dir).map(drop)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
@@ -368,6 +380,21 @@ impl Files for SimulatedFiles {
             return Err(io::ErrorKind::NotFound.into());
         }
         names.sync(dir);
+        Ok(())
+    }
+
+    fn sync_all(&self, dir: &Path) -> io::Result<()> {
+        self.disk.faults.sync()?;
+        let mut names = self.disk.names.lock().expect("nobody panics holding it");
+        let below = |path: &&PathBuf| path.starts_with(dir);
+        let dirs: BTreeSet<PathBuf> =
+            names.now.keys().filter(below).filter_map(|path| path.parent()).map(Path::to_path_buf).collect();
+        dirs.iter().for_each(|dir| names.sync(dir));
+        for (_, node) in names.now.iter().filter(|(path, _)| path.starts_with(dir)) {
+            if let Node::File(file) = node {
+                file.content.lock().expect("nobody panics holding it").sync();
+            }
+        }
         Ok(())
     }
 

@@ -77,7 +77,7 @@ impl Broker for Memory {
             queue_id: message.queue_id,
             queue_offset: QueueOffset(at as u64),
             commit_log_offset: CommitLogOffset(0),
-            offset_message_id: String::new(),
+            store_host: "127.0.0.1:10911".parse().unwrap(),
             store_timestamp: Timestamp(0),
             durability: Durability::Memory,
             duplicate: false,

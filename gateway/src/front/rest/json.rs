@@ -201,17 +201,21 @@ impl<'a> Fields<'a> {
         list.into_iter().map(text).collect::<Result<_, _>>().map(Some)
     }
 
-    /// An object of texts, in the order they were written.
+    /// An object of texts, in the order they were written; a name given twice is for the caller to judge.
     pub(super) fn pairs(&mut self, name: &str) -> Result<Option<Vec<TextPair<'a>>>, GatewayError> {
-        let Some(object) = self.object(name)? else { return Ok(None) };
+        let members = match self.take(name) {
+            None => return Ok(None),
+            Some(Json::Object(members)) => members,
+            Some(_) => return Err(self.refuse(name, "must be an object")),
+        };
         let pair = |(key, json): (Cow<'a, str>, Json<'a>)| match json {
             Json::Text(text) => Ok((key, text)),
             _ => {
-                let at = FieldAt::Pointer(pointer(&object.at, &key));
+                let at = FieldAt::Pointer(pointer(&pointer(&self.at, name), &key));
                 Err(GatewayError::InvalidParameter { at, reason: format!("{name} must be an object of texts") })
             }
         };
-        object.members.into_iter().map(pair).collect::<Result<_, _>>().map(Some)
+        members.into_iter().map(pair).collect::<Result<_, _>>().map(Some)
     }
 
     pub(super) fn object(&mut self, name: &str) -> Result<Option<Fields<'a>>, GatewayError> {

@@ -43,7 +43,7 @@ struct Published<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
     message_id: &'a str,
-    offset_message_id: &'a str,
+    offset_message_id: String,
     broker_name: &'a str,
     queue_id: u32,
     queue_offset: u64,
@@ -62,7 +62,7 @@ impl<'a> Published<'a> {
             id: None,
             status: None,
             message_id: &receipt.unique_key,
-            offset_message_id: &receipt.offset_message_id,
+            offset_message_id: receipt.offset_message_id(),
             broker_name: &state.broker_name,
             queue_id: receipt.queue_id.0,
             queue_offset: receipt.queue_offset.0,

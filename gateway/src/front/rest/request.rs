@@ -10,6 +10,7 @@ use gantry_broker_core::BrokerError;
 use gantry_broker_core::names::{ConsumerGroup, TopicName};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http_body_util::BodyExt as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -123,13 +124,39 @@ pub(super) async fn read_body(
     if let Some(len) = announced
         && len > max
     {
+        drain(body, max).await;
         return Err(too_large(len));
     }
-    let body = http_body_util::Limited::new(body, max);
-    match http_body_util::BodyExt::collect(body).await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(too_large(max + 1)),
-        Err(_) => Err(GatewayError::MalformedRequest { reason: "the body ended early".into() }),
+    // Small bodies come in one piece, which is passed on as it is.
+    let mut body = body;
+    let mut pieces = Vec::new();
+    let mut read = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| GatewayError::MalformedRequest { reason: "the body ended early".into() })?;
+        let Ok(piece) = frame.into_data() else { continue };
+        read += piece.len();
+        if read > max {
+            drain(body, max).await;
+            return Err(too_large(read));
+        }
+        pieces.push(piece);
+    }
+    match pieces.len() {
+        1 => Ok(pieces.remove(0)),
+        _ => Ok(pieces.concat().into()),
+    }
+}
+
+/// Reads on without keeping anything, for as much again as was allowed: a client that is still writing would see a broken
+/// connection instead of the answer.
+async fn drain(mut body: Body, max: usize) {
+    let mut left = max;
+    while let Some(Ok(frame)) = body.frame().await {
+        let len = frame.data_ref().map_or(0, Bytes::len);
+        left = match left.checked_sub(len) {
+            Some(left) => left,
+            None => return,
+        };
     }
 }
 

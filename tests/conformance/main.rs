@@ -1,0 +1,10 @@
+//! What users were promised, tried on the built program with real clients.
+
+mod bad_input;
+mod full_disk;
+mod grpc;
+mod kill_9;
+mod program;
+mod python_client;
+mod rest;
+mod rest_examples;
