@@ -9,6 +9,10 @@ pub enum GatewayError {
     #[error(transparent)]
     Broker(BrokerError),
 
+    /// An error, and the part of the request it speaks of.
+    #[error("{error}")]
+    At { at: FieldAt, error: Box<GatewayError> },
+
     #[error("{reason}")]
     MalformedRequest { reason: String },
     #[error("'{name}' is not a known field here")]
@@ -37,7 +41,7 @@ pub enum GatewayError {
     #[error("no queue of topic '{topic}' takes messages")]
     NoRoute { topic: String },
     #[error("this path does not answer {method}")]
-    MethodNotAllowed { method: String, allowed: String },
+    MethodNotAllowed { method: String },
     #[error("no answer can be given as {accept}")]
     NotAcceptable { accept: String },
     #[error("{reason}")]
@@ -91,10 +95,19 @@ impl From<gantry_broker_core::message::MessageError> for GatewayError {
 }
 
 impl GatewayError {
+    /// Says which part of the request is wrong, unless the error knows already.
+    pub fn at_field(self, at: FieldAt) -> GatewayError {
+        match self.at() {
+            Some(_) => self,
+            None => GatewayError::At { at, error: Box::new(self) },
+        }
+    }
+
     /// The part of the request that is wrong, where one is.
     pub fn at(&self) -> Option<&FieldAt> {
         match self {
-            GatewayError::UnknownField { at, .. }
+            GatewayError::At { at, .. }
+            | GatewayError::UnknownField { at, .. }
             | GatewayError::InvalidParameter { at, .. }
             | GatewayError::InvalidDuration { at, .. }
             | GatewayError::InvalidTimestamp { at, .. } => Some(at),

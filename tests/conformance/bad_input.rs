@@ -98,7 +98,7 @@ fn rows() -> Vec<Row> {
         row("PUT", "/v1/topics/x", &[JSON], r#"{"writeQueues":1025}"#, 400, "invalid_parameter"),
         row("PUT", "/v1/topics/x", &[JSON], r#"{"queues":1}"#, 400, "unknown_field"),
         row("PUT", "/v1/groups/x", &[JSON], r#"{"orderly":true}"#, 501, "not_implemented"),
-        row("PUT", "/v1/groups/x", &[JSON], r#"{"consumeTimeout":900}"#, 400, "invalid_parameter"),
+        row("PUT", "/v1/groups/x", &[JSON], r#"{"consumeTimeout":900}"#, 400, "invalid_duration"),
         // Receiving.
         row("POST", RECEIVE, &[JSON], "{}", 400, "invalid_parameter"),
         row("POST", RECEIVE, &[JSON], r#"{"topic":"nope"}"#, 404, "topic_not_found"),

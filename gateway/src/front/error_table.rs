@@ -46,6 +46,7 @@ const fn unknown(http: u16, code: &'static str, title: &'static str, grpc: Code)
 pub fn answer(error: &G) -> Answer {
     match error {
         G::Broker(error) => broker_answer(error),
+        G::At { error, .. } => answer(error),
         //                                      HTTP  code                       title                              gRPC
         G::MalformedRequest { .. }     => refused(400, "malformed_request",      "Malformed request",               Code::BadRequest),
         G::UnknownField { .. }         => refused(400, "unknown_field",          "Unknown field",                   Code::BadRequest),

@@ -4,6 +4,7 @@
 //! one place that knows the request's id and turns it into a problem document.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -12,14 +13,17 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post, put};
 use gantry_broker_core::clock::{Clock, SystemClock, Timestamp};
 use gantry_broker_core::random::SystemRandom;
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use crate::config::Config;
-use crate::error::GatewayError;
+use crate::error::{FieldAt, GatewayError};
 use crate::messaging::{MessageIds, Messaging};
 
 mod consumer_groups;
+mod draft;
+mod envelope;
 mod headers;
+mod json;
 mod list;
 mod message_json;
 mod messages;
@@ -117,26 +121,29 @@ impl IntoResponse for GatewayError {
     }
 }
 
-/// Gives the request its id, bounds its head, and turns refusals into problem documents.
+/// Gives the request its id, bounds its head and its time, and turns refusals into problem documents.
 async fn surround(State(state): Shared, request: Request, next: Next) -> Response {
     let (id, accepted) = request_id(&state, &request);
     let method = request.method().clone();
     let is_api = request.uri().path().starts_with("/v1");
     let mut response = match accepted.and_then(|()| check_head(&request)) {
-        Ok(()) => next.run(request).await,
+        Ok(budget) => tokio::time::timeout(budget, next.run(request))
+            .await
+            .unwrap_or_else(|_| GatewayError::DeadlineExceeded { budget }.into_response()),
         Err(error) => error.into_response(),
     };
     if response.status() == StatusCode::METHOD_NOT_ALLOWED && response.extensions().get::<GatewayError>().is_none() {
-        response = method_not_allowed(&method, &response);
+        // axum names the allowed methods on the way out, after this.
+        response.extensions_mut().insert(GatewayError::MethodNotAllowed { method: method.to_string() });
     }
     if let Some(error) = response.extensions_mut().remove::<GatewayError>() {
-        response = problem::response(&error, &id);
+        response = problem::response(&error, &response, &id);
     }
     let headers = response.headers_mut();
     if is_api {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    if let Ok(id) = HeaderValue::from_str(&id) {
+    if let Ok(id) = HeaderValue::try_from(id) {
         headers.insert(REQUEST_ID, id);
     }
     response
@@ -157,19 +164,21 @@ fn request_id(state: &RestState, request: &Request) -> (String, Result<(), Gatew
     }
 }
 
-fn check_head(request: &Request) -> Result<(), GatewayError> {
+/// Says how much time the request has.
+fn check_head(request: &Request) -> Result<Duration, GatewayError> {
     let path_bytes = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
     if path_bytes > PATH_BYTES_MAX {
         return Err(GatewayError::HeadersTooLarge { max: PATH_BYTES_MAX });
     }
-    let headers_bytes: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let headers = request.headers();
+    let headers_bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if headers_bytes > HEADERS_BYTES_MAX {
         return Err(GatewayError::HeadersTooLarge { max: HEADERS_BYTES_MAX });
     }
-    Ok(())
-}
-
-fn method_not_allowed(method: &Method, response: &Response) -> Response {
-    let allowed = response.headers().get(header::ALLOW).and_then(|allow| allow.to_str().ok()).unwrap_or_default();
-    GatewayError::MethodNotAllowed { method: method.to_string(), allowed: allowed.to_string() }.into_response()
+    // Passing over it would answer from another namespace than the one meant.
+    if headers.contains_key("gantry-namespace") {
+        let error = GatewayError::NotImplemented { what: "namespaces".into() };
+        return Err(error.at_field(FieldAt::Header("Gantry-Namespace")));
+    }
+    request::budget(headers)
 }

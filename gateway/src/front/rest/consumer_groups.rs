@@ -1,44 +1,28 @@
 //! Consumer groups: create, change, describe, list, delete; and how far they are.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::IntoResponse;
-use gantry_broker_core::broker::{ConsumerGroupConfig, ConsumerGroupDescription, RetryPolicy, StartFrom};
+use gantry_broker_core::BrokerError;
+use gantry_broker_core::broker::{
+    ConsumeProgress, ConsumerGroupConfig, ConsumerGroupDescription, INVISIBLE_DURATION_MAX, INVISIBLE_DURATION_MIN,
+    QUEUES_MAX, RetryPolicy, StartFrom,
+};
 use gantry_broker_core::names::ConsumerGroup;
 use gantry_broker_core::offset::{QueueId, QueueOffset};
 use http::{HeaderMap, StatusCode};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::json::Fields;
 use super::list::Page;
 use super::problem::Problem;
-use super::request::{
-    Query, Segments, consumer_group, invalid_field, invalid_query, json, number_or_text, read_json, topic_name,
-};
-use super::topics::{Condition, is_known, put_when, version_of, with_etag};
-use super::units::{format_duration, parse_duration, parse_timestamp};
+use super::request::{Query, Segments, consumer_group, invalid_query, json, read_json, topic_name};
+use super::topics::{Condition, changed_since, field_of, is_known, put_when, version_of, with_etag};
+use super::units::{format_duration, parse_duration};
 use super::{Answer, Shared};
 use crate::error::{FieldAt, GatewayError};
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-struct GroupIn {
-    consume_enabled: Option<bool>,
-    orderly: Option<bool>,
-    broadcast_enabled: Option<bool>,
-    retry_max_times: Option<u32>,
-    retry_policy: Option<RetryPolicyIn>,
-    consume_timeout: Option<String>,
-    retry_queues: Option<u32>,
-    start_from: Option<serde_json::Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, tag = "type", rename_all = "camelCase")]
-enum RetryPolicyIn {
-    Customized { next: Vec<String> },
-    Exponential { initial: String, max: String, multiplier: f32 },
-}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -102,60 +86,94 @@ pub(super) async fn put_consumer_group(
     let group = consumer_group(&group)?;
     query.end()?;
     let (parts, body) = request.into_parts();
-    let config = read(read_json(&parts.headers, body).await?, group.clone())?;
+    let text = read_json(&parts.headers, body).await?;
+    let config = read(Fields::parse(&text)?, group.clone())?;
+    let broker = &state.messaging.broker;
     let when = match put_when(&parts.headers)? {
         Condition::When(when) => when,
-        Condition::Etag(etag) => {
-            let known = state.messaging.broker.describe_consumer_group(group).await?;
-            version_of(&etag, known.incarnation, known.version, known.config.consumer_group.as_str())?
+        Condition::Etag(etags) => {
+            let known = broker.describe_consumer_group(group.clone()).await?;
+            match version_of(&etags, known.incarnation, known.version) {
+                Some(when) => when,
+                None => return Ok(changed_since(group.as_str(), known.incarnation, known.version)),
+            }
         }
     };
-    let (group, created) = state.messaging.broker.put_consumer_group(config, when).await?;
-    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(with_etag(json(status, &GroupOut::new(&group)), group.incarnation, group.version))
+    match broker.put_consumer_group(config, when).await {
+        Ok((group, created)) => {
+            let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+            Ok(with_etag(json(status, &GroupOut::new(&group)), group.incarnation, group.version))
+        }
+        Err(BrokerError::VersionMismatch { .. }) => {
+            let known = broker.describe_consumer_group(group.clone()).await?;
+            Ok(changed_since(group.as_str(), known.incarnation, known.version))
+        }
+        Err(BrokerError::InvalidParameter { name, reason }) => {
+            Err(GatewayError::from(BrokerError::InvalidParameter { name, reason }).at_field(field_of(name)))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
-fn read(group: GroupIn, name: ConsumerGroup) -> Result<ConsumerGroupConfig, GatewayError> {
-    let mut config = ConsumerGroupConfig::new(name);
-    let duration = |text: &str, pointer: &str| parse_duration(text, FieldAt::Pointer(pointer.into()));
-    config.consume_enabled = group.consume_enabled.unwrap_or(config.consume_enabled);
-    config.orderly = group.orderly.unwrap_or(config.orderly);
-    config.broadcast_enabled = group.broadcast_enabled.unwrap_or(config.broadcast_enabled);
-    config.retry_max_times = group.retry_max_times.unwrap_or(config.retry_max_times);
-    config.retry_queues = group.retry_queues.unwrap_or(config.retry_queues);
-    if let Some(text) = &group.consume_timeout {
-        config.consume_timeout = duration(text, "/consumeTimeout")?;
-        let range = Duration::from_secs(10)..=Duration::from_secs(12 * 3_600);
-        if !range.contains(&config.consume_timeout) {
-            return Err(invalid_field("/consumeTimeout", "must be 10s to 12h"));
-        }
+/// A lease of this length must be possible.
+const CONSUME_TIMEOUT: RangeInclusive<Duration> = INVISIBLE_DURATION_MIN..=INVISIBLE_DURATION_MAX;
+
+fn read(mut fields: Fields<'_>, name: ConsumerGroup) -> Result<ConsumerGroupConfig, GatewayError> {
+    let default = ConsumerGroupConfig::new(name);
+    let config = ConsumerGroupConfig {
+        consume_enabled: fields.flag("consumeEnabled")?.unwrap_or(default.consume_enabled),
+        orderly: fields.flag("orderly")?.unwrap_or(default.orderly),
+        broadcast_enabled: fields.flag("broadcastEnabled")?.unwrap_or(default.broadcast_enabled),
+        retry_max_times: fields.count("retryMaxTimes")?.unwrap_or(default.retry_max_times),
+        retry_queues: fields.count("retryQueues")?.unwrap_or(default.retry_queues),
+        consume_timeout: fields.duration("consumeTimeout")?.unwrap_or(default.consume_timeout),
+        retry_policy: match fields.object("retryPolicy")? {
+            Some(policy) => read_retry_policy(policy)?,
+            None => default.retry_policy,
+        },
+        start_from: read_start_from(&mut fields)?.unwrap_or(default.start_from),
+        consumer_group: default.consumer_group,
+    };
+    if !CONSUME_TIMEOUT.contains(&config.consume_timeout) {
+        return Err(fields.refuse("consumeTimeout", "must be 10s to 12h"));
     }
-    match &group.retry_policy {
-        None => {}
-        Some(RetryPolicyIn::Customized { next }) => {
-            let pauses = next.iter().map(|text| duration(text, "/retryPolicy/next")).collect::<Result<_, _>>()?;
-            config.retry_policy = RetryPolicy::Customized(pauses);
-        }
-        Some(RetryPolicyIn::Exponential { initial, max, multiplier }) => {
-            config.retry_policy = RetryPolicy::Exponential {
-                initial: duration(initial, "/retryPolicy/initial")?,
-                max: duration(max, "/retryPolicy/max")?,
-                multiplier: *multiplier,
-            };
-        }
-    }
-    if let Some(value) = &group.start_from {
-        config.start_from = match value.as_str() {
-            Some("auto") => StartFrom::Young,
-            Some("min") => StartFrom::Min,
-            Some("max") => StartFrom::Max,
-            text => {
-                let text = text.map_or_else(|| value.to_string(), str::to_string);
-                StartFrom::Time(parse_timestamp(&text, FieldAt::Pointer("/startFrom".into()))?)
-            }
-        };
-    }
+    fields.not_built("brokers")?;
+    fields.end()?;
     Ok(config)
+}
+
+fn read_retry_policy(mut policy: Fields<'_>) -> Result<RetryPolicy, GatewayError> {
+    let kind = policy.text("type")?;
+    let read = match &*policy.required("type", kind)? {
+        "customized" => {
+            let pauses = policy.texts("next")?;
+            let pauses = policy.required("next", pauses)?;
+            let pauses = pauses.iter().map(|pause| parse_duration(pause, policy.at("next")));
+            RetryPolicy::Customized(pauses.collect::<Result<_, _>>()?)
+        }
+        "exponential" => {
+            let (initial, max) = (policy.duration("initial")?, policy.duration("max")?);
+            let multiplier = policy.decimal("multiplier")?;
+            RetryPolicy::Exponential {
+                initial: policy.required("initial", initial)?,
+                max: policy.required("max", max)?,
+                multiplier: policy.required("multiplier", multiplier)? as f32,
+            }
+        }
+        _ => return Err(policy.refuse("type", "must be customized or exponential")),
+    };
+    policy.end()?;
+    Ok(read)
+}
+
+/// A word, or else a time.
+fn read_start_from(fields: &mut Fields<'_>) -> Result<Option<StartFrom>, GatewayError> {
+    const WORDS: [(&str, StartFrom); 3] =
+        [("auto", StartFrom::Young), ("min", StartFrom::Min), ("max", StartFrom::Max)];
+    Ok(match fields.word("startFrom", &WORDS) {
+        Some(word) => Some(word),
+        None => fields.time("startFrom")?.map(StartFrom::Time),
+    })
 }
 
 /// GET /v1/groups/{group}
@@ -190,7 +208,9 @@ pub(super) async fn delete_consumer_group(
 
 /// GET /v1/groups
 pub(super) async fn list_consumer_groups(State(state): Shared, mut query: Query) -> Answer {
-    let page = Page::take(&state, "groups", &mut query)?;
+    // The lag of a list would be a question per group and topic.
+    query.not_built("lag")?;
+    let page = Page::take(&state, "groups".into(), &mut query)?;
     query.end()?;
     let groups = state.messaging.broker.list_consumer_groups().await?;
     let items = groups
@@ -204,7 +224,11 @@ pub(super) async fn list_consumer_groups(State(state): Shared, mut query: Query)
 #[serde(rename_all = "camelCase")]
 struct Lag {
     topic: String,
+    /// Stored and not acked.
     lag: u64,
+    /// Stored and not taken by anybody.
+    ready: u64,
+    /// Taken and not acked.
     inflight: u64,
     queues: Vec<QueueLag>,
 }
@@ -248,8 +272,10 @@ pub(super) async fn query_consume_offsets(
             }
         })
         .collect();
+    let taken = |queue: &ConsumeProgress| queue.next_offset.unwrap_or(queue.min_offset);
     let lag = Lag {
         topic: topic.to_string(),
+        ready: progress.iter().map(|queue| queue.max_offset.0.saturating_sub(taken(queue).0)).sum(),
         lag: queues.iter().map(|queue| queue.lag).sum(),
         inflight: queues.iter().map(|queue| queue.inflight).sum(),
         queues,
@@ -257,19 +283,37 @@ pub(super) async fn query_consume_offsets(
     Ok(json(StatusCode::OK, &lag))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Offsets {
-    queues: Vec<OffsetIn>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+/// How far a group says it is with one queue.
+#[derive(Debug, PartialEq, Eq)]
 struct OffsetIn {
     broker_name: String,
     queue_id: u32,
-    #[serde(deserialize_with = "number_or_text")]
     offset: u64,
+}
+
+fn read_offsets(text: &[u8]) -> Result<Vec<OffsetIn>, GatewayError> {
+    let mut fields = Fields::parse(text)?;
+    let queues = fields.list("queues")?;
+    let queues = fields.required("queues", queues)?;
+    fields.end()?;
+    if queues.len() > QUEUES_MAX as usize {
+        let at = FieldAt::Pointer("/queues".into());
+        let reason = format!("there are at most {QUEUES_MAX} queues");
+        return Err(GatewayError::InvalidParameter { at, reason });
+    }
+    let read = |(number, json)| {
+        let mut queue = Fields::of(json, format!("/queues/{number}"))?;
+        let (broker_name, queue_id) = (queue.text("brokerName")?, queue.count("queueId")?);
+        let offset = queue.offset("offset")?;
+        let read = OffsetIn {
+            broker_name: queue.required("brokerName", broker_name)?.into_owned(),
+            queue_id: queue.required("queueId", queue_id)?,
+            offset: queue.required("offset", offset)?,
+        };
+        queue.end()?;
+        Ok(read)
+    };
+    queues.into_iter().enumerate().map(read).collect()
 }
 
 #[derive(Serialize)]
@@ -297,7 +341,8 @@ pub(super) async fn update_consume_offsets(
     let (group, topic) = (consumer_group(&group)?, topic_name(&topic)?);
     query.end()?;
     let (parts, body) = request.into_parts();
-    let Offsets { queues } = read_json(&parts.headers, body).await?;
+    let text = read_json(&parts.headers, body).await?;
+    let queues = read_offsets(&text)?;
     let here = queues.iter().filter(|queue| queue.broker_name == state.broker_name);
     let offsets = here.map(|queue| (QueueId(queue.queue_id), QueueOffset(queue.offset))).collect();
     let mut updated = state.messaging.broker.update_consume_offsets(group, topic, offsets).await?.into_iter();
@@ -317,4 +362,73 @@ pub(super) async fn update_consume_offsets(
     let refused = results.iter().any(|result| result.problem.is_some());
     let status = if refused { StatusCode::MULTI_STATUS } else { StatusCode::OK };
     Ok(json(status, &Updated { results }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::front::error_table::answer;
+    use gantry_broker_core::clock::Timestamp;
+
+    fn config(text: &str) -> Result<ConsumerGroupConfig, GatewayError> {
+        read(Fields::parse(text.as_bytes())?, ConsumerGroup::from_client("g").unwrap())
+    }
+
+    #[test]
+    fn a_group_has_defaults() {
+        assert_eq!(config("{}").unwrap(), ConsumerGroupConfig::new(ConsumerGroup::from_client("g").unwrap()));
+    }
+
+    #[test]
+    fn every_field_of_a_group_reads() {
+        let text = r#"{"consumeEnabled":false,"orderly":true,"broadcastEnabled":false,"retryMaxTimes":3,
+            "retryQueues":2,"consumeTimeout":"30s","startFrom":"min","retryPolicy":
+            {"type":"exponential","initial":"1s","max":"1m","multiplier":1.5}}"#;
+        let read = config(text).unwrap();
+        assert!(!read.consume_enabled && read.orderly && !read.broadcast_enabled);
+        assert_eq!((read.retry_max_times, read.retry_queues, read.start_from), (3, 2, StartFrom::Min));
+        assert_eq!(read.consume_timeout, Duration::from_secs(30));
+        let (initial, max) = (Duration::from_secs(1), Duration::from_secs(60));
+        assert_eq!(read.retry_policy, RetryPolicy::Exponential { initial, max, multiplier: 1.5 });
+        let text = r#"{"retryPolicy":{"type":"customized","next":["1s","5s"]},"startFrom":1000}"#;
+        let read = config(text).unwrap();
+        assert_eq!(read.retry_policy, RetryPolicy::Customized(vec![Duration::from_secs(1), Duration::from_secs(5)]));
+        assert_eq!(read.start_from, StartFrom::Time(Timestamp(1_000)));
+        let time = config(r#"{"startFrom":"1970-01-01T00:00:01Z"}"#).unwrap().start_from;
+        assert_eq!(time, StartFrom::Time(Timestamp(1_000)));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, code, pointer) in [
+            (r#"{"consumeTimeout":"9s"}"#, "invalid_parameter", "/consumeTimeout"),
+            (r#"{"consumeTimeout":15}"#, "invalid_duration", "/consumeTimeout"),
+            (r#"{"startFrom":"yesterday"}"#, "invalid_timestamp", "/startFrom"),
+            (r#"{"retryPolicy":{"type":"odd"}}"#, "invalid_parameter", "/retryPolicy/type"),
+            (r#"{"retryPolicy":{"type":"customized","next":["1"]}}"#, "invalid_duration", "/retryPolicy/next"),
+            (r#"{"retryPolicy":{"type":"exponential","initial":"1s"}}"#, "invalid_parameter", "/retryPolicy/max"),
+            (r#"{"retryPolicy":{"type":"customized","next":[],"max":"1s"}}"#, "unknown_field", "/retryPolicy/max"),
+            (r#"{"brokers":["a"]}"#, "not_implemented", "/brokers"),
+            (r#"{"orderly":1}"#, "invalid_parameter", "/orderly"),
+        ] {
+            let error = config(text).unwrap_err();
+            assert_eq!((answer(&error).code, error.at()), (code, Some(&FieldAt::Pointer(pointer.into()))), "{text}");
+        }
+    }
+
+    #[test]
+    fn offsets_are_numbers_or_their_text() {
+        let text =
+            br#"{"queues":[{"brokerName":"b","queueId":1,"offset":7},{"brokerName":"b","queueId":2,"offset":"8"}]}"#;
+        let offset = |queue_id, offset| OffsetIn { broker_name: "b".into(), queue_id, offset };
+        assert_eq!(read_offsets(text).unwrap(), [offset(1, 7), offset(2, 8)]);
+        for wrong in [
+            "{}",
+            r#"{"queues":[{"brokerName":"b","queueId":1}]}"#,
+            r#"{"queues":[{"brokerName":"b","queueId":1,"offset":-1}]}"#,
+            r#"{"queues":[{"brokerName":"b","queueId":1,"offset":1,"x":1}]}"#,
+        ] {
+            assert!(read_offsets(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+    }
 }

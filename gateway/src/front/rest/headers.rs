@@ -6,9 +6,9 @@ use gantry_broker_core::message::property;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-use super::message_json::MessageIn;
-use super::units::Time;
-use crate::error::{FieldAt, GatewayError};
+use super::draft::{Draft, Source, is_traceparent};
+use super::units::{Time, parse_duration, parse_timestamp};
+use crate::error::GatewayError;
 use crate::messaging::ReceivedMessage;
 
 /// Written encoded in a property header: what would end the value, and what a header cannot hold.
@@ -22,65 +22,86 @@ fn text<'a>(value: &'a HeaderValue, name: &str) -> Result<&'a str, GatewayError>
     std::str::from_utf8(value.as_bytes()).map_err(|_| malformed(format!("{name} is not UTF-8")))
 }
 
-fn single<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, GatewayError> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next().map(|value| text(value, name)).transpose()?;
-    if values.next().is_some() {
-        return Err(malformed(format!("{name} is given twice")));
-    }
-    Ok(first)
-}
-
 /// The metadata of a raw publish; the body is added by the caller.
-pub(super) fn read(headers: &HeaderMap) -> Result<MessageIn, GatewayError> {
-    let owned = |name| single(headers, name).map(|text| text.map(str::to_string));
-    let mut message = MessageIn {
-        content_type: owned("content-type")?,
-        tag: owned("gantry-tag")?,
-        message_group: owned("gantry-message-group")?,
-        delay: owned("gantry-delay")?,
-        deliver_at: owned("gantry-deliver-at")?.map(serde_json::Value::String),
-        lite_topic: owned("gantry-lite-topic")?,
-        message_id: owned("gantry-message-id")?,
-        traceparent: owned("traceparent")?,
-        idempotency_key: owned("idempotency-key")?,
-        ..MessageIn::default()
-    };
-    if let Some(keys) = single(headers, "gantry-keys")? {
-        message.keys = keys.split(',').map(|key| key.trim().to_string()).collect();
-    }
-    if let Some(priority) = single(headers, "gantry-priority")? {
-        let parsed = priority.parse().map_err(|_| GatewayError::InvalidParameter {
-            at: FieldAt::Header("Gantry-Priority"),
-            reason: format!("the priority '{priority}' is no whole number"),
-        })?;
-        message.priority = Some(parsed);
-    }
-    if let Some(queue) = single(headers, "gantry-queue")? {
-        let (broker, queue_id) = queue.split_once('/').unwrap_or_default();
-        let queue_id = queue_id.parse().map_err(|_| malformed("Gantry-Queue must be broker/queueId".into()))?;
-        message.queue = Some(super::message_json::QueueIn { broker_name: broker.to_string(), queue_id });
-    }
-    for value in headers.get_all("gantry-property") {
-        for pair in text(value, "Gantry-Property")?.split(',') {
-            let (name, value) =
-                pair.trim().split_once('=').ok_or_else(|| malformed("Gantry-Property must be name=value".into()))?;
-            message.properties.0.push((decode(name)?.into_owned(), decode(value)?.into_owned()));
+pub(super) fn read(headers: &HeaderMap) -> Result<Draft<'_>, GatewayError> {
+    let mut draft = Draft::default();
+    let (mut keys, mut queue, mut delay, mut deliver_at, mut priority) = (None, None, None, None, None);
+    // One walk over what is there, instead of one look-up for each header there could be.
+    for (name, value) in headers {
+        let name = name.as_str();
+        let slot = match name {
+            "content-type" => &mut draft.content_type,
+            "gantry-tag" => &mut draft.tag,
+            "gantry-keys" => &mut keys,
+            "gantry-message-group" => &mut draft.message_group,
+            "gantry-delay" => &mut delay,
+            "gantry-deliver-at" => &mut deliver_at,
+            "gantry-priority" => &mut priority,
+            "gantry-lite-topic" => &mut draft.lite_topic,
+            "gantry-message-id" => &mut draft.message_id,
+            "gantry-queue" => &mut queue,
+            "traceparent" => &mut draft.traceparent,
+            "idempotency-key" => &mut draft.idempotency_key,
+            "gantry-property" => {
+                read_properties(text(value, name)?, &mut draft.properties)?;
+                continue;
+            }
+            _ => continue,
+        };
+        if slot.replace(Cow::Borrowed(text(value, name)?)).is_some() {
+            return Err(malformed(format!("{name} is given twice")));
         }
     }
-    Ok(message)
+    let at = |field| Source::Headers.at(field);
+    if let Some(Cow::Borrowed(keys)) = keys {
+        draft.keys = keys.split(',').map(|key| Cow::Borrowed(key.trim())).collect();
+    }
+    draft.delay = delay.map(|text| parse_duration(&text, at("delay"))).transpose()?;
+    draft.deliver_at = deliver_at.map(|text| parse_timestamp(&text, at("deliverAt"))).transpose()?;
+    draft.priority = priority.map(|text| read_priority(&text)).transpose()?;
+    if let Some(Cow::Borrowed(queue)) = queue {
+        let read = queue.rsplit_once('/').and_then(|(broker, id)| Some((broker.into(), id.parse().ok()?)));
+        let malformed = || malformed("Gantry-Queue must be broker/queueId".into()).at_field(at("queue"));
+        draft.queue = Some(read.ok_or_else(malformed)?);
+    }
+    // Whoever receives a broken trace context starts anew (W3C Trace Context, 3.2).
+    draft.traceparent = draft.traceparent.filter(|text| is_traceparent(text));
+    Ok(draft)
 }
 
-fn decode(text: &str) -> Result<Cow<'_, str>, GatewayError> {
-    percent_decode_str(text).decode_utf8().map_err(|_| malformed("Gantry-Property is not percent-encoded UTF-8".into()))
+fn read_priority(text: &str) -> Result<i64, GatewayError> {
+    text.parse().map_err(|_| {
+        let reason = format!("the priority '{}' is no whole number", text.escape_debug());
+        GatewayError::InvalidParameter { at: Source::Headers.at("priority"), reason }
+    })
+}
+
+/// `name=value`, and more of them behind commas: that is how proxies join repeated headers.
+fn read_properties<'a>(text: &'a str, properties: &mut Vec<(Cow<'a, str>, Cow<'a, str>)>) -> Result<(), GatewayError> {
+    for pair in text.split(',') {
+        let refuse = |reason: &str| malformed(reason.into()).at_field(Source::Headers.at("properties"));
+        let (name, value) = pair.trim().split_once('=').ok_or_else(|| refuse("Gantry-Property must be name=value"))?;
+        let decode = |text| decode(text).ok_or_else(|| refuse("Gantry-Property is not percent-encoded UTF-8"));
+        properties.push((decode(name)?, decode(value)?));
+    }
+    Ok(())
+}
+
+/// `None` when a percent sign stands without its two digits, or the bytes are not UTF-8.
+fn decode(text: &str) -> Option<Cow<'_, str>> {
+    let stray = |rest: &str| !rest.as_bytes().get(..2).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
+    if text.split('%').skip(1).any(stray) {
+        return None;
+    }
+    percent_decode_str(text).decode_utf8().ok()
 }
 
 /// The metadata of a raw receive.
 pub(super) fn write(received: &ReceivedMessage, headers: &mut HeaderMap) {
     let message = &received.popped.message;
     let mut put = |name: HeaderName, value: &str| {
-        // Stored by somebody who knew no headers: encoded rather than left out.
-        let value = HeaderValue::from_str(value)
+        // UTF-8 goes out as it came in; a control character can only be stored by somebody who knew no headers.
+        let value = HeaderValue::from_bytes(value.as_bytes())
             .or_else(|_| HeaderValue::from_str(&utf8_percent_encode(value, ENCODED).to_string()));
         if let Ok(value) = value {
             headers.append(name, value);
@@ -88,6 +109,8 @@ pub(super) fn write(received: &ReceivedMessage, headers: &mut HeaderMap) {
     };
     let known = HeaderName::from_static;
     put(header::CONTENT_TYPE, message.property(property::CONTENT_TYPE).unwrap_or("application/octet-stream"));
+    // The producer named the type; no browser shall guess another.
+    put(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     put(known("gantry-receipt-handle"), &received.receipt_handle);
     put(known("gantry-message-id"), message.unique_key().unwrap_or(&message.offset_message_id()));
     put(known("gantry-delivery-attempt"), &received.popped.delivery_attempt.to_string());
@@ -114,33 +137,82 @@ pub(super) fn write(received: &ReceivedMessage, headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::FieldAt;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &str)| {
+            (HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap())
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs.iter().map(pair) {
+            headers.append(name, value);
+        }
+        headers
+    }
 
     #[test]
     fn metadata_is_read_from_headers() {
-        let mut headers = HeaderMap::new();
-        headers.insert("gantry-tag", HeaderValue::from_static("paid"));
-        headers.insert("gantry-keys", HeaderValue::from_static("991, 992"));
-        headers.append("gantry-property", HeaderValue::from_static("Region=eu"));
-        headers.append("gantry-property", HeaderValue::from_static("a%3Db=c%2Cd"));
-        headers.insert("gantry-queue", HeaderValue::from_static("broker-a/3"));
-        let message = read(&headers).unwrap();
-        assert_eq!(message.tag.as_deref(), Some("paid"));
-        assert_eq!(message.keys, ["991", "992"]);
-        let pairs = [("Region".to_string(), "eu".to_string()), ("a=b".into(), "c,d".into())];
-        assert_eq!(message.properties.0, pairs);
-        assert_eq!(message.queue.map(|queue| queue.queue_id), Some(3));
+        let headers = headers(&[
+            ("gantry-tag", "paid"),
+            ("gantry-keys", "991, 992"),
+            ("gantry-property", "Region=eu"),
+            ("gantry-property", "a%3Db=c%2Cd, e=%25"),
+            ("gantry-queue", "broker-a/3"),
+            ("gantry-delay", "10m"),
+            ("gantry-message-group", "konto-ä"),
+            ("gantry-unknown", "x"),
+        ]);
+        let draft = read(&headers).unwrap();
+        assert_eq!(draft.tag.as_deref(), Some("paid"));
+        assert_eq!(draft.keys, ["991", "992"]);
+        let pairs = [("Region", "eu"), ("a=b", "c,d"), ("e", "%")];
+        assert_eq!(draft.properties, pairs.map(|(name, value)| (name.into(), value.into())));
+        assert_eq!(draft.queue, Some(("broker-a".into(), 3)));
+        assert_eq!(draft.delay, Some(std::time::Duration::from_secs(600)));
+        assert_eq!(draft.message_group.as_deref(), Some("konto-ä"));
     }
 
     #[test]
     fn broken_headers_are_malformed() {
-        for (name, value) in [("gantry-property", "novalue"), ("gantry-property", "a=%ff"), ("gantry-queue", "x")] {
-            let mut headers = HeaderMap::new();
-            headers.insert(name, HeaderValue::from_str(value).unwrap());
-            assert!(matches!(read(&headers), Err(GatewayError::MalformedRequest { .. })), "{name}: {value}");
+        for pair in [
+            ("gantry-property", "novalue"),
+            ("gantry-property", "a=1,"),
+            ("gantry-property", "a=%ff"),
+            ("gantry-property", "a=%2"),
+            ("gantry-property", "a=%zz"),
+            ("gantry-queue", "x"),
+            ("gantry-queue", "x/"),
+            ("gantry-queue", "x/-1"),
+        ] {
+            let headers = headers(&[pair]);
+            let error = read(&headers).unwrap_err();
+            assert_eq!(crate::front::error_table::answer(&error).code, "malformed_request", "{pair:?}");
         }
-        let mut headers = HeaderMap::new();
-        headers.append("gantry-tag", HeaderValue::from_static("a"));
-        headers.append("gantry-tag", HeaderValue::from_static("b"));
-        assert!(read(&headers).is_err());
+        assert!(read(&headers(&[("gantry-tag", "a"), ("gantry-tag", "b")])).is_err());
+        let mut latin_1 = HeaderMap::new();
+        latin_1.insert("gantry-tag", HeaderValue::from_bytes(b"caf\xe9").unwrap());
+        assert!(read(&latin_1).is_err());
+    }
+
+    #[test]
+    fn errors_name_their_header() {
+        for (pair, code, at) in [
+            (("gantry-delay", "600"), "invalid_duration", "Gantry-Delay"),
+            (("gantry-deliver-at", "soon"), "invalid_timestamp", "Gantry-Deliver-At"),
+            (("gantry-priority", "high"), "invalid_parameter", "Gantry-Priority"),
+            (("gantry-queue", "x"), "malformed_request", "Gantry-Queue"),
+        ] {
+            let headers = headers(&[pair]);
+            let error = read(&headers).unwrap_err();
+            assert_eq!(crate::front::error_table::answer(&error).code, code);
+            assert_eq!(error.at(), Some(&FieldAt::Header(at)));
+        }
+    }
+
+    #[test]
+    fn a_broken_trace_context_is_left_out() {
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(read(&headers(&[("traceparent", good)])).unwrap().traceparent.as_deref(), Some(good));
+        assert_eq!(read(&headers(&[("traceparent", "x")])).unwrap().traceparent, None);
     }
 }

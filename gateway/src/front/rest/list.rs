@@ -12,8 +12,8 @@ const LIMIT_MAX: usize = 500;
 
 /// One page's wishes.
 pub(super) struct Page {
-    /// What is listed: a cursor of one listing is none of another.
-    kind: &'static str,
+    /// What is listed, with the filters that are not the page's own: a cursor of one listing is none of another.
+    kind: String,
     prefix: String,
     pub(super) include_system: bool,
     limit: usize,
@@ -28,7 +28,7 @@ pub(super) struct Items<T> {
 }
 
 impl Page {
-    pub(super) fn take(state: &RestState, kind: &'static str, query: &mut Query) -> Result<Page, GatewayError> {
+    pub(super) fn take(state: &RestState, kind: String, query: &mut Query) -> Result<Page, GatewayError> {
         let prefix = query.take("prefix")?.unwrap_or_default();
         let include_system = query.take_flag("includeSystem")?;
         let limit = query.take_number("limit")?.unwrap_or(LIMIT_DEFAULT);

@@ -1,5 +1,6 @@
 //! Publishing, one message or many, and reading single messages back.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use axum::extract::{ConnectInfo, Request, State};
@@ -10,26 +11,29 @@ use gantry_broker_core::BrokerError;
 use gantry_broker_core::broker::SendReceipt;
 use gantry_broker_core::config::Durability;
 use gantry_broker_core::message::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, BODY_BYTES_MAX, MessageError, OffsetMessageId};
-use gantry_broker_core::names::TopicName;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
 use sha2::Digest as _;
 
-use super::message_json::{MessageIn, MessageOut, View};
+use super::draft::{Sender, Source};
+use super::envelope::{self, Envelope};
+use super::json::Fields;
+use super::message_json::{MessageOut, View};
 use super::problem::Problem;
-use super::request::{Query, Segments, json, json_error, media_type, parse_json, read_body, topic_name, within_budget};
+use super::request::{Query, Segments, json, media_type, read_body, topic_name};
 use super::units::Time;
 use super::{Answer, RestState, Shared, headers};
-use crate::error::GatewayError;
-use crate::messaging::OutgoingMessage;
+use crate::error::{FieldAt, GatewayError};
 
 const ENVELOPE: &str = "application/vnd.gantry.message+json";
-/// An envelope of the largest body: base64 takes a third more, and its metadata has room.
-const ENVELOPE_BYTES_MAX: usize = BODY_BYTES_MAX / 3 * 4 + 128 * 1024;
+/// An envelope of the largest body: base64 takes a third more, escapes in a text twice as much; metadata has room.
+const ENVELOPE_BYTES_MAX: usize = BODY_BYTES_MAX * 2 + 128 * 1024;
 /// A batch of the largest bodies, likewise, and of the most entries.
-const BATCH_REQUEST_BYTES_MAX: usize = BATCH_BYTES_MAX / 3 * 4 + 4 * 1024 * 1024;
+const BATCH_REQUEST_BYTES_MAX: usize = BATCH_BYTES_MAX * 2 + 4 * 1024 * 1024;
+/// What a topic's name may hold and a path may not.
+const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
+const IDEMPOTENCY: HeaderName = HeaderName::from_static("gantry-idempotency");
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -83,49 +87,49 @@ pub(super) async fn send_message(
     let times_as_ms = query.take_time_format()?;
     query.end()?;
     let (parts, body) = request.into_parts();
-    let born_host = peer(&parts.extensions);
-    let media_type = media_type(&parts.headers);
-    refuse_cloud_events(&parts.headers, media_type.as_deref())?;
+    let headers = &parts.headers;
+    let sender = Sender { state: &state, born_host: peer(&parts.extensions), now: state.now() };
+    let media_type = media_type(headers);
+    refuse_cloud_events(headers, media_type.as_deref())?;
     let too_large = |len| MessageError::BodyTooLarge { len, max: BODY_BYTES_MAX }.into();
-    let (mode, message, body) = if media_type.as_deref() == Some(ENVELOPE) {
-        let text = read_body(&parts.headers, body, ENVELOPE_BYTES_MAX, too_large).await?;
-        check_digest(&parts.headers, &text)?;
-        let mut message: MessageIn = parse_json(&text, "")?;
-        let raw = headers::read(&parts.headers)?;
-        message.idempotency_key = message.idempotency_key.or(raw.idempotency_key);
-        message.traceparent = message.traceparent.or(raw.traceparent);
-        let body = message.envelope_body("")?;
-        ("envelope", message, body)
+    let in_headers = headers::read(headers)?;
+    let mut id = None;
+    let (mode, outgoing) = if media_type.as_deref() == Some(ENVELOPE) {
+        let text = read_body(headers, body, ENVELOPE_BYTES_MAX, too_large).await?;
+        check_digest(headers, &text)?;
+        let mut fields = Fields::parse(&text)?;
+        id = fields.text("id")?.map(Cow::into_owned);
+        let mut envelope = envelope::read(fields, &text)?;
+        if let Some(key) = in_headers.idempotency_key
+            && envelope.draft.idempotency_key.replace(key).is_some()
+        {
+            let at = Source::Headers.at("idempotencyKey");
+            let reason = "the idempotency key is given in the header and in the envelope: give one".to_string();
+            return Err(GatewayError::InvalidParameter { at, reason });
+        }
+        envelope.draft.traceparent = envelope.draft.traceparent.or(in_headers.traceparent);
+        ("envelope", envelope.draft.outgoing(envelope.body, &sender, Source::Envelope(""))?)
     } else {
-        let message = headers::read(&parts.headers)?;
-        let body = read_body(&parts.headers, body, BODY_BYTES_MAX, too_large).await?;
-        check_digest(&parts.headers, &body)?;
-        ("raw", message, body)
+        let body = read_body(headers, body, BODY_BYTES_MAX, too_large).await?;
+        check_digest(headers, &body)?;
+        ("raw", in_headers.outgoing(body, &sender, Source::Headers)?)
     };
-    let body_size = body.len();
-    let keyed = message.idempotency_key.is_some();
-    let outgoing = message.outgoing(&state, &topic, body, born_host, "")?;
-    let sending = state.messaging.send_messages(topic.clone(), vec![outgoing]);
-    let receipt = within_budget(&parts.headers, std::time::Duration::ZERO, sending).await?.remove(0)?;
+    let body_size = outgoing.message.body().len();
+    let keyed = outgoing.idempotency_key.is_some();
+    let location = format!("/v1/topics/{}/messages/", utf8_percent_encode(topic.as_str(), IN_PATH));
+    let receipt = state.messaging.send_messages(topic, vec![outgoing]).await?.remove(0)?;
     let mut published = Published::new(&state, &receipt, mode, body_size);
+    published.id = id.as_deref();
     published.store_timestamp.as_ms = times_as_ms;
     let status = if receipt.duplicate { StatusCode::OK } else { StatusCode::CREATED };
     let mut response = json(status, &published);
-    let id = utf8_percent_encode(&receipt.unique_key, NON_ALPHANUMERIC);
-    if let Ok(location) = HeaderValue::from_str(&format!("/v1/topics/{topic}/messages/{id}")) {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
+    let location = location + &utf8_percent_encode(&receipt.unique_key, NON_ALPHANUMERIC).to_string();
+    let location = HeaderValue::try_from(location).expect("percent-encoded text is visible ASCII");
+    response.headers_mut().insert(header::LOCATION, location);
     if keyed {
-        response.headers_mut().insert("gantry-idempotency", HeaderValue::from_static("enforced"));
+        response.headers_mut().insert(IDEMPOTENCY, HeaderValue::from_static("enforced"));
     }
     Ok(response)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Batch<'a> {
-    #[serde(borrow)]
-    messages: Vec<&'a RawValue>,
 }
 
 #[derive(Serialize)]
@@ -156,8 +160,9 @@ struct Refused<'a> {
 }
 
 /// An entry of a batch: what it calls itself, how large its body is, and what became of it.
-struct Entry {
-    id: Option<String>,
+#[derive(Default)]
+struct Entry<'a> {
+    id: Option<Cow<'a, str>>,
     body_size: usize,
     outcome: Option<Result<SendReceipt, GatewayError>>,
 }
@@ -175,44 +180,56 @@ pub(super) async fn send_messages(
     query.take_flag("ordered")?;
     query.end()?;
     let (parts, body) = request.into_parts();
-    let born_host = peer(&parts.extensions);
-    let media_type = media_type(&parts.headers);
-    refuse_cloud_events(&parts.headers, media_type.as_deref())?;
-    let (entries_max, bytes_max) = (BATCH_ENTRIES_MAX, BATCH_BYTES_MAX);
-    let too_large =
-        |entries, bytes| GatewayError::from(BrokerError::BatchTooLarge { entries, bytes, entries_max, bytes_max });
-    let text = read_body(&parts.headers, body, BATCH_REQUEST_BYTES_MAX, |len| too_large(0, len)).await?;
-    check_digest(&parts.headers, &text)?;
-    let raw_entries = match media_type.as_deref() {
-        Some("application/x-ndjson") => lines(&text)?,
-        None | Some("application/json" | "application/x-www-form-urlencoded") => {
-            parse_json::<Batch>(&text, "")?.messages
-        }
+    let headers = &parts.headers;
+    let sender = Sender { state: &state, born_host: peer(&parts.extensions), now: state.now() };
+    let media_type = media_type(headers);
+    refuse_cloud_events(headers, media_type.as_deref())?;
+    let in_headers = headers::read(headers)?;
+    if in_headers.idempotency_key.is_some() {
+        let at = Source::Headers.at("idempotencyKey");
+        let reason = "a batch has no idempotency key of its own: give each entry its idempotencyKey".to_string();
+        return Err(GatewayError::InvalidParameter { at, reason });
+    }
+    let text = read_body(headers, body, BATCH_REQUEST_BYTES_MAX, |len| batch_too_large(0, len)).await?;
+    check_digest(headers, &text)?;
+    let written = match media_type.as_deref() {
+        Some("application/x-ndjson") => of_lines(&text)?,
+        None | Some("application/json" | "application/x-www-form-urlencoded") => of_object(&text)?,
         Some(other) => {
             let reason = format!("'{other}' is neither application/json nor application/x-ndjson");
             return Err(GatewayError::UnsupportedMediaType { reason });
         }
     };
-    if raw_entries.is_empty() {
-        return Err(super::request::invalid_field("/messages", "is empty"));
+    if written.is_empty() {
+        let at = FieldAt::Pointer("/messages".into());
+        return Err(GatewayError::InvalidParameter { at, reason: "the batch holds no message".into() });
     }
-    if raw_entries.len() > BATCH_ENTRIES_MAX {
-        return Err(too_large(raw_entries.len(), text.len()));
+    if written.len() > BATCH_ENTRIES_MAX {
+        return Err(batch_too_large(written.len(), text.len()));
     }
-    let mut entries = Vec::with_capacity(raw_entries.len());
-    let mut outgoing = Vec::with_capacity(raw_entries.len());
-    for (at, raw) in raw_entries.into_iter().enumerate() {
-        let (entry, message) = read_entry(&state, &topic, raw, born_host, at);
+    let mut entries = Vec::with_capacity(written.len());
+    let mut outgoing = Vec::with_capacity(written.len());
+    for (at, fields) in written {
+        let mut entry = Entry::default();
+        let read = fields.and_then(|fields| read_entry(&mut entry, fields, &text));
+        let read = read.and_then(|mut envelope| {
+            entry.body_size = envelope.body.len();
+            envelope.draft.traceparent = envelope.draft.traceparent.or_else(|| in_headers.traceparent.clone());
+            envelope.draft.outgoing(envelope.body, &sender, Source::Envelope(&at))
+        });
+        match read {
+            Ok(message) => outgoing.push(message),
+            Err(error) => entry.outcome = Some(Err(error)),
+        }
         entries.push(entry);
-        outgoing.extend(message);
     }
     let bytes: usize = entries.iter().map(|entry| entry.body_size).sum();
-    if bytes > BATCH_BYTES_MAX {
-        return Err(too_large(entries.len(), bytes));
+    if bytes > BATCH_BYTES_MAX && entries.len() > 1 {
+        return Err(batch_too_large(entries.len(), bytes));
     }
+    let keyed = outgoing.iter().any(|outgoing| outgoing.idempotency_key.is_some());
     if !outgoing.is_empty() {
-        let sending = state.messaging.send_messages(topic, outgoing);
-        let receipts = within_budget(&parts.headers, std::time::Duration::ZERO, sending).await?;
+        let receipts = state.messaging.send_messages(topic, outgoing).await?;
         let waiting = entries.iter_mut().filter(|entry| entry.outcome.is_none());
         for (entry, receipt) in waiting.zip(receipts) {
             entry.outcome = Some(receipt);
@@ -237,37 +254,52 @@ pub(super) async fn send_messages(
     let ok = results.iter().filter(|result| matches!(result, OneOf::Published(_))).count();
     let failed = results.len() - ok;
     let status = if failed == 0 { StatusCode::CREATED } else { StatusCode::MULTI_STATUS };
-    Ok(json(status, &Many { summary: Summary { ok, failed }, results }))
+    let mut response = json(status, &Many { summary: Summary { ok, failed }, results });
+    if keyed {
+        response.headers_mut().insert(IDEMPOTENCY, HeaderValue::from_static("enforced"));
+    }
+    Ok(response)
+}
+
+fn batch_too_large(entries: usize, bytes: usize) -> GatewayError {
+    let (entries_max, bytes_max) = (BATCH_ENTRIES_MAX, BATCH_BYTES_MAX);
+    BrokerError::BatchTooLarge { entries, bytes, entries_max, bytes_max }.into()
+}
+
+/// The entries of a batch, each with the pointer to where it stands; one that is no object has an error of its own.
+type Written<'a> = Vec<(String, Result<Fields<'a>, GatewayError>)>;
+
+/// `{"messages": [...]}`
+fn of_object(text: &[u8]) -> Result<Written<'_>, GatewayError> {
+    let mut batch = Fields::parse(text)?;
+    let messages = batch.list("messages")?;
+    let messages = batch.required("messages", messages)?;
+    batch.end()?;
+    let entry = |(number, json)| {
+        let at = format!("/messages/{number}");
+        (at.clone(), Fields::of(json, at))
+    };
+    Ok(messages.into_iter().enumerate().map(entry).collect())
 }
 
 /// One JSON text a line; blank lines do not count.
-fn lines(text: &Bytes) -> Result<Vec<&RawValue>, GatewayError> {
-    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
-    lines.map(|line| serde_json::from_slice(line).map_err(|error| json_error(&error, ""))).collect()
+fn of_lines(text: &[u8]) -> Result<Written<'_>, GatewayError> {
+    let lines = || text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    let count = lines().count();
+    if count > BATCH_ENTRIES_MAX {
+        return Err(batch_too_large(count, text.len()));
+    }
+    Ok(lines().map(|line| (String::new(), Fields::parse(line))).collect())
 }
 
-fn read_entry(
-    state: &RestState,
-    topic: &TopicName,
-    raw: &RawValue,
-    born_host: SocketAddr,
-    at: usize,
-) -> (Entry, Option<OutgoingMessage>) {
-    let parent = format!("/messages/{at}");
-    let refused = |id, error| (Entry { id, body_size: 0, outcome: Some(Err(error)) }, None);
-    let mut message: MessageIn = match parse_json(raw.get().as_bytes(), &parent) {
-        Ok(message) => message,
-        Err(error) => return refused(None, error),
-    };
-    let id = message.id.take();
-    let outgoing = message.envelope_body(&parent).and_then(|body| {
-        let body_size = body.len();
-        Ok((body_size, message.outgoing(state, topic, body, born_host, &parent)?))
-    });
-    match outgoing {
-        Ok((body_size, outgoing)) => (Entry { id, body_size, outcome: None }, Some(outgoing)),
-        Err(error) => refused(id, error),
-    }
+fn read_entry<'a>(
+    entry: &mut Entry<'a>,
+    mut fields: Fields<'a>,
+    request: &Bytes,
+) -> Result<Envelope<'a>, GatewayError> {
+    // The id first: the answer names the entry by it, whatever else is wrong.
+    entry.id = fields.text("id")?;
+    envelope::read(fields, request)
 }
 
 /// GET /v1/topics/{topic}/messages/{messageId}
@@ -317,16 +349,54 @@ fn refuse_cloud_events(headers: &HeaderMap, media_type: Option<&str>) -> Result<
 /// `Content-Digest: sha-256=:...:`, RFC 9530; other algorithms are not ours to check.
 fn check_digest(headers: &HeaderMap, body: &[u8]) -> Result<(), GatewayError> {
     let Some(value) = headers.get("content-digest") else { return Ok(()) };
-    let corrupted = |reason: &str| GatewayError::MessageCorrupted { reason: reason.to_string() };
-    let text = value.to_str().map_err(|_| corrupted("Content-Digest cannot be read"))?;
+    let at = FieldAt::Header("Content-Digest");
+    let malformed = |reason: &str| GatewayError::MalformedRequest { reason: reason.into() }.at_field(at.clone());
+    let text = value.to_str().map_err(|_| malformed("Content-Digest cannot be read"))?;
     for digest in text.split(',') {
         let Some(encoded) = digest.trim().strip_prefix("sha-256=") else { continue };
         let encoded = encoded.strip_prefix(':').and_then(|text| text.strip_suffix(':'));
         let claimed = encoded.and_then(|text| STANDARD.decode(text).ok());
-        let claimed = claimed.ok_or_else(|| corrupted("the sha-256 of Content-Digest is not :base64:"))?;
+        let claimed = claimed.ok_or_else(|| malformed("the sha-256 of Content-Digest is not :base64:"))?;
         if claimed != sha2::Sha256::digest(body)[..] {
-            return Err(corrupted("the body does not have the sha-256 that Content-Digest names"));
+            let reason = "the body does not have the sha-256 that Content-Digest names".to_string();
+            return Err(GatewayError::MessageCorrupted { reason }.at_field(at));
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_checked_where_it_is_named() {
+        let check = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("content-digest", HeaderValue::from_str(value).unwrap());
+            check_digest(&headers, b"hello").map_err(|error| crate::front::error_table::answer(&error).code)
+        };
+        let right = "sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:";
+        assert_eq!(check(right), Ok(()));
+        assert_eq!(check(&format!("sha-512=:x:, {right}")), Ok(()));
+        assert_eq!(check(&right.replace('L', "M")), Err("message_corrupted"));
+        for wrong in ["sha-256=LPJNul", "sha-256=:%:", "sha-256="] {
+            assert_eq!(check(wrong), Err("malformed_request"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_batch_is_an_object_or_lines_and_its_entries_fail_alone() {
+        let entries = of_object(br#"{"messages":[{"body":"a"},7,{"body":"b","body":"c"}]}"#).unwrap();
+        let outcomes: Vec<bool> = entries.iter().map(|(_, fields)| fields.is_ok()).collect();
+        assert_eq!(outcomes, [true, false, false]);
+        assert_eq!(entries[1].1.as_ref().unwrap_err().at(), Some(&FieldAt::Pointer("/messages/1".into())));
+        let lines = of_lines(b"{\"body\":\"a\"}\r\n\n{nope\n{\"body\":\"b\"}").unwrap();
+        let outcomes: Vec<bool> = lines.iter().map(|(_, fields)| fields.is_ok()).collect();
+        assert_eq!(outcomes, [true, false, true]);
+        for wrong in [&b"[]"[..], b"{}", b"{\"messages\":{}}", b"{\"messages\":[],\"more\":1}", b"{"] {
+            assert!(of_object(wrong).is_err());
+        }
+        assert!(of_lines("{}\n".repeat(BATCH_ENTRIES_MAX + 1).as_bytes()).is_err());
+    }
 }

@@ -9,13 +9,13 @@ use gantry_broker_core::broker::{
     INVISIBLE_DURATION_MAX, INVISIBLE_DURATION_MIN, LeaseLength, POP_MESSAGES_MAX, PopMessages,
 };
 use gantry_broker_core::delivery::filter::Filter;
+use gantry_broker_core::names::ConsumerGroup;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::json::Fields;
 use super::message_json::{MessageOut, View};
-use super::request::{
-    Query, Segments, consumer_group, invalid_field, json, prefer_wait, read_json, topic_name, within_budget,
-};
+use super::request::{Query, Segments, consumer_group, json, prefer_wait, read_json, topic_name};
 use super::units::parse_duration;
 use super::{Answer, Shared, headers};
 use crate::error::{FieldAt, GatewayError};
@@ -23,23 +23,6 @@ use crate::messaging::ReceivedMessage;
 
 const RAW: &str = "application/vnd.gantry.raw";
 const INVISIBLE_DEFAULT: Duration = Duration::from_secs(60);
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-struct Receive {
-    topic: Option<String>,
-    max_messages: Option<u32>,
-    invisible_duration: Option<String>,
-    filter: Option<FilterIn>,
-    attempt_id: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FilterIn {
-    r#type: Option<String>,
-    expression: String,
-}
 
 #[derive(Serialize)]
 struct Received<'a> {
@@ -59,22 +42,12 @@ pub(super) async fn pop_messages(
     let headers = parts.headers;
     let is_raw = is_raw(&headers)?;
     let wait = prefer_wait(&headers)?;
-    let in_query = from_query(&mut query)?;
+    let in_query = Receive::of_query(&mut query)?;
     query.end()?;
-    let in_body: Receive = read_json(&headers, body).await?;
-    let receive = Receive {
-        topic: in_body.topic.or(in_query.topic),
-        max_messages: in_body.max_messages.or(in_query.max_messages),
-        invisible_duration: in_body.invisible_duration.or(in_query.invisible_duration),
-        filter: in_body.filter.or(in_query.filter),
-        attempt_id: in_body.attempt_id.or(in_query.attempt_id),
-    };
-    let mut pop = read(receive, group)?;
-    if is_raw {
-        pop.messages_max = 1;
-    }
+    let text = read_json(&headers, body).await?;
+    let pop = Receive::of_body(&text)?.or(in_query)?.checked(group, is_raw)?;
     let waiting = wait.unwrap_or_default();
-    let received = within_budget(&headers, waiting, state.messaging.pop_messages(pop, waiting)).await?;
+    let received = state.messaging.pop_messages(pop, waiting).await?;
     let mut response = if is_raw {
         received.into_iter().next().map_or_else(|| StatusCode::NO_CONTENT.into_response(), raw)
     } else {
@@ -98,53 +71,208 @@ fn is_raw(headers: &HeaderMap) -> Result<bool, GatewayError> {
     if types.clone().any(|text| text == RAW) {
         return Ok(true);
     }
+    if types.clone().any(|text| text.starts_with("application/cloudevents")) {
+        return Err(GatewayError::NotImplemented { what: "receiving as CloudEvents".into() });
+    }
     match types.any(|text| matches!(text, "" | "*/*" | "application/*" | "application/json")) {
         true => Ok(false),
         false => Err(GatewayError::NotAcceptable { accept: accept.to_string() }),
     }
 }
 
-fn from_query(query: &mut Query) -> Result<Receive, GatewayError> {
-    let filter_type = query.take("filterType")?;
-    Ok(Receive {
-        topic: query.take("topic")?,
-        max_messages: query.take_number("maxMessages")?,
-        invisible_duration: query.take("invisibleDuration")?,
-        filter: query.take("filter")?.map(|expression| FilterIn { r#type: filter_type, expression }),
-        attempt_id: query.take("attemptId")?,
-    })
+/// What a receive asks for, with the places where it says so.
+#[derive(Default)]
+struct Receive {
+    topic: Option<(String, FieldAt)>,
+    messages_max: Option<(i64, FieldAt)>,
+    invisible: Option<(Duration, FieldAt)>,
+    filter: Option<(String, FieldAt)>,
+    filter_type: Option<(String, FieldAt)>,
 }
 
-fn read(receive: Receive, group: gantry_broker_core::names::ConsumerGroup) -> Result<PopMessages, GatewayError> {
-    let topic = receive.topic.ok_or_else(|| invalid_field("/topic", "is missing"))?;
-    let topic = topic_name(&topic)?;
-    let messages_max = receive.max_messages.unwrap_or(1);
-    if !(1..=POP_MESSAGES_MAX).contains(&messages_max) {
-        return Err(invalid_field("/maxMessages", format_args!("must be 1 to {POP_MESSAGES_MAX}")));
+impl Receive {
+    fn of_body(text: &[u8]) -> Result<Receive, GatewayError> {
+        let mut fields = Fields::parse(text)?;
+        let mut receive = Receive {
+            topic: fields.text("topic")?.map(|topic| (topic.into_owned(), fields.at("topic"))),
+            messages_max: fields.integer("maxMessages")?.map(|count| (count, fields.at("maxMessages"))),
+            invisible: fields.duration("invisibleDuration")?.map(|length| (length, fields.at("invisibleDuration"))),
+            ..Receive::default()
+        };
+        if let Some(mut filter) = fields.object("filter")? {
+            let expression = filter.text("expression")?;
+            let expression = filter.required("expression", expression)?.into_owned();
+            receive.filter = Some((expression, filter.at("expression")));
+            receive.filter_type = filter.text("type")?.map(|kind| (kind.into_owned(), filter.at("type")));
+            filter.end()?;
+        }
+        // An attempt id is about message groups, which no topic has yet.
+        fields.text("attemptId")?;
+        fields.end()?;
+        Ok(receive)
     }
-    let invisible = match &receive.invisible_duration {
-        None => INVISIBLE_DEFAULT,
-        Some(text) => parse_duration(text, FieldAt::Pointer("/invisibleDuration".into()))?,
-    };
-    let (min, max) = (INVISIBLE_DURATION_MIN, INVISIBLE_DURATION_MAX);
-    if !(min..=max).contains(&invisible) {
-        return Err(BrokerError::InvalidInvisibleDuration { min, max }.into());
+
+    fn of_query(query: &mut Query) -> Result<Receive, GatewayError> {
+        let at = |name: &str| FieldAt::Query(name.into());
+        let invisible = query.take("invisibleDuration")?;
+        let invisible = invisible.map(|text| parse_duration(&text, at("invisibleDuration"))).transpose()?;
+        query.take("attemptId")?;
+        Ok(Receive {
+            topic: query.take("topic")?.map(|topic| (topic, at("topic"))),
+            messages_max: query.take_number("maxMessages")?.map(|count| (count, at("maxMessages"))),
+            invisible: invisible.map(|length| (length, at("invisibleDuration"))),
+            filter: query.take("filter")?.map(|expression| (expression, at("filter"))),
+            filter_type: query.take("filterType")?.map(|kind| (kind, at("filterType"))),
+        })
     }
-    let filter = match &receive.filter {
-        None => Filter::All,
-        Some(filter) => match filter.r#type.as_deref() {
-            None | Some("tag") => Filter::tags(&filter.expression)?,
-            Some("sql92") => return Err(GatewayError::NotSupportedByBroker { what: "filtering by SQL92" }),
-            Some(_) => return Err(invalid_field("/filter/type", "must be tag or sql92")),
-        },
-    };
-    // An attempt id is about message groups, which no topic has yet.
-    drop(receive.attempt_id);
-    Ok(PopMessages { consumer_group: group, topic, messages_max, lease: LeaseLength::Exactly(invisible), filter })
+
+    /// Body and query together; nothing may be said in both.
+    fn or(self, query: Receive) -> Result<Receive, GatewayError> {
+        fn one<T>(
+            body: Option<(T, FieldAt)>,
+            query: Option<(T, FieldAt)>,
+        ) -> Result<Option<(T, FieldAt)>, GatewayError> {
+            match (body, query) {
+                (Some(_), Some((_, at))) => {
+                    let reason = "this is given in the body and in the query: give one".to_string();
+                    Err(GatewayError::InvalidParameter { at, reason })
+                }
+                (body, query) => Ok(body.or(query)),
+            }
+        }
+        Ok(Receive {
+            topic: one(self.topic, query.topic)?,
+            messages_max: one(self.messages_max, query.messages_max)?,
+            invisible: one(self.invisible, query.invisible)?,
+            filter: one(self.filter, query.filter)?,
+            filter_type: one(self.filter_type, query.filter_type)?,
+        })
+    }
+
+    fn checked(self, consumer_group: ConsumerGroup, is_raw: bool) -> Result<PopMessages, GatewayError> {
+        let Some((topic, at)) = self.topic else {
+            let at = FieldAt::Pointer("/topic".into());
+            return Err(GatewayError::InvalidParameter { at, reason: "topic is missing".into() });
+        };
+        let topic = topic_name(&topic).map_err(|error| error.at_field(at))?;
+        // A raw answer has room for one.
+        let max = if is_raw { 1 } else { POP_MESSAGES_MAX };
+        let messages_max = match self.messages_max {
+            None => 1,
+            Some((count, at)) => match u32::try_from(count) {
+                Ok(count) if (1..=max).contains(&count) => count,
+                _ => {
+                    let reason = format!("maxMessages must be 1 to {max} here");
+                    return Err(GatewayError::InvalidParameter { at, reason });
+                }
+            },
+        };
+        let (min, max) = (INVISIBLE_DURATION_MIN, INVISIBLE_DURATION_MAX);
+        let invisible = match self.invisible {
+            None => INVISIBLE_DEFAULT,
+            Some((invisible, _)) if (min..=max).contains(&invisible) => invisible,
+            Some((_, at)) => {
+                let error = GatewayError::from(BrokerError::InvalidInvisibleDuration { min, max });
+                return Err(error.at_field(at));
+            }
+        };
+        let filter_at = |at| move |error| GatewayError::from(error).at_field(at);
+        let filter = match (self.filter_type, self.filter) {
+            (None, None) => Filter::All,
+            (None, Some((expression, at))) => Filter::tags(&expression).map_err(filter_at(at))?,
+            (Some((kind, _)), Some((expression, at))) if kind == "tag" => {
+                Filter::tags(&expression).map_err(filter_at(at))?
+            }
+            (Some((kind, at)), _) if kind == "sql92" => {
+                return Err(GatewayError::NotSupportedByBroker { what: "filtering by SQL92" }.at_field(at));
+            }
+            (Some((kind, at)), None) if kind == "tag" => {
+                return Err(GatewayError::InvalidParameter { at, reason: "the filter has no expression".into() });
+            }
+            (Some((_, at)), _) => {
+                let reason = "the filter's type must be tag or sql92".to_string();
+                return Err(GatewayError::InvalidParameter { at, reason });
+            }
+        };
+        Ok(PopMessages { consumer_group, topic, messages_max, lease: LeaseLength::Exactly(invisible), filter })
+    }
 }
 
 fn raw(received: ReceivedMessage) -> Response {
     let mut response = Response::new(axum::body::Body::from(received.popped.message.body.clone()));
     headers::write(&received, response.headers_mut());
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::front::error_table::answer;
+
+    fn read(body: &str, query: Receive, is_raw: bool) -> Result<PopMessages, GatewayError> {
+        let group = ConsumerGroup::from_client("g").unwrap();
+        Receive::of_body(body.as_bytes())?.or(query)?.checked(group, is_raw)
+    }
+
+    #[test]
+    fn a_receive_has_defaults_and_bounds() {
+        let pop = read(r#"{"topic":"t"}"#, Receive::default(), false).unwrap();
+        assert_eq!((pop.messages_max, pop.lease), (1, LeaseLength::Exactly(INVISIBLE_DEFAULT)));
+        assert_eq!(pop.filter, Filter::All);
+        let text = r#"{"topic":"t","maxMessages":32,"invisibleDuration":"12h","attemptId":"a",
+            "filter":{"type":"tag","expression":"a || b"}}"#;
+        let pop = read(text, Receive::default(), false).unwrap();
+        assert_eq!((pop.messages_max, pop.lease), (32, LeaseLength::Exactly(INVISIBLE_DURATION_MAX)));
+        assert!(pop.filter.matches(Some("b")) && !pop.filter.matches(None));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, code, pointer) in [
+            ("{}", "invalid_parameter", "/topic"),
+            (r#"{"topic":"a.b"}"#, "invalid_topic", "/topic"),
+            (r#"{"topic":"t","maxMessages":0}"#, "invalid_parameter", "/maxMessages"),
+            (r#"{"topic":"t","maxMessages":33}"#, "invalid_parameter", "/maxMessages"),
+            (r#"{"topic":"t","invisibleDuration":"9s"}"#, "invalid_invisible_duration", "/invisibleDuration"),
+            (r#"{"topic":"t","invisibleDuration":"13h"}"#, "invalid_invisible_duration", "/invisibleDuration"),
+            (r#"{"topic":"t","invisibleDuration":60}"#, "invalid_duration", "/invisibleDuration"),
+            (r#"{"topic":"t","filter":{"type":"tag"}}"#, "invalid_parameter", "/filter/expression"),
+            (r#"{"topic":"t","filter":{"expression":"a |"}}"#, "invalid_filter", "/filter/expression"),
+            (
+                r#"{"topic":"t","filter":{"type":"sql92","expression":"a = 1"}}"#,
+                "not_supported_by_broker",
+                "/filter/type",
+            ),
+            (r#"{"topic":"t","filter":{"type":"x","expression":"a"}}"#, "invalid_parameter", "/filter/type"),
+            (r#"{"topic":"t","filter":{"expression":"a","typ":"tag"}}"#, "unknown_field", "/filter/typ"),
+        ] {
+            let error = read(text, Receive::default(), false).unwrap_err();
+            assert_eq!((answer(&error).code, error.at()), (code, Some(&FieldAt::Pointer(pointer.into()))), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_query_says_the_same_and_nothing_twice() {
+        let query = || Receive {
+            topic: Some(("t".into(), FieldAt::Query("topic".into()))),
+            messages_max: Some((2, FieldAt::Query("maxMessages".into()))),
+            ..Receive::default()
+        };
+        assert_eq!(read("{}", query(), false).unwrap().messages_max, 2);
+        assert_eq!(read("{}", query(), true).unwrap_err().at(), Some(&FieldAt::Query("maxMessages".into())));
+        assert_eq!(read(r#"{"topic":"t"}"#, query(), false).unwrap_err().at(), Some(&FieldAt::Query("topic".into())));
+    }
+
+    #[test]
+    fn the_answer_is_raw_where_that_is_asked() {
+        let accept = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, HeaderValue::from_static(text));
+            is_raw(&headers).map_err(|error| answer(&error).code)
+        };
+        assert_eq!(accept("text/plain, application/vnd.gantry.raw;q=1"), Ok(true));
+        assert_eq!(accept("text/html, */*;q=0.1"), Ok(false));
+        assert_eq!(accept("application/cloudevents-batch+json"), Err("not_implemented"));
+        assert_eq!(accept("text/html"), Err("not_acceptable"));
+    }
 }

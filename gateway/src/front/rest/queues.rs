@@ -1,6 +1,7 @@
 //! Message queues: what they hold, and looking into one by offset.
 
 use axum::extract::State;
+use gantry_broker_core::BrokerError;
 use gantry_broker_core::broker::PullMessages;
 use gantry_broker_core::offset::{QueueId, QueueOffset};
 use http::StatusCode;
@@ -72,7 +73,9 @@ pub(super) async fn pull_messages(
 ) -> Answer {
     let topic = topic_name(&topic)?;
     let view = View::take(&mut query)?;
-    let offset: u64 = query.take_number("offset")?.unwrap_or(0);
+    let offset: Option<u64> = query.take_number("offset")?;
+    query.not_built("at")?;
+    query.not_built("wait")?;
     let limit = query.take_number("limit")?.unwrap_or(LIMIT_DEFAULT);
     query.end()?;
     if !(1..=LIMIT_MAX).contains(&limit) {
@@ -88,11 +91,17 @@ pub(super) async fn pull_messages(
     let pull = PullMessages {
         topic,
         queue_id: QueueId(queue_id),
-        offset: QueueOffset(offset),
+        offset: QueueOffset(offset.unwrap_or(0)),
         messages_max: limit,
         bytes_max: PAGE_BYTES_MAX,
     };
-    let pulled = state.messaging.broker.pull_messages(pull).await?;
+    let pulled = match state.messaging.broker.pull_messages(pull.clone()).await {
+        // Who names no offset begins with the oldest message there is.
+        Err(BrokerError::OffsetExpired { min }) if offset.is_none() => {
+            state.messaging.broker.pull_messages(PullMessages { offset: min, ..pull }).await?
+        }
+        pulled => pulled?,
+    };
     let items = pulled.messages.iter().map(|message| MessageOut::stored(message, &state.broker_name, view)).collect();
     let (next_offset, min_offset) = (pulled.next_offset.0, pulled.min_offset.0);
     Ok(json(StatusCode::OK, &Browsed { items, next_offset, min_offset, max_offset: pulled.max_offset.0 }))

@@ -1,5 +1,6 @@
 //! Settling: ack, extend, give back; one or many.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -8,11 +9,12 @@ use gantry_broker_core::BrokerError;
 use gantry_broker_core::broker::INVISIBLE_DURATION_MAX;
 use gantry_broker_core::message::BATCH_ENTRIES_MAX;
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::json::Fields;
 use super::problem::Problem;
-use super::request::{Query, Segments, invalid_field, json, read_json};
-use super::units::{Time, parse_duration};
+use super::request::{Query, Segments, json, read_json};
+use super::units::Time;
 use super::{Answer, Shared};
 use crate::error::{FieldAt, GatewayError};
 
@@ -21,12 +23,6 @@ pub(super) async fn ack_message(State(state): Shared, Segments(handle): Segments
     query.end()?;
     state.messaging.ack_messages([handle.as_str()]).await?.remove(0)?;
     Ok(StatusCode::NO_CONTENT.into_response())
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Extend {
-    invisible_duration: String,
 }
 
 #[derive(Serialize)]
@@ -46,19 +42,15 @@ pub(super) async fn change_invisible_duration(
     let as_ms = query.take_time_format()?;
     query.end()?;
     let (parts, body) = request.into_parts();
-    let extend: Extend = read_json(&parts.headers, body).await?;
-    let invisible = invisible(&extend.invisible_duration, "/invisibleDuration")?;
+    let text = read_json(&parts.headers, body).await?;
+    let mut fields = Fields::parse(&text)?;
+    let invisible = invisible(&mut fields, "invisibleDuration")?;
+    let invisible = fields.required("invisibleDuration", invisible)?;
+    fields.end()?;
     let changes = [(handle.as_str(), Some(invisible), false)];
     let changed = state.messaging.change_invisible_durations(changes).await?.remove(0)?;
     let invisible_until = Time { at: changed.invisible_until, as_ms };
     Ok(json(StatusCode::OK, &Extended { receipt_handle: changed.receipt_handle, invisible_until }))
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-struct Nack {
-    retry_after: Option<String>,
-    suspend: bool,
 }
 
 #[derive(Serialize)]
@@ -77,40 +69,35 @@ pub(super) async fn nack_message(
     let as_ms = query.take_time_format()?;
     query.end()?;
     let (parts, body) = request.into_parts();
-    let nack: Nack = read_json(&parts.headers, body).await?;
-    let after = nack.retry_after.map(|text| invisible(&text, "/retryAfter")).transpose()?;
-    let changes = [(handle.as_str(), after, nack.suspend)];
+    let text = read_json(&parts.headers, body).await?;
+    let mut fields = Fields::parse(&text)?;
+    let after = invisible(&mut fields, "retryAfter")?;
+    let suspend = fields.flag("suspend")?.unwrap_or_default();
+    fields.end()?;
+    let changes = [(handle.as_str(), after, suspend)];
     let changed = state.messaging.change_invisible_durations(changes).await?.remove(0)?;
     Ok(json(StatusCode::OK, &Nacked { visible_at: Time { at: changed.invisible_until, as_ms } }))
 }
 
-fn invisible(text: &str, pointer: &str) -> Result<Duration, GatewayError> {
-    let duration = parse_duration(text, FieldAt::Pointer(pointer.into()))?;
-    if duration > INVISIBLE_DURATION_MAX {
+/// How long a message shall stay away from now on.
+fn invisible(fields: &mut Fields<'_>, name: &str) -> Result<Option<Duration>, GatewayError> {
+    let duration = fields.duration(name)?;
+    if duration.is_some_and(|duration| duration > INVISIBLE_DURATION_MAX) {
         let (min, max) = (Duration::ZERO, INVISIBLE_DURATION_MAX);
-        return Err(BrokerError::InvalidInvisibleDuration { min, max }.into());
+        let error = GatewayError::from(BrokerError::InvalidInvisibleDuration { min, max });
+        return Err(error.at_field(fields.at(name)));
     }
     Ok(duration)
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Settle {
-    entries: Vec<SettleEntry>,
+/// One entry of a settle: which delivery, and what becomes of it.
+#[derive(Debug)]
+struct Entry<'a> {
+    receipt_handle: Cow<'a, str>,
+    action: Action,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct SettleEntry {
-    receipt_handle: String,
-    action: String,
-    invisible_duration: Option<String>,
-    retry_after: Option<String>,
-    #[serde(default)]
-    suspend: bool,
-}
-
-/// What an entry asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
     Ack,
     Extend(Duration),
@@ -156,34 +143,27 @@ pub(super) async fn settle_messages(State(state): Shared, mut query: Query, requ
     let as_ms = query.take_time_format()?;
     query.end()?;
     let (parts, body) = request.into_parts();
-    let Settle { entries } = read_json(&parts.headers, body).await?;
-    if entries.len() > BATCH_ENTRIES_MAX {
-        let (entries, bytes) = (entries.len(), 0);
-        let (entries_max, bytes_max) = (BATCH_ENTRIES_MAX, 0);
-        return Err(BrokerError::BatchTooLarge { entries, bytes, entries_max, bytes_max }.into());
-    }
-    let actions: Vec<_> = entries.iter().enumerate().map(|(at, entry)| action(entry, at)).collect();
-    let of_kind = |ack: bool| {
-        let pairs = entries.iter().zip(&actions);
-        pairs.filter_map(move |(entry, action)| {
-            let action = action.as_ref().ok()?;
-            (matches!(action, Action::Ack) == ack).then_some((entry.receipt_handle.as_str(), action))
-        })
-    };
-    let acks: Vec<&str> = of_kind(true).map(|(handle, _)| handle).collect();
-    let changes: Vec<_> = of_kind(false)
-        .map(|(handle, action)| match action {
-            Action::Extend(invisible) => (handle, Some(*invisible), false),
-            Action::Nack { after, suspend } => (handle, *after, *suspend),
-            Action::Ack => unreachable!("acks were taken out"),
+    let text = read_json(&parts.headers, body).await?;
+    let entries = read_entries(&text)?;
+    let readable = || entries.iter().flatten().map(|entry| (&*entry.receipt_handle, entry.action));
+    let acks: Vec<&str> = readable().filter(|(_, action)| *action == Action::Ack).map(|(handle, _)| handle).collect();
+    let changes: Vec<_> = readable()
+        .filter_map(|(handle, action)| match action {
+            Action::Ack => None,
+            Action::Extend(invisible) => Some((handle, Some(invisible), false)),
+            Action::Nack { after, suspend } => Some((handle, after, suspend)),
         })
         .collect();
-    let mut acked = state.messaging.ack_messages(acks).await?.into_iter();
-    let mut changed = state.messaging.change_invisible_durations(changes).await?.into_iter();
+    // A refusal of one half must not hide what became of the other.
+    let (acks_count, changes_count) = (acks.len(), changes.len());
+    let acked = state.messaging.ack_messages(acks).await;
+    let changed = state.messaging.change_invisible_durations(changes).await;
+    let mut acked = each(acked, acks_count);
+    let mut changed = each(changed, changes_count);
 
-    let results: Vec<OneOf> = actions
+    let results: Vec<OneOf> = entries
         .into_iter()
-        .map(|action| match settled(action, &mut acked, &mut changed, as_ms) {
+        .map(|entry| match settled(entry.map(|entry| entry.action), &mut acked, &mut changed, as_ms) {
             Ok(one) => one,
             Err(error) => {
                 let problem = Problem::of_entry(&error);
@@ -221,20 +201,118 @@ fn settled(
     }
 }
 
-fn action(entry: &SettleEntry, at: usize) -> Result<Action, GatewayError> {
-    let pointer = |field: &str| format!("/entries/{at}/{field}");
-    match entry.action.as_str() {
-        "ack" => Ok(Action::Ack),
+/// An answer for each entry, also when there was only one for all.
+fn each<T>(
+    answers: Result<Vec<Result<T, GatewayError>>, GatewayError>,
+    count: usize,
+) -> impl Iterator<Item = Result<T, GatewayError>> {
+    let answers = match answers {
+        Ok(answers) => answers,
+        Err(error) => (0..count).map(|_| Err(error.clone())).collect(),
+    };
+    answers.into_iter()
+}
+
+/// The entries as they were written; one that cannot be read is answered alone.
+fn read_entries(text: &[u8]) -> Result<Vec<Result<Entry<'_>, GatewayError>>, GatewayError> {
+    let mut fields = Fields::parse(text)?;
+    let entries = fields.list("entries")?;
+    let entries = fields.required("entries", entries)?;
+    fields.end()?;
+    if entries.is_empty() {
+        let at = FieldAt::Pointer("/entries".into());
+        return Err(GatewayError::InvalidParameter { at, reason: "there is nothing to settle".into() });
+    }
+    if entries.len() > BATCH_ENTRIES_MAX {
+        let (entries, bytes) = (entries.len(), 0);
+        let (entries_max, bytes_max) = (BATCH_ENTRIES_MAX, 0);
+        return Err(BrokerError::BatchTooLarge { entries, bytes, entries_max, bytes_max }.into());
+    }
+    let entry = |(number, json)| read_entry(Fields::of(json, format!("/entries/{number}"))?);
+    Ok(entries.into_iter().enumerate().map(entry).collect())
+}
+
+fn read_entry(mut fields: Fields<'_>) -> Result<Entry<'_>, GatewayError> {
+    let receipt_handle = fields.text("receiptHandle")?;
+    let receipt_handle = fields.required("receiptHandle", receipt_handle)?;
+    let action = fields.text("action")?;
+    let action = match &*fields.required("action", action)? {
+        "ack" => Action::Ack,
         "extend" => {
-            let pointer = pointer("invisibleDuration");
-            let text = entry.invisible_duration.as_ref().ok_or_else(|| invalid_field(&pointer, "is missing"))?;
-            Ok(Action::Extend(invisible(text, &pointer)?))
+            let invisible = invisible(&mut fields, "invisibleDuration")?;
+            Action::Extend(fields.required("invisibleDuration", invisible)?)
         }
-        "nack" => {
-            let after = entry.retry_after.as_ref().map(|text| invisible(text, &pointer("retryAfter"))).transpose()?;
-            Ok(Action::Nack { after, suspend: entry.suspend })
+        "nack" => Action::Nack {
+            after: invisible(&mut fields, "retryAfter")?,
+            suspend: fields.flag("suspend")?.unwrap_or_default(),
+        },
+        "deadLetter" => {
+            let error = GatewayError::NotImplemented { what: "moving a message to the dead letter queue".into() };
+            return Err(error.at_field(fields.at("action")));
         }
-        "deadLetter" => Err(GatewayError::NotImplemented { what: "moving a message to the dead letter queue".into() }),
-        _ => Err(invalid_field(&pointer("action"), "must be ack, nack or extend")),
+        _ => return Err(fields.refuse("action", "must be ack, nack or extend")),
+    };
+    fields.end()?;
+    Ok(Entry { receipt_handle, action })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::front::error_table::answer;
+
+    #[test]
+    fn entries_are_read_one_by_one() {
+        let text = br#"{"entries":[
+            {"receiptHandle":"a","action":"ack"},
+            {"receiptHandle":"b","action":"nack"},
+            {"receiptHandle":"c","action":"nack","retryAfter":"30s","suspend":true},
+            {"receiptHandle":"d","action":"extend","invisibleDuration":"0s"},
+            {"receiptHandle":"e","action":"extend"},
+            {"receiptHandle":"f","action":"extend","invisibleDuration":"13h"},
+            {"receiptHandle":"g","action":"deadLetter"},
+            {"receiptHandle":"h","action":"ack","retryAfter":"1s"},
+            {"action":"ack"},
+            {"receiptHandle":"j","action":"forget"},
+            7
+        ]}"#;
+        let read: Vec<_> = read_entries(text)
+            .unwrap()
+            .into_iter()
+            .map(|entry| entry.map(|entry| entry.action).map_err(|error| answer(&error).code))
+            .collect();
+        let after = Some(Duration::from_secs(30));
+        assert_eq!(
+            read,
+            [
+                Ok(Action::Ack),
+                Ok(Action::Nack { after: None, suspend: false }),
+                Ok(Action::Nack { after, suspend: true }),
+                Ok(Action::Extend(Duration::ZERO)),
+                Err("invalid_parameter"),
+                Err("invalid_invisible_duration"),
+                Err("not_implemented"),
+                Err("unknown_field"),
+                Err("invalid_parameter"),
+                Err("invalid_parameter"),
+                Err("invalid_parameter"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_settle_has_bounds() {
+        assert!(read_entries(b"{}").is_err() && read_entries(b"{\"entries\":[]}").is_err());
+        let many = format!("{{\"entries\":[0{}]}}", ",0".repeat(BATCH_ENTRIES_MAX));
+        let error = read_entries(many.as_bytes()).unwrap_err();
+        assert_eq!(answer(&error).code, "batch_too_large");
+    }
+
+    #[test]
+    fn one_answer_for_all_is_one_for_each() {
+        let all: Vec<Result<(), _>> = each(Err(BrokerError::Draining.into()), 2).collect();
+        assert_eq!(all.len(), 2);
+        assert!(all.iter().all(Result::is_err));
+        assert_eq!(each(Ok(vec![Ok(1), Ok(2)]), 2).flatten().collect::<Vec<_>>(), [1, 2]);
     }
 }

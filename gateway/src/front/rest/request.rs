@@ -1,4 +1,4 @@
-//! Reading requests strictly: names out of the path, a query without unknown words, JSON without unknown fields.
+//! Reading requests strictly: names out of the path, a query without unknown words, a body of bounded length.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use gantry_broker_core::names::{ConsumerGroup, TopicName};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::BodyExt as _;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize};
 
 use super::units::parse_duration;
 use crate::error::{FieldAt, GatewayError};
@@ -85,6 +85,17 @@ impl Query {
         }
     }
 
+    /// A parameter that the API knows and this version does not serve.
+    pub(super) fn not_built(&mut self, name: &str) -> Result<(), GatewayError> {
+        match self.take(name)? {
+            None => Ok(()),
+            Some(_) => {
+                let error = GatewayError::NotImplemented { what: format!("?{name}=") };
+                Err(error.at_field(FieldAt::Query(name.into())))
+            }
+        }
+    }
+
     pub(super) fn end(self) -> Result<(), GatewayError> {
         match self.0.into_iter().next() {
             None => Ok(()),
@@ -95,11 +106,6 @@ impl Query {
 
 pub(super) fn invalid_query(name: &str, reason: &str) -> GatewayError {
     GatewayError::InvalidParameter { at: FieldAt::Query(name.into()), reason: format!("{name} {reason}") }
-}
-
-pub(super) fn invalid_field(pointer: &str, reason: impl std::fmt::Display) -> GatewayError {
-    let at = FieldAt::Pointer(pointer.into());
-    GatewayError::InvalidParameter { at, reason: format!("{} {reason}", pointer.trim_start_matches('/')) }
 }
 
 /// The whole body, `max` bytes at most; `too_large` says what a larger one means here.
@@ -157,16 +163,18 @@ async fn drain(mut body: Body, max: usize) {
 /// Largest JSON body of an ordinary request.
 const JSON_BYTES_MAX: usize = 1024 * 1024;
 
-/// A JSON body; an empty one reads as `{}`.
-pub(super) async fn read_json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, GatewayError> {
-    let body =
-        read_body(headers, body, JSON_BYTES_MAX, |_| GatewayError::RequestTooLarge { max: JSON_BYTES_MAX }).await?;
+/// The text of a JSON body; an empty one reads as `{}`.
+pub(super) async fn read_json(headers: &HeaderMap, body: Body) -> Result<Bytes, GatewayError> {
+    let too_large = |_| GatewayError::RequestTooLarge { max: JSON_BYTES_MAX };
+    let body = read_body(headers, body, JSON_BYTES_MAX, too_large).await?;
     if body.is_empty() {
-        return parse_json(b"{}", "");
+        return Ok(Bytes::from_static(b"{}"));
     }
     match media_type(headers).as_deref() {
-        // curl's default for -d; nothing else could have been meant.
-        None | Some("application/json" | "application/x-www-form-urlencoded") => parse_json(&body, ""),
+        // The third is curl's default for -d; nothing else could have been meant.
+        None | Some("application/json" | "application/merge-patch+json" | "application/x-www-form-urlencoded") => {
+            Ok(body)
+        }
         Some(other) => Err(GatewayError::UnsupportedMediaType { reason: format!("'{other}' is not application/json") }),
     }
 }
@@ -177,43 +185,6 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
     Some(text.split(';').next()?.trim().to_ascii_lowercase())
 }
 
-/// `parent` is the pointer to where the text stands.
-pub(super) fn parse_json<'a, T: Deserialize<'a>>(text: &'a [u8], parent: &str) -> Result<T, GatewayError> {
-    serde_json::from_slice(text).map_err(|error| json_error(&error, parent))
-}
-
-pub(super) fn json_error(error: &serde_json::Error, parent: &str) -> GatewayError {
-    let text = error.to_string();
-    let quoted = || text.split('`').nth(1).unwrap_or_default().to_string();
-    let at = |name: &str| FieldAt::Pointer(format!("{parent}/{name}"));
-    if error.classify() != serde_json::error::Category::Data || text.starts_with("duplicate field") {
-        return GatewayError::MalformedRequest { reason: format!("the body is no proper JSON: {text}") };
-    }
-    if text.starts_with("unknown field") {
-        let name = quoted();
-        return GatewayError::UnknownField { at: at(&name), name };
-    }
-    if text.starts_with("missing field") {
-        let name = quoted();
-        return GatewayError::InvalidParameter { at: at(&name), reason: format!("{name} is missing") };
-    }
-    GatewayError::InvalidParameter { at: FieldAt::Pointer(parent.into()), reason: text }
-}
-
-/// A whole number, or its decimal text: offsets may pass what JavaScript counts exactly.
-pub(super) fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum NumberOrText {
-        Number(u64),
-        Text(String),
-    }
-    match NumberOrText::deserialize(deserializer)? {
-        NumberOrText::Number(number) => Ok(number),
-        NumberOrText::Text(text) => text.parse().map_err(|_| serde::de::Error::custom("an offset is a whole number")),
-    }
-}
-
 /// Longest long poll.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -222,13 +193,17 @@ pub(super) fn prefer_wait(headers: &HeaderMap) -> Result<Option<Duration>, Gatew
     for value in headers.get_all("prefer") {
         let Ok(text) = value.to_str() else { continue };
         for preference in text.split([',', ';']) {
-            let Some((name, seconds)) = preference.split_once('=') else { continue };
+            let (name, seconds) = preference.split_once('=').unwrap_or((preference, ""));
             if !name.trim().eq_ignore_ascii_case("wait") {
                 continue;
             }
             let reason = || format!("Prefer: wait={} must be whole seconds, 0 to 30", seconds.trim());
-            let seconds: u64 =
-                seconds.trim().trim_matches('"').parse().map_err(|_| GatewayError::InvalidWait { reason: reason() })?;
+            let digits = seconds.trim().trim_matches('"');
+            let seconds = match digits.bytes().all(|byte| byte.is_ascii_digit()) {
+                true => digits.parse::<u64>().ok(),
+                false => None,
+            };
+            let seconds = seconds.ok_or_else(|| GatewayError::InvalidWait { reason: reason() })?;
             return Ok(Some(Duration::from_secs(seconds).min(WAIT_MAX)));
         }
     }
@@ -238,23 +213,22 @@ pub(super) fn prefer_wait(headers: &HeaderMap) -> Result<Option<Duration>, Gatew
 const BUDGET_DEFAULT: Duration = Duration::from_secs(10);
 const BUDGET_MAX: Duration = Duration::from_secs(60);
 
-/// Runs a call inside its time: `Gantry-Timeout`, 10 s without it; a long poll comes on top.
-pub(super) async fn within_budget<T>(
-    headers: &HeaderMap,
-    wait: Duration,
-    call: impl Future<Output = Result<T, GatewayError>>,
-) -> Result<T, GatewayError> {
+/// How long a request may take, from its head to its answer: `Gantry-Timeout`, 10 s without it; a long poll comes on
+/// top.
+pub(super) fn budget(headers: &HeaderMap) -> Result<Duration, GatewayError> {
     let budget = match headers.get("gantry-timeout") {
         None => BUDGET_DEFAULT,
         Some(text) => {
             let at = FieldAt::Header("Gantry-Timeout");
-            parse_duration(text.to_str().unwrap_or_default(), at)?.min(BUDGET_MAX)
+            let budget = parse_duration(text.to_str().unwrap_or_default(), at.clone())?;
+            if budget.is_zero() {
+                let reason = "a request cannot be answered in no time".to_string();
+                return Err(GatewayError::InvalidDuration { at, reason });
+            }
+            budget.min(BUDGET_MAX)
         }
     };
-    match tokio::time::timeout(budget + wait, call).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(GatewayError::DeadlineExceeded { budget }),
-    }
+    Ok(budget + prefer_wait(headers)?.unwrap_or_default())
 }
 
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
@@ -266,25 +240,6 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
 mod tests {
     use super::*;
 
-    #[derive(Debug, Deserialize)]
-    #[serde(deny_unknown_fields, rename_all = "camelCase")]
-    struct Sample {
-        #[serde(deserialize_with = "number_or_text")]
-        offset: u64,
-    }
-
-    #[test]
-    fn json_errors_name_what_is_wrong() {
-        let parse = |text: &str| parse_json::<Sample>(text.as_bytes(), "/messages/1");
-        assert_eq!(parse("{\"offset\":\"7\"}").unwrap().offset, 7);
-        assert!(matches!(parse("{"), Err(GatewayError::MalformedRequest { .. })));
-        assert!(matches!(parse("{\"offset\":1,\"offset\":2}"), Err(GatewayError::MalformedRequest { .. })));
-        assert!(matches!(parse("{}"), Err(GatewayError::InvalidParameter { .. })));
-        assert!(matches!(parse("{\"offset\":-1}"), Err(GatewayError::InvalidParameter { .. })));
-        let Err(GatewayError::UnknownField { name, at }) = parse("{\"ofset\":1}") else { panic!("not refused") };
-        assert_eq!((name.as_str(), at), ("ofset", FieldAt::Pointer("/messages/1/ofset".into())));
-    }
-
     #[test]
     fn waits_are_whole_seconds_and_clamped() {
         let wait = |text: &'static str| {
@@ -295,7 +250,7 @@ mod tests {
         assert_eq!(wait("wait=20").unwrap(), Some(Duration::from_secs(20)));
         assert_eq!(wait("respond-async, wait=99").unwrap(), Some(WAIT_MAX));
         assert_eq!(wait("respond-async").unwrap(), None);
-        for wrong in ["wait=-1", "wait=x", "wait=", "wait=1.5"] {
+        for wrong in ["wait=-1", "wait=x", "wait=", "wait=1.5", "wait", "wait=+1"] {
             assert!(matches!(wait(wrong), Err(GatewayError::InvalidWait { .. })), "{wrong}");
         }
     }

@@ -8,22 +8,13 @@ use gantry_broker_core::message::MessageType;
 use gantry_broker_core::names::TopicName;
 use gantry_broker_core::offset::Incarnation;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::json::Fields;
 use super::list::Page;
-use super::request::{Query, Segments, invalid_field, json, read_json, topic_name};
+use super::request::{Query, Segments, invalid_query, json, read_json, topic_name};
 use super::{Answer, Shared};
-use crate::error::GatewayError;
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-struct TopicIn {
-    message_type: Option<String>,
-    read_queues: Option<u32>,
-    write_queues: Option<u32>,
-    perm: Option<String>,
-    order: Option<bool>,
-}
+use crate::error::{FieldAt, GatewayError};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -40,7 +31,7 @@ impl TopicOut {
     fn new(topic: &Topic) -> TopicOut {
         TopicOut {
             name: topic.config.topic.to_string(),
-            message_type: "normal",
+            message_type: NORMAL,
             read_queues: topic.config.read_queues,
             write_queues: topic.config.write_queues,
             perm: match (topic.config.permission.read, topic.config.permission.write) {
@@ -64,40 +55,75 @@ pub(super) async fn put_topic(
     let topic = topic_name(&topic)?;
     query.end()?;
     let (parts, body) = request.into_parts();
-    let config = read(read_json(&parts.headers, body).await?, topic.clone())?;
+    let text = read_json(&parts.headers, body).await?;
+    let config = read(Fields::parse(&text)?, topic.clone())?;
+    let broker = &state.messaging.broker;
     let when = match put_when(&parts.headers)? {
         Condition::When(when) => when,
-        Condition::Etag(etag) => {
-            let known = state.messaging.broker.describe_topic(topic).await?;
-            version_of(&etag, known.incarnation, known.version, known.config.topic.as_str())?
+        Condition::Etag(etags) => {
+            let known = broker.describe_topic(topic.clone()).await?;
+            match version_of(&etags, known.incarnation, known.version) {
+                Some(when) => when,
+                None => return Ok(changed_since(topic.as_str(), known.incarnation, known.version)),
+            }
         }
     };
-    let (topic, created) = state.messaging.broker.put_topic(config, when).await?;
-    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(with_etag(json(status, &TopicOut::new(&topic)), topic.incarnation, topic.version))
+    match broker.put_topic(config, when).await {
+        Ok((topic, created)) => {
+            let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+            Ok(with_etag(json(status, &TopicOut::new(&topic)), topic.incarnation, topic.version))
+        }
+        Err(BrokerError::VersionMismatch { .. }) => {
+            let known = broker.describe_topic(topic.clone()).await?;
+            Ok(changed_since(topic.as_str(), known.incarnation, known.version))
+        }
+        Err(BrokerError::InvalidParameter { name, reason }) => {
+            Err(GatewayError::from(BrokerError::InvalidParameter { name, reason }).at_field(field_of(name)))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
-fn read(topic: TopicIn, name: TopicName) -> Result<TopicConfig, GatewayError> {
-    let message_type = match topic.message_type.as_deref() {
-        None | Some("normal") => MessageType::Normal,
-        Some(other @ ("fifo" | "delay" | "transaction" | "priority" | "lite" | "mixed")) => {
-            return Err(GatewayError::NotImplemented { what: format!("a topic of type {other}") });
-        }
-        Some(_) => return Err(invalid_field("/messageType", "must be normal")),
-    };
-    let permission = match topic.perm.as_deref() {
+fn read(mut fields: Fields<'_>, name: TopicName) -> Result<TopicConfig, GatewayError> {
+    let message_type = fields.text("messageType")?;
+    if !is_message_type(message_type.as_deref().unwrap_or(NORMAL)) {
+        return Err(fields.refuse("messageType", MESSAGE_TYPES));
+    }
+    if let Some(other) = message_type.filter(|text| text != NORMAL) {
+        let error = GatewayError::NotImplemented { what: format!("a topic of type {other}") };
+        return Err(error.at_field(fields.at("messageType")));
+    }
+    let perm = fields.text("perm")?;
+    let permission = match perm.as_deref() {
         None | Some("readWrite") => Permission { read: true, write: true },
         Some("read") => Permission { read: true, write: false },
         Some("write") => Permission { read: false, write: true },
         Some("none") => Permission { read: false, write: false },
-        Some(_) => return Err(invalid_field("/perm", "must be read, write, readWrite or none")),
+        Some(_) => return Err(fields.refuse("perm", "must be read, write, readWrite or none")),
     };
-    if topic.order == Some(true) {
-        return Err(GatewayError::NotImplemented { what: "an ordered topic".into() });
+    if fields.flag("order")? == Some(true) {
+        let error = GatewayError::NotImplemented { what: "an ordered topic".into() };
+        return Err(error.at_field(fields.at("order")));
     }
-    let read_queues = topic.read_queues.unwrap_or(QUEUES_DEFAULT);
-    let write_queues = topic.write_queues.unwrap_or(QUEUES_DEFAULT);
-    Ok(TopicConfig { topic: name, message_type, read_queues, write_queues, permission })
+    for later in ["attributes", "brokers", "cluster"] {
+        fields.not_built(later)?;
+    }
+    let read_queues = fields.count("readQueues")?.unwrap_or(QUEUES_DEFAULT);
+    let write_queues = fields.count("writeQueues")?.unwrap_or(QUEUES_DEFAULT);
+    fields.end()?;
+    Ok(TopicConfig { topic: name, message_type: MessageType::Normal, read_queues, write_queues, permission })
+}
+
+const NORMAL: &str = "normal";
+const MESSAGE_TYPES: &str = "must be normal, fifo, delay, transaction, priority, lite or mixed";
+
+fn is_message_type(text: &str) -> bool {
+    matches!(text, NORMAL | "fifo" | "delay" | "transaction" | "priority" | "lite" | "mixed")
+}
+
+/// A field of the body that the broker found wrong.
+pub(super) fn field_of(name: &str) -> FieldAt {
+    FieldAt::Pointer(format!("/{name}"))
 }
 
 /// GET /v1/topics/{topic}
@@ -126,13 +152,19 @@ pub(super) async fn delete_topic(State(state): Shared, Segments(topic): Segments
 
 /// GET /v1/topics
 pub(super) async fn list_topics(State(state): Shared, mut query: Query) -> Answer {
-    let page = Page::take(&state, "topics", &mut query)?;
     let message_type = query.take("messageType")?;
+    if message_type.as_deref().is_some_and(|text| !is_message_type(text)) {
+        return Err(invalid_query("messageType", MESSAGE_TYPES));
+    }
+    let kind = format!("topics {}", message_type.as_deref().unwrap_or_default());
+    let page = Page::take(&state, kind, &mut query)?;
     query.end()?;
     let topics = state.messaging.broker.list_topics().await?;
     let wanted = |topic: &Topic| {
-        (page.include_system || !topic.config.topic.is_system())
-            && message_type.as_deref().is_none_or(|wanted| wanted == "normal")
+        // Retry and dead letter topics belong to their groups.
+        let name = &topic.config.topic;
+        (page.include_system || !(name.is_system() || name.is_derived()))
+            && message_type.as_deref().is_none_or(|wanted| wanted == NORMAL)
     };
     let items = topics.iter().filter(|topic| wanted(topic)).map(TopicOut::new);
     Ok(json(StatusCode::OK, &page.cut(&state, items, |topic| &topic.name)))
@@ -171,17 +203,17 @@ pub(super) fn with_etag(mut response: Response, incarnation: Incarnation, versio
     response
 }
 
-/// The version that a caller's ETag stands for; the broker compares it once more when it puts.
-pub(super) fn version_of(
-    claimed: &str,
-    incarnation: Incarnation,
-    version: u64,
-    name: &str,
-) -> Result<PutWhen, GatewayError> {
-    if claimed.split(',').any(|claimed| claimed.trim() == etag(incarnation, version)) {
-        return Ok(PutWhen::Version(version));
-    }
-    Err(BrokerError::VersionMismatch { name: name.to_string(), current: version }.into())
+/// The version that one of a caller's ETags stands for; the broker compares it once more when it puts. A weak ETag
+/// stands for none (RFC 9110, 13.1.1).
+pub(super) fn version_of(claimed: &str, incarnation: Incarnation, version: u64) -> Option<PutWhen> {
+    let current = etag(incarnation, version);
+    claimed.split(',').any(|claimed| claimed.trim() == current).then_some(PutWhen::Version(version))
+}
+
+/// The refusal of a stale ETag, with the current one.
+pub(super) fn changed_since(name: &str, incarnation: Incarnation, version: u64) -> Response {
+    let error = GatewayError::from(BrokerError::VersionMismatch { name: name.to_string(), current: version });
+    with_etag(error.into_response(), incarnation, version)
 }
 
 /// Does `If-None-Match` name what would be answered?
@@ -189,4 +221,68 @@ pub(super) fn is_known(headers: &HeaderMap, incarnation: Incarnation, version: u
     let Some(text) = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()) else { return false };
     let etag = etag(incarnation, version);
     text.split(',').map(str::trim).any(|known| known == "*" || known.trim_start_matches("W/") == etag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::front::error_table::answer;
+
+    fn config(text: &str) -> Result<TopicConfig, GatewayError> {
+        read(Fields::parse(text.as_bytes())?, TopicName::from_client("t").unwrap())
+    }
+
+    #[test]
+    fn a_topic_has_defaults() {
+        assert_eq!(config("{}").unwrap(), TopicConfig::new(TopicName::from_client("t").unwrap()));
+        let text =
+            r#"{"messageType":"normal","readQueues":4,"writeQueues":2,"perm":"read","order":false,"brokers":null}"#;
+        let config = config(text).unwrap();
+        assert_eq!((config.read_queues, config.write_queues), (4, 2));
+        assert_eq!(config.permission, Permission { read: true, write: false });
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, code, pointer) in [
+            (r#"{"messageType":"fifo"}"#, "not_implemented", "/messageType"),
+            (r#"{"messageType":"odd"}"#, "invalid_parameter", "/messageType"),
+            (r#"{"perm":"all"}"#, "invalid_parameter", "/perm"),
+            (r#"{"order":true}"#, "not_implemented", "/order"),
+            (r#"{"attributes":{"a":"b"}}"#, "not_implemented", "/attributes"),
+            (r#"{"readQueues":-1}"#, "invalid_parameter", "/readQueues"),
+            (r#"{"queues":1}"#, "unknown_field", "/queues"),
+        ] {
+            let error = config(text).unwrap_err();
+            assert_eq!((answer(&error).code, error.at()), (code, Some(&FieldAt::Pointer(pointer.into()))), "{text}");
+        }
+    }
+
+    #[test]
+    fn etags_are_compared_strongly_for_a_put_and_weakly_for_a_get() {
+        let (incarnation, version) = (Incarnation(0x90), 3);
+        assert_eq!(version_of("\"90-3\"", incarnation, version), Some(PutWhen::Version(3)));
+        assert_eq!(version_of("\"90-2\", \"90-3\"", incarnation, version), Some(PutWhen::Version(3)));
+        for stale in ["\"90-2\"", "W/\"90-3\"", "90-3", "\"91-3\"", ""] {
+            assert_eq!(version_of(stale, incarnation, version), None, "{stale}");
+        }
+        let mut headers = HeaderMap::new();
+        assert!(!is_known(&headers, incarnation, version));
+        headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static("W/\"90-3\""));
+        assert!(is_known(&headers, incarnation, version) && !is_known(&headers, incarnation, 4));
+    }
+
+    #[test]
+    fn a_put_has_one_condition() {
+        let of = |pairs: &[(header::HeaderName, &'static str)]| {
+            let pairs = pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
+            put_when(&pairs.collect())
+        };
+        assert!(matches!(of(&[]), Ok(Condition::When(PutWhen::Unconditional))));
+        assert!(matches!(of(&[(header::IF_MATCH, "*")]), Ok(Condition::When(PutWhen::Exists))));
+        assert!(matches!(of(&[(header::IF_NONE_MATCH, "*")]), Ok(Condition::When(PutWhen::Missing))));
+        assert!(matches!(of(&[(header::IF_MATCH, "\"1-1\"")]), Ok(Condition::Etag(_))));
+        assert!(of(&[(header::IF_NONE_MATCH, "\"1-1\"")]).is_err());
+        assert!(of(&[(header::IF_MATCH, "*"), (header::IF_NONE_MATCH, "*")]).is_err());
+    }
 }
