@@ -218,8 +218,8 @@ pub enum PutWhen {
     Unconditional,
     /// Only if it exists, in any version.
     Exists,
-    /// Only if it exists in this version.
-    Version(u64),
+    /// Only if it exists in this version of this incarnation.
+    Version(Incarnation, u64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

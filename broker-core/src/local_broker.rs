@@ -14,7 +14,7 @@ use crate::delivery::long_polling::LongPolling;
 use crate::delivery::redelivery::Redelivery;
 use crate::error::BrokerError;
 use crate::message::StoredMessage;
-use crate::names::{ConsumerGroup, TopicName};
+use crate::names::{ConsumerGroup, STATE_TOPIC, TopicName};
 use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
 use crate::operation;
 use crate::operation::idempotency::Idempotency;
@@ -87,7 +87,7 @@ impl LocalBroker {
                     }
                 }),
                 failed: surroundings.failed,
-                stamp_of: |message| synced_stamp(&message.body),
+                stamp_of,
             },
         )?;
 
@@ -183,20 +183,27 @@ impl Drop for LocalBroker {
     }
 }
 
+/// What a state record says was synced; every other record says nothing, whatever its body looks like.
+pub(crate) fn stamp_of(message: &StoredMessage) -> Option<CommitLogOffset> {
+    (message.topic() == STATE_TOPIC).then(|| synced_stamp(&message.body)).flatten()
+}
+
 /// A whole record, its checksum right, that we cannot read: a newer Gantry wrote it, or this one is wrong.
 fn refused_record(message: &StoredMessage, error: &StateRecordError) -> StoreError {
     let file = format!("state record at {}", message.commit_log_offset).into();
     match error {
-        StateRecordError::NewerVersion(_) | StateRecordError::UnknownKind(_) => StoreError::NewerFormat { file },
+        StateRecordError::NewerVersion(_) | StateRecordError::UnknownKind(_) | StateRecordError::NewerField(_) => {
+            StoreError::NewerFormat { file }
+        }
         StateRecordError::Malformed(reason) => {
             StoreError::Damaged { file, offset: message.commit_log_offset.0, reason: (*reason).into() }
         }
     }
 }
 
-/// Queue directories a topic needs: readers may still drain queues that writers have left, and the other way round.
+/// How many queues a topic has ever had: the read queues, which never shrink. Writers may leave queues that readers drain.
 pub(crate) fn queues_of(config: &TopicConfig) -> u32 {
-    config.read_queues.max(config.write_queues)
+    config.read_queues
 }
 
 fn spawn_redelivery(parts: Arc<Parts>) -> JoinHandle<()> {
@@ -280,10 +287,12 @@ impl Parts {
         let now = self.store.now();
         let cells = self.cells.of(pair);
         let cells = cells.lock().expect("no code panics while holding it");
-        let due = cells.values().map(|cell| cell.due(now).take(POP_MESSAGES_MAX as usize).count() as u64).sum();
+        let is_due = cells.values().any(|cell| cell.due(now).next().is_some());
         let next = cells.values().filter_map(|cell| cell.next_deadline(now)).min();
         drop(cells);
-        self.long_polling.came_back(&topic.config.topic, &group.config.consumer_group, due);
+        if is_due {
+            self.long_polling.came_back(&topic.config.topic, &group.config.consumer_group);
+        }
         if let Some(deadline) = next {
             self.redelivery.arm(pair, deadline);
         }

@@ -33,6 +33,7 @@ use crate::random::Random;
 const PREFIX: &str = "r1.";
 const MAC_LEN: usize = 16;
 const KEY_LEN: usize = 32;
+const KEYS_VERSION: u8 = 1;
 const FIXED_LEN: usize = 4 + 4 + 8 + 4 + 8 + 16 + 8 + 1;
 /// Longest text of a handle.
 pub const RECEIPT_HANDLE_CHARS_MAX: usize = 512;
@@ -75,13 +76,18 @@ impl HandleKeys {
         HandleKeys { generations: vec![(1, key)] }
     }
 
-    /// | u8 key id | 32 key | repeated, newest first.
+    /// | u8 version | then | u8 key id | 32 key |, once or twice, newest first.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.generations.iter().flat_map(|(id, key)| std::iter::once(*id).chain(*key)).collect()
+        let keys = self.generations.iter().flat_map(|(id, key)| std::iter::once(*id).chain(*key));
+        std::iter::once(KEYS_VERSION).chain(keys).collect()
     }
 
     pub fn from_bytes(bytes: &[u8]) -> Option<HandleKeys> {
-        let generations: Vec<(u8, [u8; KEY_LEN])> = bytes
+        let (version, keys) = bytes.split_first()?;
+        if *version != KEYS_VERSION {
+            return None;
+        }
+        let generations: Vec<(u8, [u8; KEY_LEN])> = keys
             .chunks(1 + KEY_LEN)
             .map(|chunk| Some((chunk[0], chunk.get(1..)?.try_into().ok()?)))
             .collect::<Option<_>>()?;

@@ -389,6 +389,17 @@ impl Store {
         found.filter_map(|at| self.read_record_at(at).ok()).filter(bears).collect()
     }
 
+    /// The newest message of a topic with this unique key. `Overloaded` when so many others share the key's place in the
+    /// index that it may lie behind them: an honest no is not possible then.
+    pub fn find_by_unique_key(&self, topic: &TopicName, key: &str) -> Result<Option<StoredMessage>, StoreError> {
+        let places = self.shared.dispatch.index().map_or(0, |index| index.find(topic.as_str(), key).len());
+        let found = self.find_by_key(topic, key).into_iter().find(|message| message.unique_key() == Some(key));
+        if found.is_none() && places >= index_file::FOUND_MAX {
+            return Err(StoreError::Overloaded { what: "places in the index for this key" });
+        }
+        Ok(found)
+    }
+
     /// How often this store has been opened, this time included; on the disk before `open` returned.
     pub fn boot(&self) -> u64 {
         self.shared.identity.boot

@@ -76,13 +76,13 @@ impl LongPolling {
         parked.len -= woken;
     }
 
-    /// `count` messages came back to a group.
-    pub fn came_back(&self, topic: &TopicName, consumer_group: &ConsumerGroup, count: u64) {
+    /// Messages came back to a group. All its waiters look: who is wanted depends on their filters.
+    pub fn came_back(&self, topic: &TopicName, consumer_group: &ConsumerGroup) {
         let mut parked = self.parked.lock().expect("no code panics while holding it");
         let Some(waiters) = parked.topics.get_mut(topic).and_then(|groups| groups.get_mut(consumer_group)) else {
             return;
         };
-        let woken = wake(waiters, count);
+        let woken = wake(waiters, u64::MAX);
         parked.len -= woken;
     }
 
@@ -188,7 +188,7 @@ mod tests {
         polling.arrived(&topic, 1);
         assert!(first.wait(FOREVER).await && of_other.wait(FOREVER).await);
         assert!(!second.wait(Duration::ZERO).await);
-        polling.came_back(&topic, &group, 5);
+        polling.came_back(&topic, &group);
         assert!(second.wait(FOREVER).await);
         drop((first, second, of_other));
         assert!(polling.is_empty());

@@ -5,7 +5,7 @@ use crate::delivery::filter::Filter;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::offset::QueueOffset;
-use crate::operation::pop_message::{queues, readable_topic};
+use crate::operation::pop_message::{DUE_LOOKED_AT_MAX, queues, readable_topic};
 
 pub(crate) async fn await_messages(parts: &Parts, wait: &AwaitMessages) -> Result<bool, BrokerError> {
     let place = parts.long_polling.park(&wait.topic, &wait.consumer_group)?;
@@ -27,10 +27,11 @@ fn is_ready(parts: &Parts, wait: &AwaitMessages) -> Result<bool, BrokerError> {
     let mut entries = Vec::with_capacity(1);
     for queue in queues(parts, topic) {
         let Some(cell) = cells.get(&queue.queue_id()) else { return Ok(true) };
-        if queue.max_offset().0.min(cell.window_end()) > cell.next() {
+        if queue.max_offset().0.min(cell.window_end()) > cell.next().max(queue.min_offset().0) {
             return Ok(true);
         }
-        for (offset, _) in cell.due(now) {
+        // No further than a pop looks: what it would not find must not have it called again and again.
+        for (offset, _) in cell.due(now).take(DUE_LOOKED_AT_MAX) {
             entries.clear();
             parts.store.read_queue(&queue, QueueOffset(offset), 1, &mut entries)?;
             let Some(entry) = entries.first() else { continue };

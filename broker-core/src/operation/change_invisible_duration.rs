@@ -72,7 +72,7 @@ pub(crate) fn change_invisible_durations(
         if *deadline > now {
             parts.redelivery.arm(pair, *deadline);
         } else if let (Some(group), Some(topic)) = (tables.consumer_group_by_id(pair.0), tables.topic_by_id(pair.1)) {
-            parts.long_polling.came_back(&topic.config.topic, &group.config.consumer_group, 1);
+            parts.long_polling.came_back(&topic.config.topic, &group.config.consumer_group);
         }
     }
     Ok(results)

@@ -29,12 +29,13 @@ pub(crate) fn put(
     let known = tables.consumer_group(&name).cloned();
     match (&known, when) {
         (None, PutWhen::Missing | PutWhen::Unconditional) => {}
-        (None, PutWhen::Exists | PutWhen::Version(_)) => {
+        (None, PutWhen::Exists | PutWhen::Version(..)) => {
             return Err(BrokerError::ConsumerGroupNotFound { consumer_group: name.to_string() });
         }
         (Some(_), PutWhen::Exists) => {}
-        (Some(known), PutWhen::Version(version)) if known.version == version => {}
-        (Some(known), PutWhen::Version(_)) => {
+        (Some(known), PutWhen::Version(incarnation, version))
+            if (known.incarnation, known.version) == (incarnation, version) => {}
+        (Some(known), PutWhen::Version(..)) => {
             return Err(BrokerError::VersionMismatch { name: name.to_string(), current: known.version });
         }
         (Some(_), PutWhen::Missing) => {

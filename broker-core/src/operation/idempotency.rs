@@ -105,12 +105,8 @@ impl Idempotency {
             // Without the index nobody can say whether the key was used.
             return Err(BrokerError::Overloaded { what: "an index for idempotency keys" });
         }
-        let found = parts.store.find_by_key(&topic.config.topic, unique_key);
-        let Some(message) = found.into_iter().find(|message| {
-            message.unique_key() == Some(unique_key)
-                && message.commit_log_offset.0 >= topic.incarnation.0
-                && now.since(message.store_timestamp) < WINDOW
-        }) else {
+        let found = parts.store.find_by_unique_key(&topic.config.topic, unique_key)?;
+        let Some(message) = found.filter(|message| now.since(message.store_timestamp) < WINDOW) else {
             return Ok(None);
         };
         if message.property(property::BODY_DIGEST) != Some(digest) {

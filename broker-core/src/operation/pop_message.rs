@@ -28,11 +28,15 @@ use crate::store::consume_queue::ConsumeQueue;
 
 /// A pop stops taking once its records have this many bytes together: the answer must fit in memory and in a frame.
 const POP_BYTES_MAX: u64 = 8 * 1024 * 1024;
-/// Most queue entries one pop looks at per queue: a filter that matches nothing must not hold the lock for long.
-const LOOKED_AT_MAX: usize = 1_024;
+/// Most queue entries one pop looks at: a filter that matches nothing must not hold the lock for long.
+const LOOKED_AT_MAX: usize = 4_096;
+/// Most leases of one queue looked at for messages that came back.
+pub(crate) const DUE_LOOKED_AT_MAX: usize = 1_024;
 
 pub(crate) fn pop_messages(parts: &Parts, pop: &PopMessages) -> Result<Vec<PoppedMessage>, BrokerError> {
     check(pop)?;
+    // Before the group is made: a receive that is refused leaves nothing behind.
+    readable_topic(&parts.tables(), &pop.topic)?;
     let group = consumer_group(parts, &pop.consumer_group)?;
     let tables = parts.tables();
     let topic = readable_topic(&tables, &pop.topic)?;
@@ -140,17 +144,46 @@ fn decide(
     cells: &Cells,
     now: Timestamp,
 ) -> Result<Decision, BrokerError> {
-    let mut take = Take { parts, filter: &pop.filter, left: pop.messages_max as usize, bytes: 0, taken: Vec::new() };
+    let mut take = Take {
+        parts,
+        filter: &pop.filter,
+        left: pop.messages_max as usize,
+        looked_at_left: LOOKED_AT_MAX,
+        bytes: 0,
+        taken: Vec::new(),
+    };
     let turn = parts.next_queue.fetch_add(1, Ordering::Relaxed) as usize % queues.len().max(1);
     let in_turn = || queues[turn..].iter().chain(&queues[..turn]);
+    // One record that cannot be read must not keep the other queues from being served.
+    let mut failed = None;
     for queue in in_turn() {
-        take.due(&cells[&queue.queue_id()], queue, now)?;
+        if let Err(error) = take.due(&cells[&queue.queue_id()], queue, now) {
+            failed = Some(unreadable(queue, error));
+        }
     }
     let mut next = Vec::with_capacity(queues.len());
     for queue in in_turn() {
-        next.push((queue.queue_id(), take.fresh(&cells[&queue.queue_id()], queue)?));
+        let cell = &cells[&queue.queue_id()];
+        let taken = take.taken.len();
+        match take.fresh(cell, queue) {
+            Ok(to) => next.push((queue.queue_id(), to)),
+            Err(error) => {
+                // Up to what was taken: the queue goes on from there, and stands still at what cannot be read.
+                let last = take.taken[taken..].last().map(|taken| taken.message.queue_offset.0 + 1);
+                next.push((queue.queue_id(), last.unwrap_or(cell.next())));
+                failed = Some(unreadable(queue, error));
+            }
+        }
     }
-    Ok(Decision { taken: take.taken, next })
+    match failed {
+        Some(error) if take.taken.is_empty() => Err(error),
+        _ => Ok(Decision { taken: take.taken, next }),
+    }
+}
+
+fn unreadable(queue: &ConsumeQueue, error: BrokerError) -> BrokerError {
+    tracing::error!(topic = %queue.topic(), queue_id = %queue.queue_id(), %error, "a queue cannot be read");
+    error
 }
 
 /// Offsets and attempts of one queue's messages, ascending.
@@ -257,6 +290,7 @@ struct Take<'a> {
     parts: &'a Parts,
     filter: &'a Filter,
     left: usize,
+    looked_at_left: usize,
     bytes: u64,
     taken: Vec<Taken>,
 }
@@ -274,7 +308,7 @@ impl Take<'_> {
     /// Takes what came back.
     fn due(&mut self, cell: &Cell, queue: &ConsumeQueue, now: Timestamp) -> Result<(), BrokerError> {
         let mut entries = Vec::with_capacity(1);
-        for (offset, lease) in cell.due(now).take(LOOKED_AT_MAX) {
+        for (offset, lease) in cell.due(now).take(DUE_LOOKED_AT_MAX) {
             if self.is_full() {
                 return Ok(());
             }
@@ -296,12 +330,12 @@ impl Take<'_> {
     fn fresh(&mut self, cell: &Cell, queue: &ConsumeQueue) -> Result<u64, BrokerError> {
         let from = cell.next().max(queue.min_offset().0);
         let end = queue.max_offset().0.min(cell.window_end());
-        if from >= end || self.is_full() {
-            return Ok(cell.next());
+        if from >= end || self.is_full() || self.looked_at_left == 0 {
+            return Ok(from);
         }
         let looked_at = match self.filter {
             Filter::All => self.left,
-            Filter::Tags(_) => LOOKED_AT_MAX,
+            Filter::Tags(_) => self.looked_at_left,
         };
         let count = usize::try_from(end - from).unwrap_or(usize::MAX).min(looked_at);
         let mut entries = Vec::with_capacity(count);
@@ -318,6 +352,7 @@ impl Take<'_> {
                 }
             }
             next += 1;
+            self.looked_at_left -= 1;
         }
         Ok(next)
     }

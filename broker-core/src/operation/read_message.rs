@@ -22,9 +22,5 @@ pub(crate) fn find_message(parts: &Parts, name: &TopicName, unique_key: &str) ->
     if !topic.config.permission.read {
         return Err(BrokerError::TopicNotReadable { topic: name.to_string() });
     }
-    let found = parts.store.find_by_key(name, unique_key);
-    found
-        .into_iter()
-        .find(|message| message.unique_key() == Some(unique_key) && message.commit_log_offset.0 >= topic.incarnation.0)
-        .ok_or(BrokerError::MessageNotFound)
+    parts.store.find_by_unique_key(name, unique_key)?.ok_or(BrokerError::MessageNotFound)
 }

@@ -302,3 +302,55 @@ async fn a_batch_is_contiguous_and_rolls_over_segments() {
     }
     broker.close().unwrap();
 }
+
+#[tokio::test]
+async fn a_topic_keeps_its_queues_and_its_incarnation() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = open(dir.path());
+    with_topic(&broker).await;
+    let of = |read_queues, write_queues| TopicConfig { read_queues, write_queues, ..TopicConfig::new(topic()) };
+    let put = |config, when| broker.put_topic(config, when);
+    let refused = |name: &'static str| {
+        move |error: BrokerError| {
+            assert!(matches!(error, BrokerError::InvalidParameter { name: at, .. } if at == name), "{error}");
+        }
+    };
+    // What lies in a queue that readers cannot reach would be lost; what is sent where nobody reads as well.
+    put(of(1, 1), PutWhen::Exists).await.map_err(refused("readQueues")).unwrap_err();
+    put(of(2, 3), PutWhen::Exists).await.map_err(refused("writeQueues")).unwrap_err();
+    broker.send_messages(send(1, message("a", "a"))).await.unwrap();
+    let known = put(of(2, 1), PutWhen::Exists).await.unwrap().0;
+    let sent = broker.send_messages(send(1, message("b", "b"))).await.unwrap().remove(0);
+    assert!(matches!(sent, Err(BrokerError::QueueNotFound { .. })));
+    drop(broker);
+    let broker = open(dir.path());
+    assert_eq!(bodies(&broker.pop_messages(pop(32)).await.unwrap()), ["a"]);
+    let other = PutWhen::Version(crate::offset::Incarnation(known.incarnation.0 + 1), known.version);
+    assert!(matches!(broker.put_topic(of(4, 4), other).await, Err(BrokerError::VersionMismatch { .. })));
+    let same = PutWhen::Version(known.incarnation, known.version);
+    assert_eq!(broker.put_topic(of(4, 4), same).await.unwrap().0.version, known.version + 1);
+    broker.close().unwrap();
+}
+
+#[tokio::test]
+async fn a10_only_state_records_say_what_was_synced() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = open(dir.path());
+    with_topic(&broker).await;
+    // A body that would read as a state record with an enormous stamp.
+    let body = "\u{1}\u{0}zzzzzzzzzzzz";
+    let receipt = broker.send_messages(send(0, message("a", body))).await.unwrap().remove(0).unwrap();
+    let stored = broker.read_message(receipt.commit_log_offset).await.unwrap();
+    assert!(crate::state::record::synced_stamp(&stored.body).is_some(), "the body alone would be believed");
+    assert_eq!(crate::local_broker::stamp_of(&stored), None);
+    broker.close().unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_receive_makes_no_group() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = open(dir.path());
+    assert!(matches!(broker.pop_messages(pop(1)).await, Err(BrokerError::TopicNotFound { .. })));
+    assert!(broker.list_consumer_groups().await.unwrap().is_empty());
+    broker.close().unwrap();
+}

@@ -16,12 +16,13 @@ pub(crate) async fn put_topic(parts: &Parts, config: TopicConfig, when: PutWhen)
         let known = tables.topic(&name).cloned();
         match (&known, when) {
             (None, PutWhen::Missing | PutWhen::Unconditional) => {}
-            (None, PutWhen::Exists | PutWhen::Version(_)) => {
+            (None, PutWhen::Exists | PutWhen::Version(..)) => {
                 return Err(BrokerError::TopicNotFound { topic: name.to_string() });
             }
             (Some(_), PutWhen::Exists) => {}
-            (Some(known), PutWhen::Version(version)) if known.version == version => {}
-            (Some(known), PutWhen::Version(_)) => {
+            (Some(known), PutWhen::Version(incarnation, version))
+                if (known.incarnation, known.version) == (incarnation, version) => {}
+            (Some(known), PutWhen::Version(..)) => {
                 return Err(BrokerError::VersionMismatch { name: name.to_string(), current: known.version });
             }
             (Some(_), PutWhen::Missing) => return Err(BrokerError::TopicExists { topic: name.to_string() }),
@@ -29,10 +30,8 @@ pub(crate) async fn put_topic(parts: &Parts, config: TopicConfig, when: PutWhen)
                 return Err(BrokerError::VersionRequired { name: name.to_string() });
             }
         }
-        if let Some(known) = &known
-            && (config.read_queues < known.config.read_queues.min(known.config.write_queues))
-        {
-            let reason = "cannot fall below the queues that hold messages".to_string();
+        if known.as_ref().is_some_and(|known| config.read_queues < known.config.read_queues) {
+            let reason = "cannot shrink: messages of the queues left out could not be received any more".to_string();
             return Err(BrokerError::InvalidParameter { name: "readQueues", reason });
         }
         let (topic_id, version) = match &known {
@@ -56,6 +55,10 @@ fn check(config: &TopicConfig) -> Result<(), BrokerError> {
     }
     if config.message_type != MessageType::Normal {
         return Err(BrokerError::NotImplemented { what: "a topic of another message type than normal" });
+    }
+    if config.write_queues > config.read_queues {
+        let reason = "must not be more than readQueues: nobody would receive from the others".to_string();
+        return Err(BrokerError::InvalidParameter { name: "writeQueues", reason });
     }
     for (name, queues) in [("readQueues", config.read_queues), ("writeQueues", config.write_queues)] {
         if !(1..=QUEUES_MAX).contains(&queues) {

@@ -80,6 +80,8 @@ pub enum StateRecordError {
     NewerVersion(u8),
     #[error("state entry kind {0} was written by a newer Gantry")]
     UnknownKind(u8),
+    #[error("a state record holds {0} of a newer Gantry")]
+    NewerField(&'static str),
     #[error("a state record is malformed: {0}")]
     Malformed(&'static str),
 }
@@ -101,6 +103,9 @@ pub fn encode(synced: CommitLogOffset, entries: &[Entry]) -> Vec<u8> {
 
 /// The synced offset stamped into a state record, without reading its entries.
 pub fn synced_stamp(body: &[u8]) -> Option<CommitLogOffset> {
+    if *body.first()? != VERSION {
+        return None;
+    }
     let stamp = body.get(2..HEAD_LEN)?.try_into().ok()?;
     Some(CommitLogOffset(u64::from_be_bytes(stamp)))
 }
@@ -112,7 +117,7 @@ pub fn decode(body: &[u8]) -> Result<Vec<Entry>, StateRecordError> {
         return Err(StateRecordError::NewerVersion(head[0]));
     }
     if head[1] != 0 {
-        return Err(StateRecordError::Malformed("unknown flags"));
+        return Err(StateRecordError::NewerField("head flags"));
     }
     let mut entries = Vec::new();
     while let Some((kind, after)) = rest.split_first() {
@@ -317,7 +322,7 @@ impl Reader<'_> {
                     read_queues: self.small()?,
                     write_queues: self.small()?,
                     permission: {
-                        let bits = self.byte()?;
+                        let bits = self.flags(0b11, "permissions")?;
                         Permission { read: bits & 1 != 0, write: bits & 2 != 0 }
                     },
                 },
@@ -356,7 +361,7 @@ impl Reader<'_> {
 
     fn consumer_group(&mut self) -> Result<ConsumerGroupConfig, StateRecordError> {
         let consumer_group = ConsumerGroup::from_store(self.text()?.as_bytes()).map_err(|_| BAD_NAME)?;
-        let flags = self.byte()?;
+        let flags = self.flags(0b111, "consumer group flags")?;
         let retry_max_times = self.small()?;
         let retry_policy = match self.byte()? {
             0 => {
@@ -372,7 +377,7 @@ impl Reader<'_> {
                 max: self.duration()?,
                 multiplier: f32::from_bits(u32::from_be_bytes(self.array()?)),
             },
-            _ => return Err(StateRecordError::Malformed("unknown retry policy")),
+            _ => return Err(StateRecordError::NewerField("a retry policy")),
         };
         let consume_timeout = self.duration()?;
         let retry_queues = self.small()?;
@@ -381,7 +386,7 @@ impl Reader<'_> {
             1 => StartFrom::Min,
             2 => StartFrom::Max,
             3 => StartFrom::Time(self.time()?),
-            _ => return Err(StateRecordError::Malformed("unknown start")),
+            _ => return Err(StateRecordError::NewerField("a start")),
         };
         Ok(ConsumerGroupConfig {
             consumer_group,
@@ -401,7 +406,7 @@ impl Reader<'_> {
         let deadline = self.time()?;
         let first = LeaseId { boot: self.number()?, sequence: self.number()? };
         let next = self.number()?;
-        let flags = self.byte()?;
+        let flags = self.flags(0b11, "lease flags")?;
         let attempt_id_hash = match flags & 2 {
             0 => None,
             _ => Some(u64::from_be_bytes(self.array()?)),
@@ -452,6 +457,12 @@ impl Reader<'_> {
         self.number().map(Duration::from_millis)
     }
 
+    /// A bit that we do not know means something: passing over it would lose what it says.
+    fn flags(&mut self, known: u8, what: &'static str) -> Result<u8, StateRecordError> {
+        let flags = self.byte()?;
+        if flags & !known == 0 { Ok(flags) } else { Err(StateRecordError::NewerField(what)) }
+    }
+
     fn byte(&mut self) -> Result<u8, StateRecordError> {
         self.array::<1>().map(|[byte]| byte)
     }
@@ -492,7 +503,7 @@ fn message_type(byte: u8) -> Result<MessageType, StateRecordError> {
         4 => MessageType::Transaction,
         5 => MessageType::Lite,
         6 => MessageType::Priority,
-        _ => return Err(StateRecordError::Malformed("unknown message type")),
+        _ => return Err(StateRecordError::NewerField("a message type")),
     })
 }
 
@@ -606,6 +617,14 @@ mod tests {
         let mut newer = bytes.clone();
         newer[0] = 2;
         assert_eq!(decode(&newer), Err(StateRecordError::NewerVersion(2)));
+        let mut flagged = bytes.clone();
+        flagged[1] = 1;
+        assert_eq!(decode(&flagged), Err(StateRecordError::NewerField("head flags")));
+        let lease = encode(CommitLogOffset(0), &samples()[9..10]);
+        let at = lease.iter().position(|byte| *byte == 0x82).unwrap() + 2;
+        let mut flagged = lease.clone();
+        flagged[at] |= 4;
+        assert_eq!(decode(&flagged), Err(StateRecordError::NewerField("lease flags")));
         let long = [&bytes[..HEAD_LEN], &[3, 1, 0][..]].concat();
         assert!(matches!(decode(&long), Err(StateRecordError::Malformed(_))));
         let endless = [&bytes[..HEAD_LEN], &[1, 11][..], &[0xff; 11][..]].concat();

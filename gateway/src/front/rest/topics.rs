@@ -207,7 +207,7 @@ pub(super) fn with_etag(mut response: Response, incarnation: Incarnation, versio
 /// stands for none (RFC 9110, 13.1.1).
 pub(super) fn version_of(claimed: &str, incarnation: Incarnation, version: u64) -> Option<PutWhen> {
     let current = etag(incarnation, version);
-    claimed.split(',').any(|claimed| claimed.trim() == current).then_some(PutWhen::Version(version))
+    claimed.split(',').any(|claimed| claimed.trim() == current).then_some(PutWhen::Version(incarnation, version))
 }
 
 /// The refusal of a stale ETag, with the current one.
@@ -261,8 +261,8 @@ mod tests {
     #[test]
     fn etags_are_compared_strongly_for_a_put_and_weakly_for_a_get() {
         let (incarnation, version) = (Incarnation(0x90), 3);
-        assert_eq!(version_of("\"90-3\"", incarnation, version), Some(PutWhen::Version(3)));
-        assert_eq!(version_of("\"90-2\", \"90-3\"", incarnation, version), Some(PutWhen::Version(3)));
+        assert_eq!(version_of("\"90-3\"", incarnation, version), Some(PutWhen::Version(incarnation, 3)));
+        assert_eq!(version_of("\"90-2\", \"90-3\"", incarnation, version), Some(PutWhen::Version(incarnation, 3)));
         for stale in ["\"90-2\"", "W/\"90-3\"", "90-3", "\"91-3\"", ""] {
             assert_eq!(version_of(stale, incarnation, version), None, "{stale}");
         }
