@@ -112,6 +112,35 @@ async fn d2_l5_fifty_kills_lose_nothing_and_bring_nothing_back() {
     assert_eq!(history.violations(), Vec::<String>::new());
 }
 
+/// What a broker that loses its last writes would look like: the control that must fail.
+#[tokio::test]
+async fn control_a_log_without_its_tail_is_seen_to_lose() {
+    let home = Home::new();
+    let args = ["--durability", "memory", "--segment-size", "8MiB"];
+    let server = Server::start(&home.data(), &args);
+    let http = Client::new();
+    ask(http.put(server.url("/v1/topics/t"))).await.unwrap().expect(201);
+    let history = Arc::new(Mutex::new(History::default()));
+    let sending = tokio::spawn(send(server.http.clone(), history.clone(), 0));
+    while history.lock().unwrap().stored.len() < 60 {
+        tokio::task::yield_now().await;
+    }
+    tokio::task::spawn_blocking(move || server.kill_9()).await.unwrap();
+    sending.await.unwrap();
+
+    let log = home.data().join("commitlog/00000000000000000000");
+    let mut bytes = std::fs::read(&log).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).expect("a written log") + 1;
+    bytes[end - 16 * BODY_BYTES..end].fill(0);
+    std::fs::write(&log, bytes).unwrap();
+    // Refusing to start would be another way of seeing it.
+    if let Ok(server) = Server::try_start(&home.data(), &args) {
+        receive(server.http.clone(), history.clone(), true).await;
+        let violations = history.lock().unwrap().violations();
+        assert!(violations.len() >= 10, "a loss went unseen: {violations:?}");
+    }
+}
+
 /// Sends numbers `first`, `first + SENDERS`, ... until the server is gone.
 async fn send(base: String, history: Arc<Mutex<History>>, first: u64) {
     let http = Client::new();
