@@ -22,6 +22,7 @@ use crate::messaging::{MessageIds, Messaging};
 mod consumer_groups;
 mod draft;
 mod envelope;
+mod handover;
 mod headers;
 mod json;
 mod list;
@@ -33,6 +34,8 @@ mod problem;
 mod queues;
 mod receipts;
 mod request;
+#[cfg(test)]
+mod tests;
 mod topics;
 mod units;
 

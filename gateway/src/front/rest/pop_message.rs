@@ -13,11 +13,12 @@ use gantry_broker_core::names::ConsumerGroup;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
+use super::handover::Handover;
 use super::json::Fields;
 use super::message_json::{MessageOut, View};
-use super::request::{Query, Segments, consumer_group, json, prefer_wait, read_json, topic_name};
+use super::request::{Query, Segments, consumer_group, prefer_wait, read_json, topic_name};
 use super::units::parse_duration;
-use super::{Answer, Shared, headers};
+use super::{Answer, RestState, Shared, headers};
 use crate::error::{FieldAt, GatewayError};
 use crate::messaging::ReceivedMessage;
 
@@ -49,10 +50,13 @@ pub(super) async fn pop_messages(
     let waiting = wait.unwrap_or_default();
     let received = state.messaging.pop_messages(pop, waiting).await?;
     let mut response = if is_raw {
-        received.into_iter().next().map_or_else(|| StatusCode::NO_CONTENT.into_response(), raw)
+        raw(&state, received)
     } else {
         let messages = received.iter().map(|received| MessageOut::received(received, view)).collect();
-        json(StatusCode::OK, &Received { messages })
+        let text = serde_json::to_vec(&Received { messages }).expect("messages are plain values");
+        let mut response = Response::new(Handover::body(text.into(), &state.messaging, received));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
     };
     if wait.is_some()
         && let Ok(applied) = HeaderValue::from_str(&format!("wait={}", waiting.as_secs()))
@@ -198,9 +202,13 @@ impl Receive {
     }
 }
 
-fn raw(received: ReceivedMessage) -> Response {
-    let mut response = Response::new(axum::body::Body::from(received.popped.message.body.clone()));
-    headers::write(&received, response.headers_mut());
+fn raw(state: &RestState, received: Vec<ReceivedMessage>) -> Response {
+    let Some(first) = received.first() else { return StatusCode::NO_CONTENT.into_response() };
+    let mut metadata = HeaderMap::new();
+    headers::write(first, &mut metadata);
+    let body = first.popped.message.body.clone();
+    let mut response = Response::new(Handover::body(body, &state.messaging, received));
+    *response.headers_mut() = metadata;
     response
 }
 
