@@ -56,14 +56,14 @@ fn check(config: &TopicConfig) -> Result<(), BrokerError> {
     if config.message_type != MessageType::Normal {
         return Err(BrokerError::NotImplemented { what: "a topic of another message type than normal" });
     }
-    if config.write_queues > config.read_queues {
-        let reason = "must not be more than readQueues: nobody would receive from the others".to_string();
-        return Err(BrokerError::InvalidParameter { name: "writeQueues", reason });
-    }
     for (name, queues) in [("readQueues", config.read_queues), ("writeQueues", config.write_queues)] {
         if !(1..=QUEUES_MAX).contains(&queues) {
             return Err(BrokerError::InvalidParameter { name, reason: format!("must be 1 to {QUEUES_MAX}") });
         }
+    }
+    if config.write_queues > config.read_queues {
+        let reason = "must not be more than readQueues: nobody would receive from the others".to_string();
+        return Err(BrokerError::InvalidParameter { name: "writeQueues", reason });
     }
     Ok(())
 }

@@ -108,8 +108,10 @@ fn read(mut fields: Fields<'_>, name: TopicName) -> Result<TopicConfig, GatewayE
     for later in ["attributes", "brokers", "cluster"] {
         fields.not_built(later)?;
     }
-    let read_queues = fields.count("readQueues")?.unwrap_or(QUEUES_DEFAULT);
-    let write_queues = fields.count("writeQueues")?.unwrap_or(QUEUES_DEFAULT);
+    // Who names one number means both.
+    let (read_queues, write_queues) = (fields.count("readQueues")?, fields.count("writeQueues")?);
+    let (read_queues, write_queues) = (read_queues.or(write_queues), write_queues.or(read_queues));
+    let (read_queues, write_queues) = (read_queues.unwrap_or(QUEUES_DEFAULT), write_queues.unwrap_or(QUEUES_DEFAULT));
     fields.end()?;
     Ok(TopicConfig { topic: name, message_type: MessageType::Normal, read_queues, write_queues, permission })
 }
