@@ -114,7 +114,11 @@ fn time_comes_from_the_clock() {
 
 #[test]
 fn front_ends_do_not_reach_into_the_store() {
-    let covers = |path: &str| path.starts_with("gateway/src/front") || path.starts_with("gateway/src/messaging");
+    // Their tests open a broker of their own, which needs its files.
+    let covers = |path: &str| {
+        (path.starts_with("gateway/src/front") || path.starts_with("gateway/src/messaging"))
+            && !path.ends_with("/tests.rs")
+    };
     let found = sources().into_iter().filter(|source| covers(&source.path));
     let reaching = found.filter(|source| source.text.contains("broker_core::store")).map(|source| source.path);
     none(reaching.collect(), "front ends and messaging enter the broker by its trait");
