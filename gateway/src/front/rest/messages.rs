@@ -116,14 +116,17 @@ pub(super) async fn send_message(
     };
     let body_size = outgoing.message.body().len();
     let keyed = outgoing.idempotency_key.is_some();
-    let location = format!("/v1/topics/{}/messages/", utf8_percent_encode(topic.as_str(), IN_PATH));
+    let mut location = String::with_capacity(128);
+    location.push_str("/v1/topics/");
+    location.extend(utf8_percent_encode(topic.as_str(), IN_PATH));
+    location.push_str("/messages/");
     let receipt = state.messaging.send_messages(topic, vec![outgoing]).await?.remove(0)?;
     let mut published = Published::new(&state, &receipt, mode, body_size);
     published.id = id.as_deref();
     published.store_timestamp.as_ms = times_as_ms;
     let status = if receipt.duplicate { StatusCode::OK } else { StatusCode::CREATED };
     let mut response = json(status, &published);
-    let location = location + &utf8_percent_encode(&receipt.unique_key, NON_ALPHANUMERIC).to_string();
+    location.extend(utf8_percent_encode(&receipt.unique_key, NON_ALPHANUMERIC));
     let location = HeaderValue::try_from(location).expect("percent-encoded text is visible ASCII");
     response.headers_mut().insert(header::LOCATION, location);
     if keyed {

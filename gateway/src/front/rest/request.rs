@@ -1,10 +1,11 @@
 //! Reading requests strictly: names out of the path, a query without unknown words, a body of bounded length.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
 use gantry_broker_core::BrokerError;
 use gantry_broker_core::names::{ConsumerGroup, TopicName};
@@ -180,9 +181,11 @@ pub(super) async fn read_json(headers: &HeaderMap, body: Body) -> Result<Bytes, 
 }
 
 /// The media type without its parameters, in lower case.
-pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
+pub(super) fn media_type(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     let text = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    Some(text.split(';').next()?.trim().to_ascii_lowercase())
+    let text = text.split(';').next()?.trim();
+    let is_lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
+    Some(if is_lower { Cow::Borrowed(text) } else { Cow::Owned(text.to_ascii_lowercase()) })
 }
 
 /// Longest long poll.
@@ -210,11 +213,11 @@ pub(super) fn prefer_wait(headers: &HeaderMap) -> Result<Option<Duration>, Gatew
     Ok(None)
 }
 
-const BUDGET_DEFAULT: Duration = Duration::from_secs(10);
+/// The time of a request that names none.
+pub(super) const BUDGET_DEFAULT: Duration = Duration::from_secs(10);
 const BUDGET_MAX: Duration = Duration::from_secs(60);
 
-/// How long a request may take, from its head to its answer: `Gantry-Timeout`, 10 s without it; a long poll comes on
-/// top.
+/// How long a request may take, from its head to its answer: `Gantry-Timeout`; a long poll comes on top.
 pub(super) fn budget(headers: &HeaderMap) -> Result<Duration, GatewayError> {
     let budget = match headers.get("gantry-timeout") {
         None => BUDGET_DEFAULT,
@@ -231,9 +234,16 @@ pub(super) fn budget(headers: &HeaderMap) -> Result<Duration, GatewayError> {
     Ok(budget + prefer_wait(headers)?.unwrap_or_default())
 }
 
+/// Most answers fit: no growing in steps.
+const ANSWER_BYTES: usize = 512;
+
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
-    let body = serde_json::to_vec(value).expect("answers are plain values");
-    (status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+    let mut body = Vec::with_capacity(ANSWER_BYTES);
+    serde_json::to_writer(&mut body, value).expect("answers are plain values");
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gantry_broker_core::clock::Timestamp;
+use jiff::fmt::temporal::DateTimePrinter;
 use serde::{Serialize, Serializer};
 
 use crate::error::{FieldAt, GatewayError};
@@ -66,8 +67,9 @@ pub(super) struct Time {
 
 impl Time {
     pub(super) fn text(self) -> String {
+        const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
         match jiff::Timestamp::from_millisecond(self.at.0) {
-            Ok(time) => format!("{time:.3}"),
+            Ok(time) => PRINTER.timestamp_to_string(&time),
             Err(_) => self.at.to_string(),
         }
     }
