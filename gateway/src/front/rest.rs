@@ -38,6 +38,9 @@ mod request;
 mod tests;
 mod topics;
 mod units;
+mod unread;
+
+use unread::Unread;
 
 /// Longest request path with its query.
 const PATH_BYTES_MAX: usize = 8 * 1024;
@@ -130,12 +133,22 @@ async fn surround(State(state): Shared, request: Request, next: Next) -> Respons
     let (id, accepted) = request_id(&state, &request);
     let method = request.method().clone();
     let is_api = request.uri().path().starts_with("/v1");
-    let mut response = match accepted.and_then(|()| check_head(&request)) {
-        Ok(budget) => tokio::time::timeout(budget, next.run(request))
-            .await
-            .unwrap_or_else(|_| GatewayError::DeadlineExceeded { budget }.into_response()),
-        Err(error) => error.into_response(),
+    let head = accepted.and_then(|()| check_head(&request));
+    let (request, mut unread) = Unread::lend(request);
+    let mut response = match head {
+        Ok(budget) => tokio::time::timeout(budget, next.run(request)).await.unwrap_or_else(|_| {
+            // Its time is over: nothing more is read.
+            unread = None;
+            GatewayError::DeadlineExceeded { budget }.into_response()
+        }),
+        Err(error) => {
+            drop(request);
+            error.into_response()
+        }
     };
+    if let Some(unread) = unread {
+        unread.skip().await;
+    }
     if response.status() == StatusCode::METHOD_NOT_ALLOWED && response.extensions().get::<GatewayError>().is_none() {
         // axum names the allowed methods on the way out, after this.
         response.extensions_mut().insert(GatewayError::MethodNotAllowed { method: method.to_string() });

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path};
 use axum::response::Response;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use gantry_broker_core::BrokerError;
 use gantry_broker_core::names::{ConsumerGroup, TopicName};
 use http::request::Parts;
@@ -125,40 +125,34 @@ pub(super) async fn read_body(
     if let Some(len) = announced
         && len > max
     {
-        drain(body, max).await;
         return Err(too_large(len));
     }
-    // Small bodies come in one piece, which is passed on as it is.
     let mut body = body;
-    let mut pieces = Vec::new();
-    let mut read = 0;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| GatewayError::MalformedRequest { reason: "the body ended early".into() })?;
-        let Ok(piece) = frame.into_data() else { continue };
-        read += piece.len();
-        if read > max {
-            drain(body, max).await;
-            return Err(too_large(read));
+    let mut next = async || -> Result<Option<Bytes>, GatewayError> {
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| GatewayError::MalformedRequest { reason: "the body ended early".into() })?;
+            if let Ok(piece) = frame.into_data() {
+                return Ok(Some(piece));
+            }
         }
-        pieces.push(piece);
+        Ok(None)
+    };
+    // Small bodies come in one piece, which is passed on as it is.
+    let Some(first) = next().await? else { return Ok(Bytes::new()) };
+    let Some(second) = next().await? else {
+        return if first.len() > max { Err(too_large(first.len())) } else { Ok(first) };
+    };
+    let mut whole = BytesMut::with_capacity(announced.unwrap_or_default().max(first.len() + second.len()));
+    whole.extend_from_slice(&first);
+    let mut piece = Some(second);
+    while let Some(more) = piece {
+        if whole.len() + more.len() > max {
+            return Err(too_large(whole.len() + more.len()));
+        }
+        whole.extend_from_slice(&more);
+        piece = next().await?;
     }
-    match pieces.len() {
-        1 => Ok(pieces.remove(0)),
-        _ => Ok(pieces.concat().into()),
-    }
-}
-
-/// Reads on without keeping anything, for as much again as was allowed: a client that is still writing would see a broken
-/// connection instead of the answer.
-async fn drain(mut body: Body, max: usize) {
-    let mut left = max;
-    while let Some(Ok(frame)) = body.frame().await {
-        let len = frame.data_ref().map_or(0, Bytes::len);
-        left = match left.checked_sub(len) {
-            Some(left) => left,
-            None => return,
-        };
-    }
+    Ok(whole.freeze())
 }
 
 /// Largest JSON body of an ordinary request.
@@ -249,6 +243,33 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gantry_broker_core::offset::QueueOffset;
+
+    #[tokio::test]
+    async fn a_body_is_read_whole_or_refused() {
+        let read = async |pieces: &[&'static str], max| {
+            let pieces: Vec<_> = pieces.iter().map(|piece| Ok::<_, std::io::Error>(Bytes::from(*piece))).collect();
+            let body = Body::from_stream(futures_util::stream::iter(pieces));
+            read_body(&HeaderMap::new(), body, max, |len| {
+                BrokerError::InvalidOffset { max: QueueOffset(len as u64) }.into()
+            })
+            .await
+            .map_err(|error| error.to_string())
+        };
+        assert_eq!(read(&[], 3).await.unwrap(), "");
+        assert_eq!(read(&["abc"], 3).await.unwrap(), "abc");
+        assert_eq!(read(&["a", "b", "c"], 3).await.unwrap(), "abc");
+        assert!(read(&["abcd"], 3).await.unwrap_err().ends_with('4'));
+        assert!(read(&["ab", "cd", "ef"], 3).await.unwrap_err().ends_with('4'));
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("9"));
+        let pending = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+        let refused = read_body(&headers, pending, 3, |len| GatewayError::RequestTooLarge { max: len }).await;
+        assert!(matches!(refused, Err(GatewayError::RequestTooLarge { max: 9 })), "known before anything is read");
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        let refused = read_body(&headers, Body::empty(), 3, |len| GatewayError::RequestTooLarge { max: len }).await;
+        assert!(matches!(refused, Err(GatewayError::UnsupportedMediaType { .. })));
+    }
 
     #[test]
     fn waits_are_whole_seconds_and_clamped() {
