@@ -217,6 +217,19 @@ impl ConsumeQueue {
         Ok(QueueOffset(low))
     }
 
+    /// The first message at or behind this place of the log, the end if there is none.
+    pub fn offset_at_place(&self, at: CommitLogOffset) -> io::Result<QueueOffset> {
+        let (mut low, mut high) = (self.min_offset().0, self.max_offset().0);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.read_entry(QueueOffset(middle))? {
+                Some(entry) if entry.commit_log_offset < at => low = middle + 1,
+                _ => high = middle,
+            }
+        }
+        Ok(QueueOffset(low))
+    }
+
     /// Writes units of consecutive queue offsets and makes them visible. Units below the end must be there already: one
     /// that differs is put right, for the log is the truth. What could not be written is missing from then on
     /// (`missing_from`); consumers get what was written before it.

@@ -19,12 +19,15 @@ use crate::config::Config;
 use crate::error::{FieldAt, GatewayError};
 use crate::messaging::{MessageIds, Messaging};
 
+mod brokers;
+mod browse;
 mod consumer_groups;
 mod draft;
 mod envelope;
 mod handover;
 mod headers;
 mod json;
+mod lag;
 mod list;
 mod message_json;
 mod messages;
@@ -82,9 +85,11 @@ pub fn router(state: Arc<RestState>) -> Router {
     Router::new()
         .route("/v1/topics", get(topics::list_topics))
         .route("/v1/topics/{topic}", put(topics::put_topic).get(topics::describe_topic).delete(topics::delete_topic))
-        .route("/v1/topics/{topic}/messages", post(messages::send_message))
+        .route("/v1/topics/{topic}/messages", post(messages::send_message).get(browse::browse_messages))
         .route("/v1/topics/{topic}/messages/batch", post(messages::send_messages))
         .route("/v1/topics/{topic}/messages/{message_id}", get(messages::find_message))
+        .route("/v1/topics/{topic}/messages/{message_id}/body", get(browse::download_body))
+        .route("/v1/topics/{topic}/groups", get(topics::list_topic_groups))
         .route("/v1/topics/{topic}/queues", get(queues::query_queue_offsets))
         .route("/v1/topics/{topic}/queues/{broker}/{queue_id}/messages", get(queues::pull_messages))
         .route("/v1/messages/{offset_message_id}", get(messages::read_message))
@@ -96,11 +101,12 @@ pub fn router(state: Arc<RestState>) -> Router {
                 .delete(consumer_groups::delete_consumer_group),
         )
         .route("/v1/groups/{group}/receive", post(pop_message::pop_messages))
-        .route("/v1/groups/{group}/lag", get(consumer_groups::query_consume_offsets))
+        .route("/v1/groups/{group}/lag", get(lag::query_consume_offsets))
         .route("/v1/groups/{group}/topics/{topic}/offsets", put(consumer_groups::update_consume_offsets))
         .route("/v1/receipts/settle", post(receipts::settle_messages))
         .route("/v1/receipts/{handle}", delete(receipts::ack_message).merge(patch(receipts::change_invisible_duration)))
         .route("/v1/receipts/{handle}/nack", post(receipts::nack_message))
+        .route("/v1/brokers/{broker}/storage", get(brokers::describe_storage))
         .route("/v1/cluster", get(ops::describe_cluster))
         .route("/v1/limits", get(ops::limits))
         // The API's own 404, whatever else this port serves one day.

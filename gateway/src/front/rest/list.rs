@@ -23,7 +23,7 @@ pub(super) struct Page {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Items<T> {
-    items: Vec<T>,
+    pub(super) items: Vec<T>,
     next_cursor: Option<String>,
 }
 

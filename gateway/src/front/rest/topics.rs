@@ -11,9 +11,10 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use super::json::Fields;
+use super::lag::behind;
 use super::list::Page;
 use super::request::{Query, Segments, invalid_query, json, read_json, topic_name};
-use super::{Answer, Shared};
+use super::{Answer, RestState, Shared};
 use crate::error::{FieldAt, GatewayError};
 
 #[derive(Serialize)]
@@ -144,10 +145,67 @@ pub(super) async fn describe_topic(
     Ok(with_etag(json(StatusCode::OK, &TopicOut::new(&topic)), topic.incarnation, topic.version))
 }
 
-/// DELETE /v1/topics/{topic}
-pub(super) async fn delete_topic(State(state): Shared, Segments(topic): Segments<String>, query: Query) -> Answer {
+/// What a delete would take along.
+#[derive(Serialize)]
+struct Impact {
+    topic: String,
+    /// Messages kept.
+    messages: u64,
+    groups: Vec<ConsumedBy>,
+}
+
+/// A group that receives from the topic.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ConsumedBy {
+    name: String,
+    /// Stored and not acked.
+    lag: u64,
+    /// Taken and not acked.
+    inflight: u64,
+    /// Age of the oldest message that is not acked; null if nothing is behind.
+    delay_ms: Option<u64>,
+}
+
+async fn consumed_by(state: &RestState, topic: &TopicName) -> Result<Vec<ConsumedBy>, GatewayError> {
+    let now = state.now();
+    let mut groups = Vec::new();
+    for consumption in state.messaging.broker.list_consumptions(None, Some(topic.clone())).await? {
+        if let Some(behind) = behind(state, &consumption.consumer_group, topic).await? {
+            let name = consumption.consumer_group.to_string();
+            let (lag, inflight) = (behind.lag, behind.inflight);
+            groups.push(ConsumedBy { name, lag, inflight, delay_ms: behind.delay_ms(now) });
+        }
+    }
+    Ok(groups)
+}
+
+#[derive(Serialize)]
+struct ConsumedByAll {
+    items: Vec<ConsumedBy>,
+}
+
+/// GET /v1/topics/{topic}/groups
+pub(super) async fn list_topic_groups(State(state): Shared, Segments(topic): Segments<String>, query: Query) -> Answer {
     let topic = topic_name(&topic)?;
     query.end()?;
+    Ok(json(StatusCode::OK, &ConsumedByAll { items: consumed_by(&state, &topic).await? }))
+}
+
+/// DELETE /v1/topics/{topic}
+pub(super) async fn delete_topic(State(state): Shared, Segments(topic): Segments<String>, mut query: Query) -> Answer {
+    let topic = topic_name(&topic)?;
+    let dry_run = query.take_flag("dryRun")?;
+    query.end()?;
+    if dry_run {
+        if topic.is_system() {
+            return Err(BrokerError::SystemTopic { topic: topic.to_string() }.into());
+        }
+        let queues = state.messaging.broker.query_queue_offsets(topic.clone()).await?;
+        let messages = queues.iter().map(|queue| queue.max_offset.0 - queue.min_offset.0).sum();
+        let groups = consumed_by(&state, &topic).await?;
+        return Ok(json(StatusCode::OK, &Impact { topic: topic.to_string(), messages, groups }));
+    }
     state.messaging.broker.delete_topic(topic).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
