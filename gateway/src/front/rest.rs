@@ -13,10 +13,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get, patch, post, put};
 use gantry_broker_core::clock::{Clock, SystemClock, Timestamp};
 use gantry_broker_core::random::SystemRandom;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
 use crate::config::Config;
 use crate::error::{FieldAt, GatewayError};
+use crate::front::console;
 use crate::messaging::{MessageIds, Messaging};
 
 mod brokers;
@@ -112,13 +113,18 @@ pub fn router(state: Arc<RestState>) -> Router {
         // The API's own 404, whatever else this port serves one day.
         .route("/v1", any(nothing_here))
         .route("/v1/{*rest}", any(nothing_here))
-        .route("/", get(ops::welcome))
+        .route("/", get(elsewhere))
         .route("/healthz", get(ops::healthz))
         .route("/readyz", get(ops::readyz))
         .route("/version", get(ops::version))
-        .fallback(nothing_here)
+        .fallback(elsewhere)
         .layer(middleware::from_fn_with_state(state.clone(), surround))
         .with_state(state)
+}
+
+/// A path that is nobody's here: the console's, or nobody's at all.
+async fn elsewhere(method: Method, uri: Uri, headers: HeaderMap) -> Answer {
+    console::embedded().answer(&method, uri.path(), &headers).ok_or(GatewayError::NotFound)
 }
 
 async fn nothing_here() -> GatewayError {

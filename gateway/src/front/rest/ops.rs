@@ -1,7 +1,6 @@
 //! Is it well, what is it, how large may things be.
 
 use axum::extract::State;
-use axum::response::IntoResponse;
 use gantry_broker_core::broker::{INVISIBLE_DURATION_MAX, INVISIBLE_DURATION_MIN, POP_MESSAGES_MAX};
 use gantry_broker_core::config::Durability;
 use gantry_broker_core::message::{
@@ -67,13 +66,6 @@ struct Version {
 /// GET /version
 pub(super) async fn version() -> Answer {
     Ok(json(StatusCode::OK, &Version { name: "gantry", version: VERSION }))
-}
-
-/// GET /: until the console is here, words that say where to go.
-pub(super) async fn welcome() -> Answer {
-    const WORDS: &str = "Gantry is running. The console is not part of this build; the HTTP API is under /v1:\n\
-                         curl -X PUT localhost:8080/v1/topics/orders --json '{}'\n";
-    Ok(WORDS.into_response())
 }
 
 #[derive(Serialize)]

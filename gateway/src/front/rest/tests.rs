@@ -148,6 +148,21 @@ async fn every_answer_has_an_id_and_every_refusal_is_a_document() {
 }
 
 #[tokio::test]
+async fn the_console_answers_browsers_outside_the_api() {
+    let face = Face::new().await;
+    let browser = ("accept", "text/html,*/*;q=0.8");
+    for line in ["GET /", "GET /topics/t?tab=queues", "HEAD /groups"] {
+        let answer = face.ask(line, &[browser], "").await.expect(200);
+        assert_eq!(answer.header("content-type"), "text/html; charset=utf-8", "{line}");
+        assert_ne!(answer.header("gantry-request-id"), "", "{line}");
+    }
+    for line in ["GET /v1", "GET /v1/", "GET /v1/topcis", "GET /assets/gone.js", "POST /topics"] {
+        assert_eq!(face.ask(line, &[browser], "").await.refused(), (404, "not_found".into()), "{line}");
+    }
+    assert_eq!(face.ask("POST /", &[browser], "").await.refused(), (405, "method_not_allowed".into()));
+}
+
+#[tokio::test]
 async fn a_405_names_what_is_allowed() {
     let face = Face::new().await;
     for (line, allowed) in [
