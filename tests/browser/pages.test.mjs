@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { axe, launch, narrow, openPage, picture, settle, sidewaysPx, visit, wide } from "./browser.mjs";
+import { axe, launch, narrow, none, openPage, picture, settle, sidewaysPx, visit, wide } from "./browser.mjs";
 import { fill, repository, startServer } from "./server.mjs";
 
 let full;
@@ -40,7 +40,8 @@ const pages = [
   ["topic-settings", "/topics/orders?tab=settings"],
   ["topic-empty", "/topics/empty"],
   ["topic-absent", "/topics/absent", { expected: absent }],
-  ["topic-odd-name", "/topics/50%25%7Coff"],
+  ["topic-odd-name", "/topics/50%7Coff"],
+  ["topic-system-name", "/topics/%25DLQ%25absent", { expected: absent }],
   ["send", "/topics/orders/send"],
   ["message", () => `/topics/orders/messages/${messageId}`],
   ["message-hex", () => `/topics/orders/messages/${messageId}?view=hex`],
@@ -67,17 +68,18 @@ for (const language of ["en", "zh"]) {
           const page = await openPage(browser, isEmpty ? empty : full, { language, theme, expected });
           await visit(page, typeof address === "function" ? address() : address);
           assert.equal(await page.evaluate(() => document.documentElement.lang), language === "zh" ? "zh-CN" : "en");
-          assert.equal(await page.locator("html").getAttribute("data-mantine-color-scheme"), theme);
-          const wrong = (await axe(page)).map((text) => `wide, ${text}`);
+          assert.equal(await page.evaluate(() => getComputedStyle(document.documentElement).colorScheme), theme);
+          const wrong = await axe(page);
           await picture(page, `${name}-${language}-${theme}-1280`);
 
           await page.setViewportSize(narrow);
           await settle(page);
-          wrong.push(...(await axe(page)).map((text) => `narrow, ${text}`));
+          // Colours do not depend on the width.
+          if (theme === "light") wrong.push(...(await axe(page)).map((text) => `at 390 px: ${text}`));
           await picture(page, `${name}-${language}-${theme}-390`);
-          assert.equal(await sidewaysPx(page), 0, "the page scrolls sideways at 390 px");
-
-          assert.deepEqual([...wrong, ...page.faults], []);
+          const sideways = await sidewaysPx(page);
+          if (sideways > 0) wrong.push(`the page can be pushed ${sideways} px sideways at 390 px`);
+          none(wrong, page.faults);
           await page.context().close();
         });
       }
@@ -102,7 +104,7 @@ test("a build without the console has a page that stands on its own", async () =
     await page.setViewportSize(narrow);
     assert.equal(await sidewaysPx(page), 0);
     await picture(page, `not-built-${theme}-390`);
-    assert.deepEqual([...wrong, ...page.faults], []);
+    none(wrong, page.faults);
     await page.context().close();
   }
 });
