@@ -20,6 +20,8 @@ use crate::receipt_handle::ReceiptHandle;
 pub trait Broker: Send + Sync {
     /// Who this broker is, and how it fares.
     async fn describe_broker(&self) -> Result<BrokerDescription, BrokerError>;
+    /// What the store takes and what is left for it.
+    async fn describe_storage(&self) -> Result<StorageDescription, BrokerError>;
 
     /// Appends a batch to one topic; returns once every stored message is as durable as the broker promises.
     /// Entries of one queue are contiguous and in order. One result per message, in order; a refused entry does not
@@ -28,6 +30,9 @@ pub trait Broker: Send + Sync {
 
     /// Reads a queue by offset; leases nothing, commits nothing. An offset at the end gives no messages.
     async fn pull_messages(&self, pull: PullMessages) -> Result<PulledMessages, BrokerError>;
+
+    /// Looks through a topic in the order of the log; leases nothing, commits nothing.
+    async fn browse_messages(&self, browse: BrowseMessages) -> Result<BrowsedMessages, BrokerError>;
 
     /// Takes messages on a lease for a consumer group, those that came back first. Never waits.
     async fn pop_messages(&self, pop: PopMessages) -> Result<Vec<PoppedMessage>, BrokerError>;
@@ -70,6 +75,12 @@ pub trait Broker: Send + Sync {
         group: ConsumerGroup,
         topic: TopicName,
     ) -> Result<Vec<ConsumeProgress>, BrokerError>;
+    /// Who consumes what: every group with every topic that it has received from, narrowed to one of either.
+    async fn list_consumptions(
+        &self,
+        group: Option<ConsumerGroup>,
+        topic: Option<TopicName>,
+    ) -> Result<Vec<Consumption>, BrokerError>;
     /// Says that everything below these offsets is consumed. Going back is a reset, and not possible here.
     async fn update_consume_offsets(
         &self,
@@ -96,6 +107,17 @@ pub struct BrokerDescription {
     pub topics: usize,
     pub consumer_groups: usize,
     pub started: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StorageDescription {
+    pub commit_log_min: CommitLogOffset,
+    pub commit_log_max: CommitLogOffset,
+    /// Of the file system on which the store lies.
+    pub disk_total_bytes: u64,
+    pub disk_available_bytes: u64,
+    /// When the oldest record that is kept was stored.
+    pub earliest: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone)]
@@ -151,6 +173,35 @@ pub struct PulledMessages {
     pub next_offset: QueueOffset,
     pub min_offset: QueueOffset,
     pub max_offset: QueueOffset,
+}
+
+#[derive(Debug, Clone)]
+pub struct BrowseMessages {
+    pub topic: TopicName,
+    /// One queue alone.
+    pub queue_id: Option<QueueId>,
+    /// Stored at or after this time.
+    pub from: Option<Timestamp>,
+    /// Stored before this time.
+    pub to: Option<Timestamp>,
+    pub filter: Filter,
+    pub newest_first: bool,
+    /// Where an earlier look stopped: go on behind it, or before it when the newest come first.
+    pub position: Option<CommitLogOffset>,
+    pub messages_max: u32,
+    /// At least one message comes back even if it is larger.
+    pub bytes_max: u32,
+}
+
+#[derive(Debug, Clone)]
+pub struct BrowsedMessages {
+    pub messages: Vec<StoredMessage>,
+    /// Where to go on.
+    pub position: CommitLogOffset,
+    /// Messages looked at, those that the filter did not want included.
+    pub scanned: u64,
+    /// Nothing that was asked for is left; what is stored from now on comes behind `position`.
+    pub complete: bool,
 }
 
 /// Shortest and longest lease.
@@ -357,6 +408,13 @@ pub struct ConsumerGroupDescription {
     pub version: u64,
 }
 
+/// A group has received from a topic.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Consumption {
+    pub consumer_group: ConsumerGroup,
+    pub topic: TopicName,
+}
+
 /// How far a group is with one queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConsumeProgress {
@@ -369,4 +427,6 @@ pub struct ConsumeProgress {
     pub in_flight: u64,
     pub min_offset: QueueOffset,
     pub max_offset: QueueOffset,
+    /// When the oldest message that is not consumed was stored; `None` if nothing is behind.
+    pub oldest_behind: Option<Timestamp>,
 }

@@ -334,12 +334,28 @@ impl Broker for LocalBroker {
         })
     }
 
+    async fn describe_storage(&self) -> Result<StorageDescription, BrokerError> {
+        let store = &self.parts.store;
+        let (disk_total_bytes, disk_available_bytes) = store.disk_bytes()?;
+        Ok(StorageDescription {
+            commit_log_min: store.min_offset(),
+            commit_log_max: store.max_offset(),
+            disk_total_bytes,
+            disk_available_bytes,
+            earliest: store.earliest()?.map(|record| record.store_timestamp),
+        })
+    }
+
     async fn send_messages(&self, send: SendMessages) -> Result<Vec<Result<SendReceipt, BrokerError>>, BrokerError> {
         operation::send_message::send_messages(&self.parts, send).await
     }
 
     async fn pull_messages(&self, pull: PullMessages) -> Result<PulledMessages, BrokerError> {
         operation::pull_message::pull_messages(&self.parts, &pull)
+    }
+
+    async fn browse_messages(&self, browse: BrowseMessages) -> Result<BrowsedMessages, BrokerError> {
+        operation::browse_messages::browse_messages(&self.parts, &browse)
     }
 
     async fn pop_messages(&self, pop: PopMessages) -> Result<Vec<PoppedMessage>, BrokerError> {
@@ -407,6 +423,14 @@ impl Broker for LocalBroker {
         topic: TopicName,
     ) -> Result<Vec<ConsumeProgress>, BrokerError> {
         operation::consume_offsets::query_consume_offsets(&self.parts, &group, &topic)
+    }
+
+    async fn list_consumptions(
+        &self,
+        group: Option<ConsumerGroup>,
+        topic: Option<TopicName>,
+    ) -> Result<Vec<Consumption>, BrokerError> {
+        operation::consume_offsets::list_consumptions(&self.parts, group.as_ref(), topic.as_ref())
     }
 
     async fn update_consume_offsets(

@@ -2,6 +2,7 @@
 
 pub mod ack_message;
 pub mod await_message;
+pub mod browse_messages;
 pub mod change_invisible_duration;
 pub mod consume_offsets;
 pub mod consumer_groups;

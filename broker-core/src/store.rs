@@ -27,7 +27,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread::JoinHandle;
@@ -327,6 +327,22 @@ impl Store {
         self.shared.log.read_at(at)
     }
 
+    /// The first record that is kept; `None` in an empty log.
+    pub fn earliest(&self) -> Result<Option<StoredMessage>, StoreError> {
+        match self.read_record_at(self.min_offset()) {
+            Ok(record) => Ok(Some(record)),
+            Err(StoreError::NoRecord { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Of the file system on which the store lies: its size, and what can still be allocated.
+    pub fn disk_bytes(&self) -> Result<(u64, u64), StoreError> {
+        let Shared { files, config, .. } = &*self.shared;
+        let space = |dir: &Path| Ok((files.total_bytes(dir)?, files.available_bytes(dir)?));
+        space(&config.data_dir).map_err(|error: std::io::Error| StoreError::io("asking how much space is left", &error))
+    }
+
     pub fn queue(&self, topic: &TopicName, queue_id: QueueId) -> Option<Arc<ConsumeQueue>> {
         self.shared.dispatch.table().queue(topic.as_str(), queue_id)
     }
@@ -352,6 +368,13 @@ impl Store {
         let stored_at = |entry: &QueueEntry| self.read_record(entry).ok().map(|message| message.store_timestamp);
         queue
             .offset_at_time(time, stored_at)
+            .map_err(|error| StoreError::io(format!("searching a queue of topic '{}'", queue.topic()), &error))
+    }
+
+    /// The first message of a queue at or behind this place of the log, its end if there is none.
+    pub fn offset_at_place(&self, queue: &ConsumeQueue, at: CommitLogOffset) -> Result<QueueOffset, StoreError> {
+        queue
+            .offset_at_place(at)
             .map_err(|error| StoreError::io(format!("searching a queue of topic '{}'", queue.topic()), &error))
     }
 

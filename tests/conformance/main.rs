@@ -4,6 +4,7 @@ mod bad_input;
 mod full_disk;
 mod grpc;
 mod kill_9;
+mod long_polling;
 mod program;
 mod python_client;
 mod rest;

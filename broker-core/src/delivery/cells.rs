@@ -36,6 +36,15 @@ impl AllCells {
         self.pairs.lock().expect("no code panics while holding it").keys().copied().collect()
     }
 
+    /// Pairs in which something was ever received or committed.
+    pub fn consumed(&self) -> Vec<Pair> {
+        let pairs = self.pairs.lock().expect("no code panics while holding it");
+        let all: Vec<_> = pairs.iter().map(|(pair, cells)| (*pair, cells.clone())).collect();
+        drop(pairs);
+        let holds = |cells: &Mutex<Cells>| !cells.lock().expect("no code panics while holding it").is_empty();
+        all.into_iter().filter(|(_, cells)| holds(cells)).map(|(pair, _)| pair).collect()
+    }
+
     /// Feeds replay; operations apply to cells that they have locked.
     pub fn apply(&self, entry: &Entry) {
         match entry {

@@ -1,6 +1,6 @@
 //! How far a consumer group is, and saying so oneself.
 
-use crate::broker::ConsumeProgress;
+use crate::broker::{ConsumeProgress, Consumption};
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::names::{ConsumerGroup, TopicName};
@@ -16,23 +16,73 @@ pub(crate) fn query_consume_offsets(
     let tables = parts.tables();
     let not_found = || BrokerError::ConsumerGroupNotFound { consumer_group: group.to_string() };
     let group = tables.consumer_group(group).ok_or_else(not_found)?;
-    let topic = readable_topic(&tables, topic)?;
+    // Also of a topic that nobody may read just now: what is behind stays behind.
+    let topic = tables.topic(topic).ok_or_else(|| BrokerError::TopicNotFound { topic: topic.to_string() })?;
     let cells = parts.cells.of((group.consumer_group_id, topic.topic_id));
     let cells = cells.lock().expect("no code panics while holding it");
-    Ok(queues(parts, topic)
-        .iter()
-        .map(|queue| {
-            let cell = cells.get(&queue.queue_id());
-            ConsumeProgress {
-                queue_id: queue.queue_id(),
-                consume_offset: cell.map(|cell| QueueOffset(cell.floor())),
-                next_offset: cell.map(|cell| QueueOffset(cell.next())),
-                in_flight: cell.map_or(0, |cell| cell.in_flight() as u64),
-                min_offset: queue.min_offset(),
-                max_offset: queue.max_offset(),
+    let progress = queues(parts, topic).into_iter().map(|queue| {
+        let cell = cells.get(&queue.queue_id());
+        let progress = ConsumeProgress {
+            queue_id: queue.queue_id(),
+            consume_offset: cell.map(|cell| QueueOffset(cell.floor())),
+            next_offset: cell.map(|cell| QueueOffset(cell.next())),
+            in_flight: cell.map_or(0, |cell| cell.in_flight() as u64),
+            min_offset: queue.min_offset(),
+            max_offset: queue.max_offset(),
+            oldest_behind: None,
+        };
+        (queue, progress)
+    });
+    let progress: Vec<_> = progress.collect();
+    // Records are read without the cells' lock: a look must not hold up those who receive.
+    drop(cells);
+    let mut entries = Vec::with_capacity(1);
+    progress
+        .into_iter()
+        .map(|(queue, progress)| {
+            let behind = progress.consume_offset.unwrap_or(progress.min_offset).max(progress.min_offset);
+            entries.clear();
+            if behind < progress.max_offset {
+                parts.store.read_queue(&queue, behind, 1, &mut entries)?;
             }
+            let oldest = entries.first().map(|entry| parts.store.read_record(entry)).transpose()?;
+            Ok(ConsumeProgress { oldest_behind: oldest.map(|message| message.store_timestamp), ..progress })
         })
-        .collect())
+        .collect()
+}
+
+pub(crate) fn list_consumptions(
+    parts: &Parts,
+    group: Option<&ConsumerGroup>,
+    topic: Option<&TopicName>,
+) -> Result<Vec<Consumption>, BrokerError> {
+    let tables = parts.tables();
+    let group_id = group
+        .map(|group| {
+            let not_found = || BrokerError::ConsumerGroupNotFound { consumer_group: group.to_string() };
+            tables.consumer_group(group).map(|group| group.consumer_group_id).ok_or_else(not_found)
+        })
+        .transpose()?;
+    let topic_id = topic
+        .map(|topic| {
+            let not_found = || BrokerError::TopicNotFound { topic: topic.to_string() };
+            tables.topic(topic).map(|topic| topic.topic_id).ok_or_else(not_found)
+        })
+        .transpose()?;
+    let mut consumptions: Vec<_> = parts
+        .cells
+        .consumed()
+        .into_iter()
+        .filter(|(group, topic)| {
+            group_id.is_none_or(|wanted| wanted == *group) && topic_id.is_none_or(|wanted| wanted == *topic)
+        })
+        .filter_map(|(group, topic)| {
+            let consumer_group = tables.consumer_group_by_id(group)?.config.consumer_group.clone();
+            Some(Consumption { consumer_group, topic: tables.topic_by_id(topic)?.config.topic.clone() })
+        })
+        .collect();
+    consumptions.sort_unstable();
+    Ok(consumptions)
 }
 
 pub(crate) fn update_consume_offsets(

@@ -354,3 +354,119 @@ async fn a_refused_receive_makes_no_group() {
     assert!(broker.list_consumer_groups().await.unwrap().is_empty());
     broker.close().unwrap();
 }
+
+fn browse(newest_first: bool) -> BrowseMessages {
+    BrowseMessages {
+        topic: topic(),
+        queue_id: None,
+        from: None,
+        to: None,
+        filter: Filter::All,
+        newest_first,
+        position: None,
+        messages_max: 3,
+        bytes_max: 1 << 20,
+    }
+}
+
+fn ids(browsed: &BrowsedMessages) -> Vec<&str> {
+    browsed.messages.iter().map(|message| message.unique_key().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_topic_is_looked_through_in_the_order_of_the_log_from_both_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = open(dir.path());
+    with_topic(&broker).await;
+    let empty = broker.browse_messages(browse(true)).await.unwrap();
+    assert!(empty.complete && empty.messages.is_empty());
+    for at in 0..7 {
+        let tag = if at % 3 == 0 { "a" } else { "b" };
+        let message = message(&format!("id{at}"), "body").with_tag(tag).unwrap();
+        broker.send_messages(send(u32::from(at > 3), message)).await.unwrap();
+    }
+    for (newest_first, pages) in [
+        (false, [vec!["id0", "id1", "id2"], vec!["id3", "id4", "id5"], vec!["id6"]]),
+        (true, [vec!["id6", "id5", "id4"], vec!["id3", "id2", "id1"], vec!["id0"]]),
+    ] {
+        let mut position = None;
+        for (number, page) in pages.iter().enumerate() {
+            let browsed = broker.browse_messages(BrowseMessages { position, ..browse(newest_first) }).await.unwrap();
+            assert_eq!((&ids(&browsed), browsed.complete), (page, number == 2));
+            position = Some(browsed.position);
+        }
+        let more = BrowseMessages { position, ..browse(newest_first) };
+        assert!(broker.browse_messages(more.clone()).await.unwrap().messages.is_empty());
+        // What comes later lies behind a look that was complete, and not before one that went back in time.
+        broker.send_messages(send(0, message(&format!("later {newest_first}"), "body"))).await.unwrap();
+        assert_eq!(broker.browse_messages(more).await.unwrap().messages.len(), usize::from(!newest_first));
+        let last = BrowseMessages { messages_max: 1, ..browse(true) };
+        assert_eq!(ids(&broker.browse_messages(last).await.unwrap()), [format!("later {newest_first}")]);
+        if !newest_first {
+            // The second round begins with the seven again.
+            broker.delete_topic(topic()).await.unwrap();
+            with_topic(&broker).await;
+            for at in 0..7 {
+                broker.send_messages(send(at % 2, message(&format!("id{at}"), "body"))).await.unwrap();
+            }
+        }
+    }
+    broker.close().unwrap();
+}
+
+#[tokio::test]
+async fn a_look_keeps_to_its_queue_its_tag_its_time_and_its_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = open(dir.path());
+    with_topic(&broker).await;
+    let mut stored = Vec::new();
+    for at in 0..6u32 {
+        let tag = if at % 2 == 0 { "a" } else { "b" };
+        let message = message(&format!("id{at}"), "body").with_tag(tag).unwrap();
+        stored.push(broker.send_messages(send(at / 3, message)).await.unwrap().remove(0).unwrap());
+    }
+    let look = async |browse: BrowseMessages| {
+        let browsed = broker.browse_messages(browse).await.unwrap();
+        (ids(&browsed).into_iter().map(str::to_string).collect::<Vec<_>>(), browsed.scanned, browsed.complete)
+    };
+    let all = || BrowseMessages { messages_max: 500, ..browse(false) };
+    let of_queue = BrowseMessages { queue_id: Some(QueueId(1)), ..all() };
+    assert_eq!(look(of_queue).await, (vec!["id3".into(), "id4".into(), "id5".into()], 3, true));
+    let of_tag = BrowseMessages { filter: Filter::tags("b").unwrap(), ..all() };
+    assert_eq!(look(of_tag).await, (vec!["id1".into(), "id3".into(), "id5".into()], 6, true));
+    let small = BrowseMessages { bytes_max: 1, ..all() };
+    assert_eq!(look(small).await, (vec!["id0".into()], 1, false));
+    let (first, last) = (stored[0].store_timestamp, stored[5].store_timestamp);
+    let within = BrowseMessages { from: Some(first), to: Some(Timestamp(last.0 + 1)), ..all() };
+    assert_eq!(look(within).await.0.len(), 6);
+    let before = BrowseMessages { to: Some(first), ..all() };
+    let after = BrowseMessages { from: Some(Timestamp(last.0 + 1)), ..all() };
+    assert!(look(before).await.0.is_empty() && look(after).await.0.is_empty());
+    let nowhere = BrowseMessages { queue_id: Some(QueueId(9)), ..all() };
+    assert!(matches!(broker.browse_messages(nowhere).await, Err(BrokerError::QueueNotFound { .. })));
+    broker.close().unwrap();
+}
+
+#[tokio::test]
+async fn lag_in_time_is_that_of_the_oldest_message_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = open(dir.path());
+    with_topic(&broker).await;
+    assert!(broker.list_consumptions(None, None).await.unwrap().is_empty());
+    let first = broker.send_messages(send(0, message("a", "a"))).await.unwrap().remove(0).unwrap();
+    let popped = broker.pop_messages(pop(1)).await.unwrap().remove(0);
+    let second = broker.send_messages(send(0, message("b", "b"))).await.unwrap().remove(0).unwrap();
+    let behind = async || broker.query_consume_offsets(group(), topic()).await.unwrap()[0].oldest_behind;
+    assert_eq!(behind().await, Some(first.store_timestamp));
+    broker.ack_messages(vec![popped.handle]).await.unwrap().remove(0).unwrap();
+    assert_eq!(behind().await, Some(second.store_timestamp));
+    let popped = broker.pop_messages(pop(1)).await.unwrap().remove(0);
+    broker.ack_messages(vec![popped.handle]).await.unwrap().remove(0).unwrap();
+    assert_eq!(behind().await, None);
+    let one = vec![Consumption { consumer_group: group(), topic: topic() }];
+    assert_eq!(broker.list_consumptions(None, Some(topic())).await.unwrap(), one);
+    assert_eq!(broker.list_consumptions(Some(group()), None).await.unwrap(), one);
+    let nobody = ConsumerGroup::from_client("nobody").unwrap();
+    assert!(broker.list_consumptions(Some(nobody), None).await.is_err());
+    broker.close().unwrap();
+}

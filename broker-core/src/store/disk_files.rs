@@ -132,6 +132,11 @@ impl Files for DiskFiles {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
+    fn total_bytes(&self, dir: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(dir)?;
+        Ok(stat.f_blocks.saturating_mul(stat.f_frsize))
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
         Ok(Lock::take(path)?.map(|lock| Box::new(lock) as Box<dyn Any + Send + Sync>))
     }

@@ -402,6 +402,10 @@ impl Files for SimulatedFiles {
         Ok(self.disk.faults.space_left.0.load(Ordering::SeqCst))
     }
 
+    fn total_bytes(&self, _dir: &Path) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
         let known = self.disk.names.lock().expect("nobody panics holding it").file(path).is_ok();
         if !known {

@@ -70,6 +70,22 @@ impl Broker for Memory {
         unasked()
     }
 
+    async fn describe_storage(&self) -> Result<StorageDescription, BrokerError> {
+        unasked()
+    }
+
+    async fn browse_messages(&self, _: BrowseMessages) -> Result<BrowsedMessages, BrokerError> {
+        unasked()
+    }
+
+    async fn list_consumptions(
+        &self,
+        _: Option<ConsumerGroup>,
+        _: Option<TopicName>,
+    ) -> Result<Vec<Consumption>, BrokerError> {
+        unasked()
+    }
+
     async fn send_messages(&self, send: SendMessages) -> Result<Vec<Result<SendReceipt, BrokerError>>, BrokerError> {
         let mut sent = self.sent.lock().unwrap();
         let receipt = |at: usize, message: &SendMessage| SendReceipt {

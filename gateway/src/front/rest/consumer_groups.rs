@@ -7,24 +7,28 @@ use axum::extract::{Request, State};
 use axum::response::IntoResponse;
 use gantry_broker_core::BrokerError;
 use gantry_broker_core::broker::{
-    ConsumeProgress, ConsumerGroupConfig, ConsumerGroupDescription, INVISIBLE_DURATION_MAX, INVISIBLE_DURATION_MIN,
-    QUEUES_MAX, RetryPolicy, StartFrom,
+    ConsumerGroupConfig, ConsumerGroupDescription, INVISIBLE_DURATION_MAX, INVISIBLE_DURATION_MIN, QUEUES_MAX,
+    RetryPolicy, StartFrom,
 };
 use gantry_broker_core::names::ConsumerGroup;
 use gantry_broker_core::offset::{QueueId, QueueOffset};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::json::Fields;
-use super::list::Page;
+use super::lag::{Behind, behind};
+use super::list::{Items, Page};
+use super::openapi::{GroupIn, OffsetsIn, PageParams, PutConditions};
 use super::problem::Problem;
-use super::request::{Query, Segments, consumer_group, invalid_query, json, read_json, topic_name};
+use super::request::{Query, Segments, consumer_group, json, read_json, topic_name};
 use super::topics::{Condition, changed_since, field_of, is_known, put_when, version_of, with_etag};
 use super::units::{format_duration, parse_duration};
 use super::{Answer, Shared};
 use crate::error::{FieldAt, GatewayError};
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ConsumerGroup)]
 #[serde(rename_all = "camelCase")]
 struct GroupOut {
     name: String,
@@ -36,11 +40,25 @@ struct GroupOut {
     consume_timeout: String,
     retry_queues: u32,
     start_from: String,
+    /// The topics it has received from; in lists that were asked for lag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topics: Option<Vec<String>>,
+    /// Stored and not acked; missing where it was not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total_lag: Option<u64>,
+    /// Taken and not acked; missing where it was not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inflight: Option<u64>,
+    /// Age of the oldest message that is not acked; null if nothing is behind, missing where it was not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
+    delay_ms: Option<Option<u64>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RetryPolicy)]
 #[serde(tag = "type", rename_all = "camelCase")]
-enum RetryPolicyOut {
+pub(super) enum RetryPolicyOut {
     Customized { next: Vec<String> },
     Exponential { initial: String, max: String, multiplier: f32 },
 }
@@ -72,11 +90,16 @@ impl GroupOut {
                 StartFrom::Max => "max".into(),
                 StartFrom::Time(at) => super::units::Time { at, as_ms: false }.text(),
             },
+            topics: None,
+            total_lag: None,
+            inflight: None,
+            delay_ms: None,
         }
     }
 }
 
-/// PUT /v1/groups/{group}
+/// Creates a consumer group, or replaces its configuration
+#[utoipa::path(put, path = "/v1/groups/{group}", tag = "groups", params(("group" = String, Path, max_length = 255), PutConditions), request_body = GroupIn, responses((status = 200, description = "Replaced", body = GroupOut), (status = 201, description = "Created", body = GroupOut)))]
 pub(super) async fn put_consumer_group(
     State(state): Shared,
     Segments(group): Segments<String>,
@@ -176,7 +199,8 @@ fn read_start_from(fields: &mut Fields<'_>) -> Result<Option<StartFrom>, Gateway
     })
 }
 
-/// GET /v1/groups/{group}
+/// One consumer group
+#[utoipa::path(get, path = "/v1/groups/{group}", tag = "groups", params(("group" = String, Path, max_length = 255), ("If-None-Match" = Option<String>, Header)), responses((status = 200, description = "The group", body = GroupOut), (status = 304, description = "Not changed")))]
 pub(super) async fn describe_consumer_group(
     State(state): Shared,
     Segments(group): Segments<String>,
@@ -192,7 +216,8 @@ pub(super) async fn describe_consumer_group(
     Ok(with_etag(json(StatusCode::OK, &GroupOut::new(&group)), group.incarnation, group.version))
 }
 
-/// DELETE /v1/groups/{group}
+/// Deletes a consumer group with its offsets
+#[utoipa::path(delete, path = "/v1/groups/{group}", tag = "groups", params(("group" = String, Path, max_length = 255), ("deleteOffsets" = Option<bool>, Query, description = "They always go")), responses((status = 204, description = "Deleted")))]
 pub(super) async fn delete_consumer_group(
     State(state): Shared,
     Segments(group): Segments<String>,
@@ -206,81 +231,48 @@ pub(super) async fn delete_consumer_group(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// GET /v1/groups
+/// Most pairs of group and topic that one page of a list asks for: what is beyond is not said.
+const PAIRS_MAX: usize = 2_000;
+
+/// Consumer groups by name
+#[utoipa::path(get, path = "/v1/groups", tag = "groups", params(PageParams, ("lag" = Option<bool>, Query, description = "Also how far each is")), responses((status = 200, description = "A page of groups", body = Items<GroupOut>)))]
 pub(super) async fn list_consumer_groups(State(state): Shared, mut query: Query) -> Answer {
-    // The lag of a list would be a question per group and topic.
-    query.not_built("lag")?;
+    let with_lag = query.take_flag("lag")?;
     let page = Page::take(&state, "groups".into(), &mut query)?;
     query.end()?;
-    let groups = state.messaging.broker.list_consumer_groups().await?;
+    let broker = &state.messaging.broker;
+    let groups = broker.list_consumer_groups().await?;
     let items = groups
         .iter()
         .filter(|group| page.include_system || !group.config.consumer_group.is_system())
         .map(GroupOut::new);
-    Ok(json(StatusCode::OK, &page.cut(&state, items, |group| &group.name)))
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Lag {
-    topic: String,
-    /// Stored and not acked.
-    lag: u64,
-    /// Stored and not taken by anybody.
-    ready: u64,
-    /// Taken and not acked.
-    inflight: u64,
-    queues: Vec<QueueLag>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct QueueLag {
-    broker_name: String,
-    queue_id: u32,
-    broker_offset: u64,
-    consumer_offset: Option<u64>,
-    pull_offset: Option<u64>,
-    inflight: u64,
-    lag: u64,
-}
-
-/// GET /v1/groups/{group}/lag?topic=
-pub(super) async fn query_consume_offsets(
-    State(state): Shared,
-    Segments(group): Segments<String>,
-    mut query: Query,
-) -> Answer {
-    let group = consumer_group(&group)?;
-    let topic = query.take("topic")?.ok_or_else(|| invalid_query("topic", "is missing"))?;
-    let topic = topic_name(&topic)?;
-    query.take_flag("perQueue")?;
-    query.end()?;
-    let progress = state.messaging.broker.query_consume_offsets(group, topic.clone()).await?;
-    let queues: Vec<QueueLag> = progress
-        .iter()
-        .map(|queue| {
-            let floor = queue.consume_offset.unwrap_or(queue.min_offset);
-            QueueLag {
-                broker_name: state.broker_name.clone(),
-                queue_id: queue.queue_id.0,
-                broker_offset: queue.max_offset.0,
-                consumer_offset: queue.consume_offset.map(|offset| offset.0),
-                pull_offset: queue.next_offset.map(|offset| offset.0),
-                inflight: queue.in_flight,
-                lag: queue.max_offset.0.saturating_sub(floor.0),
+    let mut page = page.cut(&state, items, |group| &group.name);
+    if with_lag {
+        let consumptions = broker.list_consumptions(None, None).await?;
+        let now = state.now();
+        let mut pairs_left = PAIRS_MAX;
+        for group in &mut page.items {
+            let of_group = consumptions.iter().filter(|one| one.consumer_group.as_str() == group.name);
+            let mut sum = Some(Behind::default());
+            let mut topics = Vec::new();
+            for consumption in of_group {
+                topics.push(consumption.topic.to_string());
+                if pairs_left == 0 {
+                    sum = None;
+                    continue;
+                }
+                pairs_left -= 1;
+                if let Some(behind) = behind(&state, &consumption.consumer_group, &consumption.topic).await? {
+                    sum = sum.map(|sum| sum.and(behind));
+                }
             }
-        })
-        .collect();
-    let taken = |queue: &ConsumeProgress| queue.next_offset.unwrap_or(queue.min_offset);
-    let lag = Lag {
-        topic: topic.to_string(),
-        ready: progress.iter().map(|queue| queue.max_offset.0.saturating_sub(taken(queue).0)).sum(),
-        lag: queues.iter().map(|queue| queue.lag).sum(),
-        inflight: queues.iter().map(|queue| queue.inflight).sum(),
-        queues,
-    };
-    Ok(json(StatusCode::OK, &lag))
+            group.topics = Some(topics);
+            group.total_lag = sum.map(|sum| sum.lag);
+            group.inflight = sum.map(|sum| sum.inflight);
+            group.delay_ms = sum.map(|sum| sum.delay_ms(now));
+        }
+    }
+    Ok(json(StatusCode::OK, &page))
 }
 
 /// How far a group says it is with one queue.
@@ -316,12 +308,14 @@ fn read_offsets(text: &[u8]) -> Result<Vec<OffsetIn>, GatewayError> {
     queues.into_iter().enumerate().map(read).collect()
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = OffsetResults)]
 struct Updated {
     results: Vec<OneOf>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = OffsetResult)]
 #[serde(rename_all = "camelCase")]
 struct OneOf {
     broker_name: String,
@@ -331,7 +325,8 @@ struct OneOf {
     problem: Option<Problem>,
 }
 
-/// PUT /v1/groups/{group}/topics/{topic}/offsets
+/// Says that everything below these offsets is consumed
+#[utoipa::path(put, path = "/v1/groups/{group}/topics/{topic}/offsets", tag = "groups", params(("group" = String, Path, max_length = 255), ("topic" = String, Path, max_length = 127)), request_body = OffsetsIn, responses((status = 200, description = "All were taken", body = Updated), (status = 207, description = "Some were refused", body = Updated)))]
 pub(super) async fn update_consume_offsets(
     State(state): Shared,
     Segments((group, topic)): Segments<(String, String)>,

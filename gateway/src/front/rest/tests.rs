@@ -123,7 +123,15 @@ async fn every_answer_has_an_id_and_every_refusal_is_a_document() {
         ("GET /v1/topics?dryRun=true", 400, "unknown_field"),
         ("GET /v1/topics?limit=1&limit=2", 400, "invalid_parameter"),
         ("GET /v1/topics?messageType=odd", 400, "invalid_parameter"),
-        ("GET /v1/groups?lag=true", 501, "not_implemented"),
+        ("GET /v1/groups?lag=much", 400, "invalid_parameter"),
+        ("GET /v1/groups/nobody/lag", 404, "group_not_found"),
+        ("GET /v1/topics/t/messages?order=up", 400, "invalid_parameter"),
+        ("GET /v1/topics/t/messages?from=noon", 400, "invalid_timestamp"),
+        ("GET /v1/topics/t/messages?limit=501", 400, "invalid_parameter"),
+        ("GET /v1/topics/t/messages?cursor=c1.x", 400, "invalid_cursor"),
+        ("GET /v1/topics/gone/messages", 404, "topic_not_found"),
+        ("GET /v1/brokers/b/storage", 404, "broker_not_found"),
+        ("DELETE /v1/topics/gone?dryRun=true", 404, "topic_not_found"),
         ("GET /v1/topics/t/queues/broker-a/0/messages?at=min", 501, "not_implemented"),
         ("GET /v1/topics/t/queues/broker-a/x/messages", 400, "invalid_parameter"),
     ] {
@@ -140,11 +148,26 @@ async fn every_answer_has_an_id_and_every_refusal_is_a_document() {
 }
 
 #[tokio::test]
+async fn the_console_answers_browsers_outside_the_api() {
+    let face = Face::new().await;
+    let browser = ("accept", "text/html,*/*;q=0.8");
+    for line in ["GET /", "GET /topics/t?tab=queues", "HEAD /groups"] {
+        let answer = face.ask(line, &[browser], "").await.expect(200);
+        assert_eq!(answer.header("content-type"), "text/html; charset=utf-8", "{line}");
+        assert_ne!(answer.header("gantry-request-id"), "", "{line}");
+    }
+    for line in ["GET /v1", "GET /v1/", "GET /v1/topcis", "GET /assets/gone.js", "POST /topics"] {
+        assert_eq!(face.ask(line, &[browser], "").await.refused(), (404, "not_found".into()), "{line}");
+    }
+    assert_eq!(face.ask("POST /", &[browser], "").await.refused(), (405, "method_not_allowed".into()));
+}
+
+#[tokio::test]
 async fn a_405_names_what_is_allowed() {
     let face = Face::new().await;
     for (line, allowed) in [
         ("POST /v1/topics", "GET,HEAD"),
-        ("GET /v1/topics/t/messages", "POST"),
+        ("PUT /v1/topics/t/messages", "POST,GET,HEAD"),
         ("GET /v1/receipts/x", "DELETE,PATCH"),
         ("DELETE /healthz", "GET,HEAD"),
     ] {
@@ -330,4 +353,72 @@ async fn what_nobody_took_is_visible_again_at_once() {
         let nack = format!("POST /v1/receipts/{}/nack", message["receiptHandle"].as_str().unwrap());
         face.ask(&nack, &[], r#"{"retryAfter":"0s","suspend":true}"#).await.expect(200);
     }
+}
+
+#[tokio::test]
+async fn a_topic_is_looked_through_in_pages_from_both_ends() {
+    let face = Face::new().await;
+    for number in 0..5 {
+        let tag = if number % 2 == 0 { "even" } else { "odd" };
+        face.ask("POST /v1/topics/t/messages", &[("gantry-tag", tag)], format!("m{number}")).await.expect(201);
+    }
+    let pages = async |query: &str| {
+        let (mut pages, mut cursor) = (Vec::new(), String::new());
+        for _ in 0..4 {
+            let line = format!("GET /v1/topics/t/messages?limit=2{query}{cursor}");
+            let page = face.ask(&line, &[], "").await.expect(200).json();
+            let bodies =
+                page["items"].as_array().unwrap().iter().map(|item| item["body"].as_str().unwrap().to_string());
+            pages.push(bodies.collect::<Vec<_>>().join(" "));
+            let Some(next) = page["nextCursor"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        (pages, cursor)
+    };
+    assert_eq!(pages("").await.0, ["m4 m3", "m2 m1", "m0"]);
+    // A page that is full does not look whether anything follows.
+    assert_eq!(pages("&tag=odd").await.0, ["m3 m1", ""]);
+    let (all, cursor) = pages("&order=asc").await;
+    // The end is a place to wait at: what comes later lies behind it.
+    assert_eq!(all, ["m0 m1", "m2 m3", "m4", ""]);
+    face.ask("POST /v1/topics/t/messages", &[], "later").await.expect(201);
+    let later = face.ask(&format!("GET /v1/topics/t/messages?limit=2&order=asc{cursor}"), &[], "").await.expect(200);
+    assert_eq!(later.json()["items"][0]["body"], "later");
+    // A cursor speaks for its own question alone.
+    let other = face.ask(&format!("GET /v1/topics/t/messages?limit=2&order=desc{cursor}"), &[], "").await;
+    assert_eq!(other.refused().1, "invalid_cursor");
+    let other = face.ask(&format!("GET /v1/topics/t/messages?order=asc&tag=odd{cursor}"), &[], "").await;
+    assert_eq!(other.refused().1, "invalid_cursor");
+
+    let id = later.json()["items"][0]["messageId"].as_str().unwrap().to_string();
+    let body = face.ask(&format!("GET /v1/topics/t/messages/{id}/body"), &[], "").await.expect(200);
+    assert_eq!((body.header("content-type"), &*body.body), ("application/octet-stream", b"later".as_slice()));
+    assert!(body.header("content-disposition").starts_with("attachment"));
+}
+
+#[tokio::test]
+async fn lag_and_what_a_delete_would_take_along_are_counted() {
+    let face = Face::new().await;
+    for _ in 0..3 {
+        face.ask("POST /v1/topics/t/messages", &[], "m").await.expect(201);
+    }
+    let impact = face.ask("DELETE /v1/topics/t?dryRun=true", &[], "").await.expect(200).json();
+    assert_eq!((impact["messages"].as_u64(), impact["groups"].as_array().unwrap().len()), (Some(3), 0));
+    let taken = face.receive().await;
+    let handle = taken[0]["receiptHandle"].as_str().unwrap();
+    face.ask(&format!("DELETE /v1/receipts/{handle}"), &[], "").await.expect(204);
+    let lag = face.ask("GET /v1/groups/g/lag", &[], "").await.expect(200).json();
+    assert_eq!((lag["totalLag"].as_u64(), lag["topics"][0]["inflight"].as_u64()), (Some(2), Some(2)));
+    assert!(lag["delayMs"].is_u64() && lag["topics"][0]["topic"] == "t");
+    let listed = face.ask("GET /v1/groups?lag=true", &[], "").await.expect(200).json();
+    let group = &listed["items"][0];
+    assert_eq!((group["totalLag"].as_u64(), &group["topics"][0]), (Some(2), &serde_json::json!("t")));
+    assert!(face.ask("GET /v1/groups", &[], "").await.expect(200).json()["items"][0].get("totalLag").is_none());
+    let groups = face.ask("GET /v1/topics/t/groups", &[], "").await.expect(200).json();
+    assert_eq!((&groups["items"][0]["name"], groups["items"][0]["lag"].as_u64()), (&serde_json::json!("g"), Some(2)));
+    let impact = face.ask("DELETE /v1/topics/t?dryRun=true", &[], "").await.expect(200).json();
+    assert_eq!(impact["groups"][0]["lag"].as_u64(), Some(2));
+    face.ask("GET /v1/topics/t", &[], "").await.expect(200);
+    let storage = face.ask("GET /v1/brokers/broker-a/storage", &[], "").await.expect(200).json();
+    assert!(storage["diskTotal"].as_u64() > storage["diskUsed"].as_u64() && storage["earliestMessageAt"].is_string());
 }

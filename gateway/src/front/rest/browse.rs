@@ -1,0 +1,136 @@
+//! Looking through a topic by time, over all its queues; and the stored bytes of one message as a download.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use gantry_broker_core::broker::BrowseMessages;
+use gantry_broker_core::delivery::filter::Filter;
+use gantry_broker_core::offset::{CommitLogOffset, QueueId};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use utoipa::ToSchema;
+
+use super::message_json::{MessageOut, View};
+use super::openapi::{Order, ViewParams};
+use super::request::{Query, Segments, invalid_query, json, topic_name};
+use super::units::{Time, parse_timestamp};
+use super::{Answer, Shared};
+use crate::error::{FieldAt, GatewayError};
+
+const CURSOR_PREFIX: &str = "c1.";
+const LIMIT_DEFAULT: u32 = 50;
+const LIMIT_MAX: u32 = 500;
+/// A page of large bodies ends here; the next one goes on.
+const PAGE_BYTES_MAX: u32 = 8 * 1024 * 1024;
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = MessagePage)]
+#[serde(rename_all = "camelCase")]
+struct BrowsedPage<'a> {
+    items: Vec<MessageOut<'a>>,
+    /// Goes on where this answer ends. With `order=asc` and no `to` it is always there: messages stored from now on
+    /// come behind it.
+    next_cursor: Option<String>,
+    scan: Scan,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Scan {
+    /// Messages looked at, those of other tags included.
+    scanned: u64,
+    /// Nothing that was asked for is left.
+    complete: bool,
+    from: Option<Time>,
+    to: Option<Time>,
+}
+
+/// Looks through a topic by time, over all its queues
+#[utoipa::path(get, path = "/v1/topics/{topic}/messages", tag = "messages", params(("topic" = String, Path, max_length = 127), ViewParams, ("from" = Option<String>, Query, description = "Stored at or after this time: RFC 3339, or milliseconds since 1970"), ("to" = Option<String>, Query, description = "Stored before this time"), ("tag" = Option<String>, Query, description = "A tag expression, such as `a || b`"), ("order" = inline(Option<Order>), Query, description = "`desc`, the newest first, if it is missing"), ("queueId" = Option<u32>, Query, description = "One queue alone"), ("limit" = Option<u32>, Query, minimum = 1, maximum = 500), ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before")), responses((status = 200, description = "A page of messages", body = BrowsedPage)))]
+pub(super) async fn browse_messages(
+    State(state): Shared,
+    Segments(topic): Segments<String>,
+    mut query: Query,
+) -> Answer {
+    let topic = topic_name(&topic)?;
+    let view = View::take(&mut query)?;
+    let mut time =
+        |name: &str| query.take(name)?.map(|text| parse_timestamp(&text, FieldAt::Query(name.into()))).transpose();
+    let (from, to) = (time("from")?, time("to")?);
+    let tag = query.take("tag")?.unwrap_or_default();
+    let filter = Filter::tags(&tag).map_err(|_| invalid_query("tag", "is no tag expression"))?;
+    let newest_first = match query.take("order")?.as_deref() {
+        None | Some("desc") => true,
+        Some("asc") => false,
+        Some(_) => return Err(invalid_query("order", "must be asc or desc")),
+    };
+    let queue_id = query.take_number("queueId")?;
+    let limit = query.take_number("limit")?.unwrap_or(LIMIT_DEFAULT);
+    if !(1..=LIMIT_MAX).contains(&limit) {
+        return Err(invalid_query("limit", "must be 1 to 500"));
+    }
+    let cursor = query.take("cursor")?;
+    query.end()?;
+
+    // A cursor of one look is none of another; another incarnation of the topic is another look.
+    let incarnation = state.messaging.broker.describe_topic(topic.clone()).await?.incarnation;
+    let look = format!("{topic} {incarnation:?} {newest_first} {queue_id:?} {from:?} {to:?} {tag}");
+    // Hashed, for a tag expression may be longer than a cursor should be.
+    let binding = format!("browse {}\n", STANDARD_NO_PAD.encode(Sha256::digest(look)));
+    let position = cursor.map(|cursor| {
+        let sealed = state.messaging.unseal(CURSOR_PREFIX, &cursor)?;
+        let text = String::from_utf8(sealed).ok()?;
+        text.strip_prefix(&binding)?.parse().ok().map(CommitLogOffset)
+    });
+    let position = match position {
+        None => None,
+        Some(known) => Some(known.ok_or(GatewayError::InvalidCursor)?),
+    };
+    let browse = BrowseMessages {
+        topic,
+        queue_id: queue_id.map(QueueId),
+        from,
+        to,
+        filter,
+        newest_first,
+        position,
+        messages_max: limit,
+        bytes_max: PAGE_BYTES_MAX,
+    };
+    let seen = state.messaging.broker.browse_messages(browse).await?;
+    let goes_on = !seen.complete || (!newest_first && to.is_none());
+    let cursor = || state.messaging.seal(CURSOR_PREFIX, format!("{binding}{}", seen.position.0).as_bytes());
+    let browsed = BrowsedPage {
+        items: seen.messages.iter().map(|message| MessageOut::stored(message, &state.broker_name, view)).collect(),
+        next_cursor: goes_on.then(cursor),
+        scan: Scan {
+            scanned: seen.scanned,
+            complete: seen.complete,
+            from: from.map(|at| view.time(at)),
+            to: to.map(|at| view.time(at)),
+        },
+    };
+    Ok(json(StatusCode::OK, &browsed))
+}
+
+/// The stored bytes of one message, as a download
+#[utoipa::path(get, path = "/v1/topics/{topic}/messages/{messageId}/body", tag = "messages", params(("topic" = String, Path, max_length = 127), ("messageId" = String, Path)), responses((status = 200, description = "As they were stored", body = Vec<u8>, content_type = "application/octet-stream")))]
+pub(super) async fn download_body(
+    State(state): Shared,
+    Segments((topic, message_id)): Segments<(String, String)>,
+    query: Query,
+) -> Answer {
+    let topic = topic_name(&topic)?;
+    query.end()?;
+    let message = state.messaging.broker.find_message(topic, message_id).await?;
+    let mut response: Response = Body::from(message.body).into_response();
+    let headers = response.headers_mut();
+    // Whatever the bytes are, no browser shall run them.
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"message-body.bin\""));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    Ok(response)
+}

@@ -1,0 +1,159 @@
+//! How far consumer groups are: one group with its topics and queues, and in short for lists.
+
+use axum::extract::State;
+use gantry_broker_core::BrokerError;
+use gantry_broker_core::broker::ConsumeProgress;
+use gantry_broker_core::clock::Timestamp;
+use gantry_broker_core::names::{ConsumerGroup, TopicName};
+use http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::request::{Query, Segments, consumer_group, json, topic_name};
+use super::{Answer, RestState, Shared};
+use crate::error::GatewayError;
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct GroupLag {
+    /// Stored and not acked, over all topics.
+    total_lag: u64,
+    /// Age of the oldest message that is not acked; null if nothing is behind.
+    delay_ms: Option<u64>,
+    topics: Vec<TopicLag>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct TopicLag {
+    topic: String,
+    /// Stored and not acked.
+    lag: u64,
+    /// Stored and not taken by anybody.
+    ready: u64,
+    /// Taken and not acked.
+    inflight: u64,
+    /// Age of the oldest message that is not acked; null if nothing is behind.
+    delay_ms: Option<u64>,
+    queues: Vec<QueueLag>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct QueueLag {
+    broker_name: String,
+    queue_id: u32,
+    broker_offset: u64,
+    /// Everything below is acked; null before the first receive.
+    consumer_offset: Option<u64>,
+    /// The next message that nobody of the group has taken.
+    pull_offset: Option<u64>,
+    inflight: u64,
+    lag: u64,
+}
+
+impl QueueLag {
+    fn new(state: &RestState, queue: &ConsumeProgress) -> QueueLag {
+        QueueLag {
+            broker_name: state.broker_name.clone(),
+            queue_id: queue.queue_id.0,
+            broker_offset: queue.max_offset.0,
+            consumer_offset: queue.consume_offset.map(|offset| offset.0),
+            pull_offset: queue.next_offset.map(|offset| offset.0),
+            inflight: queue.in_flight,
+            lag: lag(queue),
+        }
+    }
+}
+
+fn lag(queue: &ConsumeProgress) -> u64 {
+    let floor = queue.consume_offset.unwrap_or(queue.min_offset).max(queue.min_offset);
+    queue.max_offset.0.saturating_sub(floor.0)
+}
+
+/// What lists say of how far somebody is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Behind {
+    pub(super) lag: u64,
+    pub(super) ready: u64,
+    pub(super) inflight: u64,
+    oldest: Option<Timestamp>,
+}
+
+impl Behind {
+    fn of(progress: &[ConsumeProgress]) -> Behind {
+        progress.iter().fold(Behind::default(), |sum, queue| {
+            let next = queue.next_offset.unwrap_or(queue.min_offset).max(queue.min_offset);
+            sum.and(Behind {
+                lag: lag(queue),
+                ready: queue.max_offset.0.saturating_sub(next.0),
+                inflight: queue.in_flight,
+                oldest: queue.oldest_behind,
+            })
+        })
+    }
+
+    pub(super) fn and(self, other: Behind) -> Behind {
+        Behind {
+            lag: self.lag + other.lag,
+            ready: self.ready + other.ready,
+            inflight: self.inflight + other.inflight,
+            oldest: [self.oldest, other.oldest].into_iter().flatten().min(),
+        }
+    }
+
+    pub(super) fn delay_ms(&self, now: Timestamp) -> Option<u64> {
+        self.oldest.map(|oldest| u64::try_from(now.0 - oldest.0).unwrap_or(0))
+    }
+}
+
+/// One pair for a list. `None` if group or topic has just been deleted.
+pub(super) async fn behind(
+    state: &RestState,
+    group: &ConsumerGroup,
+    topic: &TopicName,
+) -> Result<Option<Behind>, GatewayError> {
+    match state.messaging.broker.query_consume_offsets(group.clone(), topic.clone()).await {
+        Ok(progress) => Ok(Some(Behind::of(&progress))),
+        Err(BrokerError::ConsumerGroupNotFound { .. } | BrokerError::TopicNotFound { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// How far a consumer group is, by topic and queue
+#[utoipa::path(get, path = "/v1/groups/{group}/lag", tag = "groups", params(("group" = String, Path, max_length = 255), ("topic" = Option<String>, Query, description = "One topic alone")), responses((status = 200, description = "Its lag in messages and in time", body = GroupLag)))]
+pub(super) async fn query_consume_offsets(
+    State(state): Shared,
+    Segments(group): Segments<String>,
+    mut query: Query,
+) -> Answer {
+    let group = consumer_group(&group)?;
+    let topic = query.take("topic")?.map(|topic| topic_name(&topic)).transpose()?;
+    query.end()?;
+    let broker = &state.messaging.broker;
+    // A topic that is asked for is answered also before the group's first receive from it.
+    let topics = match topic {
+        Some(topic) => vec![topic],
+        None => {
+            let consumptions = broker.list_consumptions(Some(group.clone()), None).await?;
+            consumptions.into_iter().map(|consumption| consumption.topic).collect()
+        }
+    };
+    let now = state.now();
+    let (mut total, mut lags) = (Behind::default(), Vec::with_capacity(topics.len()));
+    for topic in topics {
+        let progress = broker.query_consume_offsets(group.clone(), topic.clone()).await?;
+        let behind = Behind::of(&progress);
+        total = total.and(behind);
+        lags.push(TopicLag {
+            topic: topic.to_string(),
+            lag: behind.lag,
+            ready: behind.ready,
+            inflight: behind.inflight,
+            delay_ms: behind.delay_ms(now),
+            queues: progress.iter().map(|queue| QueueLag::new(&state, queue)).collect(),
+        });
+    }
+    let group = GroupLag { total_lag: total.lag, delay_ms: total.delay_ms(now), topics: lags };
+    Ok(json(StatusCode::OK, &group))
+}
