@@ -92,6 +92,7 @@ pub fn router(state: Arc<RestState>) -> Router {
         .route("/v1", any(nothing_here))
         .route("/v1/{*rest}", any(nothing_here))
         .route("/openapi.json", get(openapi::openapi_json))
+        .merge(openapi::docs())
         .route("/", get(elsewhere))
         .fallback(elsewhere)
         .layer(middleware::from_fn_with_state(state.clone(), surround))

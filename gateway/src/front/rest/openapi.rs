@@ -6,15 +6,19 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use axum::Router;
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::{ContentBuilder, ObjectBuilder, Ref, Required, ResponseBuilder, Type};
 use utoipa::{IntoParams, OpenApi, ToSchema};
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::Answer;
 use super::problem::Problem;
+use super::units::Time;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -76,6 +80,23 @@ pub(super) async fn openapi_json(headers: HeaderMap) -> Answer {
     headers.insert(header::ETAG, etag.clone());
     Ok(response)
 }
+
+/// The document for people. Its scripts and styles are in the binary: nothing is asked of other machines.
+pub(super) fn docs<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    let ui = SwaggerUi::new("/docs").config(Config::from("/openapi.json"));
+    Router::<S>::from(ui).layer(middleware::map_response(async |mut response: Response| {
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(DOCS_POLICY));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        response
+    }))
+}
+
+/// Scripts and style sheets come from here alone. The hash is that of the one style that Swagger UI's logo brings along.
+const DOCS_POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'self' \
+                           'sha256-RL3ie0nH+Lzz2YNqQN83mnU0J1ot4QL7b99vMdIX99w='; img-src 'self' data:; \
+                           connect-src 'self'; frame-ancestors 'none'; object-src 'none'; base-uri 'none'; form-action 'self'";
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten()
@@ -441,6 +462,18 @@ enum SettleAction {
     Ack,
     Nack,
     Extend,
+}
+
+/// What became of one entry: after an ack nothing else, after `extend` the new handle, after `nack` when it comes back.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[allow(dead_code)]
+pub(super) struct SettleResult {
+    status: u16,
+    receipt_handle: Option<String>,
+    invisible_until: Option<Time>,
+    visible_at: Option<Time>,
+    problem: Option<Problem>,
 }
 
 #[derive(ToSchema)]
