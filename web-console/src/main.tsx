@@ -1,7 +1,7 @@
 /** Starts the console: the policy's nonce, the theme, the words, the cache, the pages. */
 
 import "./styles";
-import { MantineProvider, localStorageColorSchemeManager, mergeThemeOverrides } from "@mantine/core";
+import { localStorageColorSchemeManager, MantineProvider, mergeThemeOverrides } from "@mantine/core";
 import { Notifications } from "@mantine/notifications";
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { RouterProvider } from "@tanstack/react-router";

@@ -32,6 +32,15 @@ export function useRefreshInterval(): number | false {
   return refresh === 0 || held ? false : refresh * 1000;
 }
 
+const firstRatesMs = 2_000;
+const firstPoints = 4;
+
+/** A chart that has just been opened gets its first points sooner. */
+export function useRatesInterval(points: number): number | false {
+  const interval = useRefreshInterval();
+  return interval === false || points >= firstPoints ? interval : Math.min(interval, firstRatesMs);
+}
+
 export function useRefreshNow() {
   const client = useQueryClient();
   const busy = useIsFetching() > 0;
