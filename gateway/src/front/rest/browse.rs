@@ -49,7 +49,7 @@ struct Scan {
 }
 
 /// Looks through a topic by time, over all its queues
-#[utoipa::path(get, path = "/v1/topics/{topic}/messages", tag = "messages", params(("topic" = String, Path, max_length = 127), ViewParams, ("from" = Option<String>, Query, description = "Stored at or after this time: RFC 3339, or milliseconds since 1970"), ("to" = Option<String>, Query, description = "Stored before this time"), ("tag" = Option<String>, Query, description = "A tag expression, such as `a || b`"), ("order" = inline(Option<Order>), Query, description = "`desc`, the newest first, if it is missing"), ("queueId" = Option<u32>, Query, description = "One queue alone"), ("limit" = Option<u32>, Query, minimum = 1, maximum = 500), ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before")), responses((status = 200, description = "A page of messages", body = BrowsedPage)))]
+#[utoipa::path(get, path = "/v1/topics/{topic}/messages", tag = "messages", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), ViewParams, ("from" = Option<String>, Query, description = "Stored at or after this time: RFC 3339, or milliseconds since 1970"), ("to" = Option<String>, Query, description = "Stored before this time"), ("tag" = Option<String>, Query, description = "A tag expression, such as `a || b`"), ("order" = inline(Option<Order>), Query, description = "`desc`, the newest first, if it is missing"), ("queueId" = Option<u32>, Query, description = "One queue alone"), ("limit" = Option<u32>, Query, minimum = 1, maximum = 500), ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before")), responses((status = 200, description = "A page of messages", body = BrowsedPage)))]
 pub(super) async fn browse_messages(
     State(state): Shared,
     Segments(topic): Segments<String>,
@@ -117,7 +117,7 @@ pub(super) async fn browse_messages(
 }
 
 /// The stored bytes of one message, as a download
-#[utoipa::path(get, path = "/v1/topics/{topic}/messages/{messageId}/body", tag = "messages", params(("topic" = String, Path, max_length = 127), ("messageId" = String, Path)), responses((status = 200, description = "As they were stored", body = Vec<u8>, content_type = "application/octet-stream")))]
+#[utoipa::path(get, path = "/v1/topics/{topic}/messages/{messageId}/body", tag = "messages", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), ("messageId" = String, Path)), responses((status = 200, description = "As they were stored", body = Vec<u8>, content_type = "application/octet-stream")))]
 pub(super) async fn download_body(
     State(state): Shared,
     Segments((topic, message_id)): Segments<(String, String)>,

@@ -99,7 +99,7 @@ impl GroupOut {
 }
 
 /// Creates a consumer group, or replaces its configuration
-#[utoipa::path(put, path = "/v1/groups/{group}", tag = "groups", params(("group" = String, Path, max_length = 255), PutConditions), request_body = GroupIn, responses((status = 200, description = "Replaced", body = GroupOut), (status = 201, description = "Created", body = GroupOut)))]
+#[utoipa::path(put, path = "/v1/groups/{group}", tag = "groups", params(("group" = String, Path, max_length = 255, pattern = "^[%|a-zA-Z0-9_-]+$"), PutConditions), request_body = GroupIn, responses((status = 200, description = "Replaced", body = GroupOut), (status = 201, description = "Created", body = GroupOut)))]
 pub(super) async fn put_consumer_group(
     State(state): Shared,
     Segments(group): Segments<String>,
@@ -200,7 +200,7 @@ fn read_start_from(fields: &mut Fields<'_>) -> Result<Option<StartFrom>, Gateway
 }
 
 /// One consumer group
-#[utoipa::path(get, path = "/v1/groups/{group}", tag = "groups", params(("group" = String, Path, max_length = 255), ("If-None-Match" = Option<String>, Header)), responses((status = 200, description = "The group", body = GroupOut), (status = 304, description = "Not changed")))]
+#[utoipa::path(get, path = "/v1/groups/{group}", tag = "groups", params(("group" = String, Path, max_length = 255, pattern = "^[%|a-zA-Z0-9_-]+$"), ("If-None-Match" = Option<String>, Header)), responses((status = 200, description = "The group", body = GroupOut), (status = 304, description = "Not changed")))]
 pub(super) async fn describe_consumer_group(
     State(state): Shared,
     Segments(group): Segments<String>,
@@ -217,7 +217,7 @@ pub(super) async fn describe_consumer_group(
 }
 
 /// Deletes a consumer group with its offsets
-#[utoipa::path(delete, path = "/v1/groups/{group}", tag = "groups", params(("group" = String, Path, max_length = 255), ("deleteOffsets" = Option<bool>, Query, description = "They always go")), responses((status = 204, description = "Deleted")))]
+#[utoipa::path(delete, path = "/v1/groups/{group}", tag = "groups", params(("group" = String, Path, max_length = 255, pattern = "^[%|a-zA-Z0-9_-]+$"), ("deleteOffsets" = Option<bool>, Query, description = "They always go")), responses((status = 204, description = "Deleted")))]
 pub(super) async fn delete_consumer_group(
     State(state): Shared,
     Segments(group): Segments<String>,
@@ -326,7 +326,7 @@ struct OneOf {
 }
 
 /// Says that everything below these offsets is consumed
-#[utoipa::path(put, path = "/v1/groups/{group}/topics/{topic}/offsets", tag = "groups", params(("group" = String, Path, max_length = 255), ("topic" = String, Path, max_length = 127)), request_body = OffsetsIn, responses((status = 200, description = "All were taken", body = Updated), (status = 207, description = "Some were refused", body = Updated)))]
+#[utoipa::path(put, path = "/v1/groups/{group}/topics/{topic}/offsets", tag = "groups", params(("group" = String, Path, max_length = 255, pattern = "^[%|a-zA-Z0-9_-]+$"), ("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$")), request_body = OffsetsIn, responses((status = 200, description = "All were taken", body = Updated), (status = 207, description = "Some were refused", body = Updated)))]
 pub(super) async fn update_consume_offsets(
     State(state): Shared,
     Segments((group, topic)): Segments<(String, String)>,

@@ -121,7 +121,7 @@ pub(super) async fn behind(
 }
 
 /// How far a consumer group is, by topic and queue
-#[utoipa::path(get, path = "/v1/groups/{group}/lag", tag = "groups", params(("group" = String, Path, max_length = 255), ("topic" = Option<String>, Query, description = "One topic alone")), responses((status = 200, description = "Its lag in messages and in time", body = GroupLag)))]
+#[utoipa::path(get, path = "/v1/groups/{group}/lag", tag = "groups", params(("group" = String, Path, max_length = 255, pattern = "^[%|a-zA-Z0-9_-]+$"), ("topic" = Option<String>, Query, description = "One topic alone")), responses((status = 200, description = "Its lag in messages and in time", body = GroupLag)))]
 pub(super) async fn query_consume_offsets(
     State(state): Shared,
     Segments(group): Segments<String>,

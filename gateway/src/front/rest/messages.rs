@@ -80,7 +80,7 @@ impl<'a> Published<'a> {
 }
 
 /// Publishes one message: the body of the request is its body
-#[utoipa::path(post, path = "/v1/topics/{topic}/messages", tag = "messages", params(("topic" = String, Path, max_length = 127), MessageHeaders, TimeParams), request_body(content((Vec<u8> = "*/*"), (EnvelopeIn = "application/vnd.gantry.message+json"))), responses((status = 201, description = "Stored as the broker promises", body = Published<'static>), (status = 200, description = "Stored before under the same idempotency key", body = Published<'static>)))]
+#[utoipa::path(post, path = "/v1/topics/{topic}/messages", tag = "messages", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), MessageHeaders, TimeParams), request_body(content((Vec<u8> = "*/*"), (EnvelopeIn = "application/vnd.gantry.message+json"))), responses((status = 201, description = "Stored as the broker promises", body = Published<'static>), (status = 200, description = "Stored before under the same idempotency key", body = Published<'static>)))]
 pub(super) async fn send_message(
     State(state): Shared,
     Segments(topic): Segments<String>,
@@ -177,7 +177,7 @@ struct Entry<'a> {
 }
 
 /// Publishes up to 1,024 messages, 4 MiB together
-#[utoipa::path(post, path = "/v1/topics/{topic}/messages/batch", tag = "messages", params(("topic" = String, Path, max_length = 127), TimeParams, ("ordered" = Option<bool>, Query)), request_body(content((BatchIn = "application/json"), (String = "application/x-ndjson"))), responses((status = 201, description = "All were stored", body = Many<OneOf<'static>>), (status = 207, description = "Some were refused", body = Many<OneOf<'static>>)))]
+#[utoipa::path(post, path = "/v1/topics/{topic}/messages/batch", tag = "messages", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), TimeParams, ("ordered" = Option<bool>, Query)), request_body(content((BatchIn = "application/json"), (String = "application/x-ndjson"))), responses((status = 201, description = "All were stored", body = Many<OneOf<'static>>), (status = 207, description = "Some were refused", body = Many<OneOf<'static>>)))]
 pub(super) async fn send_messages(
     State(state): Shared,
     Segments(topic): Segments<String>,
@@ -313,7 +313,7 @@ fn read_entry<'a>(
 }
 
 /// The newest message of a topic with this id
-#[utoipa::path(get, path = "/v1/topics/{topic}/messages/{messageId}", tag = "messages", params(("topic" = String, Path, max_length = 127), ("messageId" = String, Path), ViewParams), responses((status = 200, description = "The message", body = MessageOut<'static>)))]
+#[utoipa::path(get, path = "/v1/topics/{topic}/messages/{messageId}", tag = "messages", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), ("messageId" = String, Path), ViewParams), responses((status = 200, description = "The message", body = MessageOut<'static>)))]
 pub(super) async fn find_message(
     State(state): Shared,
     Segments((topic, message_id)): Segments<(String, String)>,

@@ -18,6 +18,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::Answer;
 use super::problem::Problem;
+use super::units::Time;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -92,8 +93,9 @@ pub(super) fn docs<S: Clone + Send + Sync + 'static>() -> Router<S> {
     }))
 }
 
-/// Swagger UI's logo has a style attribute; scripts and style sheets come from here alone.
-const DOCS_POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; img-src 'self' data:; \
+/// Scripts and style sheets come from here alone. The hash is that of the one style that Swagger UI's logo brings along.
+const DOCS_POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'self' \
+                           'sha256-RL3ie0nH+Lzz2YNqQN83mnU0J1ot4QL7b99vMdIX99w='; img-src 'self' data:; \
                            connect-src 'self'; frame-ancestors 'none'; object-src 'none'; base-uri 'none'; form-action 'self'";
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
@@ -126,6 +128,8 @@ const REFUSALS: &[(&str, &[u16])] = &[
     ("delete_consumer_group", &[403, 404, 507]),
     ("query_consume_offsets", &[404]),
     ("update_consume_offsets", &[403, 404, 413, 415]),
+    ("topic_stats", &[404]),
+    ("broker_stats", &[404]),
     ("describe_storage", &[404]),
     ("describe_cluster", &[]),
     ("limits", &[]),
@@ -460,6 +464,18 @@ enum SettleAction {
     Ack,
     Nack,
     Extend,
+}
+
+/// What became of one entry: after an ack nothing else, after `extend` the new handle, after `nack` when it comes back.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[allow(dead_code)]
+pub(super) struct SettleResult {
+    status: u16,
+    receipt_handle: Option<String>,
+    invisible_until: Option<Time>,
+    visible_at: Option<Time>,
+    problem: Option<Problem>,
 }
 
 #[derive(ToSchema)]

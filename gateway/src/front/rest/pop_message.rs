@@ -33,7 +33,7 @@ struct Received<'a> {
 }
 
 /// Takes messages on a lease, waiting for a first one if asked to
-#[utoipa::path(post, path = "/v1/groups/{group}/receive", tag = "receipts", params(("group" = String, Path, max_length = 255), ViewParams, Waiting, ("topic" = Option<String>, Query), ("maxMessages" = Option<u32>, Query, minimum = 1, maximum = 32), ("invisibleDuration" = Option<String>, Query), ("filter" = Option<String>, Query), ("filterType" = Option<String>, Query)), request_body = Option<ReceiveIn>, responses((status = 200, description = "Up to `maxMessages`; with `Accept: application/vnd.gantry.raw` the one message's own bytes, its metadata in headers", content((Received<'static> = "application/json"), (Vec<u8> = "*/*"))), (status = 204, description = "With `Accept: application/vnd.gantry.raw`: no message")))]
+#[utoipa::path(post, path = "/v1/groups/{group}/receive", tag = "receipts", params(("group" = String, Path, max_length = 255, pattern = "^[%|a-zA-Z0-9_-]+$"), ViewParams, Waiting, ("topic" = Option<String>, Query), ("maxMessages" = Option<u32>, Query, minimum = 1, maximum = 32), ("invisibleDuration" = Option<String>, Query), ("filter" = Option<String>, Query), ("filterType" = Option<String>, Query)), request_body = Option<ReceiveIn>, responses((status = 200, description = "Up to `maxMessages`; with `Accept: application/vnd.gantry.raw` the one message's own bytes, its metadata in headers", content((Received<'static> = "application/json"), (Vec<u8> = "*/*"))), (status = 204, description = "With `Accept: application/vnd.gantry.raw`: no message")))]
 pub(super) async fn pop_messages(
     State(state): Shared,
     Segments(group): Segments<String>,

@@ -37,7 +37,7 @@ struct QueueOut {
 }
 
 /// Message queues of a topic, and what each holds
-#[utoipa::path(get, path = "/v1/topics/{topic}/queues", tag = "topics", params(("topic" = String, Path, max_length = 127), TimeParams), responses((status = 200, description = "By queue id", body = Queues)))]
+#[utoipa::path(get, path = "/v1/topics/{topic}/queues", tag = "topics", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), TimeParams), responses((status = 200, description = "By queue id", body = Queues)))]
 pub(super) async fn query_queue_offsets(
     State(state): Shared,
     Segments(topic): Segments<String>,
@@ -71,7 +71,7 @@ struct Browsed<'a> {
 }
 
 /// Looks into one queue by offset
-#[utoipa::path(get, path = "/v1/topics/{topic}/queues/{broker}/{queueId}/messages", tag = "messages", params(("topic" = String, Path, max_length = 127), ("broker" = String, Path), ("queueId" = u32, Path), ViewParams, ("offset" = Option<u64>, Query, description = "The oldest one if it is missing"), ("limit" = Option<u32>, Query, minimum = 1, maximum = 500)), responses((status = 200, description = "Messages from the offset on", body = Browsed)))]
+#[utoipa::path(get, path = "/v1/topics/{topic}/queues/{broker}/{queueId}/messages", tag = "messages", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), ("broker" = String, Path), ("queueId" = u32, Path), ViewParams, ("offset" = Option<u64>, Query, description = "The oldest one if it is missing"), ("limit" = Option<u32>, Query, minimum = 1, maximum = 500)), responses((status = 200, description = "Messages from the offset on", body = Browsed)))]
 pub(super) async fn pull_messages(
     State(state): Shared,
     Segments((topic, broker, queue_id)): Segments<(String, String, String)>,

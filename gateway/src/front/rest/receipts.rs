@@ -13,7 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::json::Fields;
-use super::openapi::{ExtendIn, NackIn, SettleIn, TimeParams};
+use super::openapi::{ExtendIn, NackIn, SettleIn, SettleResult, TimeParams};
 use super::problem::Problem;
 use super::request::{Query, Segments, json, read_json};
 use super::units::Time;
@@ -112,6 +112,7 @@ enum Action {
 #[derive(Serialize, ToSchema)]
 struct Settled {
     summary: Summary,
+    #[schema(value_type = Vec<SettleResult>)]
     results: Vec<OneOf>,
 }
 
@@ -121,8 +122,7 @@ struct Summary {
     failed: usize,
 }
 
-#[derive(Serialize, ToSchema)]
-#[schema(as = SettleResult)]
+#[derive(Serialize)]
 #[serde(untagged)]
 enum OneOf {
     Acked {

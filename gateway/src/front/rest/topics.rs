@@ -50,7 +50,7 @@ impl TopicOut {
 }
 
 /// Creates a topic, or replaces its configuration
-#[utoipa::path(put, path = "/v1/topics/{topic}", tag = "topics", params(("topic" = String, Path, max_length = 127), PutConditions), request_body = TopicIn, responses((status = 200, description = "Replaced", body = TopicOut), (status = 201, description = "Created", body = TopicOut)))]
+#[utoipa::path(put, path = "/v1/topics/{topic}", tag = "topics", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), PutConditions), request_body = TopicIn, responses((status = 200, description = "Replaced", body = TopicOut), (status = 201, description = "Created", body = TopicOut)))]
 pub(super) async fn put_topic(
     State(state): Shared,
     Segments(topic): Segments<String>,
@@ -134,7 +134,7 @@ pub(super) fn field_of(name: &str) -> FieldAt {
 }
 
 /// One topic
-#[utoipa::path(get, path = "/v1/topics/{topic}", tag = "topics", params(("topic" = String, Path, max_length = 127), ("If-None-Match" = Option<String>, Header)), responses((status = 200, description = "The topic", body = TopicOut), (status = 304, description = "Not changed")))]
+#[utoipa::path(get, path = "/v1/topics/{topic}", tag = "topics", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), ("If-None-Match" = Option<String>, Header)), responses((status = 200, description = "The topic", body = TopicOut), (status = 304, description = "Not changed")))]
 pub(super) async fn describe_topic(
     State(state): Shared,
     Segments(topic): Segments<String>,
@@ -194,7 +194,7 @@ struct ConsumedByAll {
 }
 
 /// Consumer groups that receive from a topic
-#[utoipa::path(get, path = "/v1/topics/{topic}/groups", tag = "topics", params(("topic" = String, Path, max_length = 127)), responses((status = 200, description = "How far each is", body = ConsumedByAll)))]
+#[utoipa::path(get, path = "/v1/topics/{topic}/groups", tag = "topics", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$")), responses((status = 200, description = "How far each is", body = ConsumedByAll)))]
 pub(super) async fn list_topic_groups(State(state): Shared, Segments(topic): Segments<String>, query: Query) -> Answer {
     let topic = topic_name(&topic)?;
     query.end()?;
@@ -202,7 +202,7 @@ pub(super) async fn list_topic_groups(State(state): Shared, Segments(topic): Seg
 }
 
 /// Deletes a topic with everything in it
-#[utoipa::path(delete, path = "/v1/topics/{topic}", tag = "topics", params(("topic" = String, Path, max_length = 127), ("dryRun" = Option<bool>, Query, description = "Say what would go, and change nothing")), responses((status = 200, description = "With `dryRun`: what would go", body = Impact), (status = 204, description = "Deleted")))]
+#[utoipa::path(delete, path = "/v1/topics/{topic}", tag = "topics", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), ("dryRun" = Option<bool>, Query, description = "Say what would go, and change nothing")), responses((status = 200, description = "With `dryRun`: what would go", body = Impact), (status = 204, description = "Deleted")))]
 pub(super) async fn delete_topic(State(state): Shared, Segments(topic): Segments<String>, mut query: Query) -> Answer {
     let topic = topic_name(&topic)?;
     let dry_run = query.take_flag("dryRun")?;
