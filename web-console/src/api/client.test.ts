@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { useNetwork } from "./client";
+import { setNetwork } from "./client";
 import { asProblem, isUnsupported, Problem } from "./problem";
 import * as api from "./resources";
 
@@ -14,14 +14,14 @@ const json =
 beforeEach(() => {
   asked = [];
   answers = [];
-  useNetwork(async (request) => {
+  setNetwork(async (request) => {
     asked.push(request);
     const answer = answers.shift();
     if (answer === undefined) throw new TypeError("the network is gone");
     return answer();
   });
 });
-afterEach(() => useNetwork(fetch));
+afterEach(() => setNetwork(fetch));
 
 const refused = (call: Promise<unknown>) =>
   call.then(

@@ -3,7 +3,7 @@ import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { createMemoryHistory, RouterProvider } from "@tanstack/react-router";
 import { fireEvent, render, screen, waitFor, within } from "@testing-library/react";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { useNetwork } from "../api/client";
+import { setNetwork } from "../api/client";
 import { hostile } from "../hostile";
 import { en } from "../i18n/en";
 import { WordsProvider } from "../i18n/i18n";
@@ -111,7 +111,7 @@ const sent: { method: string; path: string; body: string }[] = [];
 
 function serve(server: Server) {
   const all = { ...usual, ...server };
-  useNetwork(async (request) => {
+  setNetwork(async (request) => {
     const url = new URL(request.url);
     const path = decodeURIComponent(url.pathname);
     if (request.method !== "GET")
@@ -143,7 +143,7 @@ function open(address: string) {
 beforeEach(() => {
   sent.length = 0;
 });
-afterEach(() => useNetwork(fetch));
+afterEach(() => setNetwork(fetch));
 
 describe("the overview", () => {
   test("says that all is well, with figures", async () => {
