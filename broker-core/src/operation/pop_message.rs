@@ -240,10 +240,7 @@ fn consumer_group(parts: &Parts, name: &ConsumerGroup) -> Result<Arc<ConsumerGro
     Ok(group)
 }
 
-pub(crate) fn readable_topic<'a>(
-    tables: &'a Tables,
-    name: &TopicName,
-) -> Result<&'a Arc<LiveTopic>, BrokerError> {
+pub(crate) fn readable_topic<'a>(tables: &'a Tables, name: &TopicName) -> Result<&'a Arc<LiveTopic>, BrokerError> {
     let topic = tables.topic(name).ok_or_else(|| BrokerError::TopicNotFound { topic: name.to_string() })?;
     if !topic.config.permission.read || topic.config.read_queues == 0 {
         return Err(BrokerError::TopicNotReadable { topic: name.to_string() });

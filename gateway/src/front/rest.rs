@@ -42,6 +42,7 @@ mod problem;
 mod queues;
 mod receipts;
 mod request;
+mod stats;
 #[cfg(test)]
 mod tests;
 mod topics;
@@ -125,6 +126,8 @@ fn routes() -> OpenApiRouter<Arc<RestState>> {
         .routes(routes!(receipts::settle_messages))
         .routes(routes!(receipts::ack_message, receipts::change_invisible_duration))
         .routes(routes!(receipts::nack_message))
+        .routes(routes!(stats::topic_stats))
+        .routes(routes!(stats::broker_stats))
         .routes(routes!(brokers::describe_storage))
         .routes(routes!(ops::describe_cluster))
         .routes(routes!(ops::limits))

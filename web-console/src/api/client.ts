@@ -12,11 +12,11 @@ export function makeClient(fetch?: (request: Request) => Promise<Response>) {
 export let client = makeClient();
 
 /** Tests hand in a network of their own. */
-export function useNetwork(fetch: (request: Request) => Promise<Response>) {
+export function setNetwork(fetch: (request: Request) => Promise<Response>) {
   client = makeClient(fetch);
 }
 
-export interface Answer<T> {
+interface Answer<T> {
   data?: T;
   error?: unknown;
   response: Response;

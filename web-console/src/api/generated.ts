@@ -35,6 +35,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/brokers/{broker}/stats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What goes through a broker */
+        get: operations["brokerStats"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/brokers/{broker}/storage": {
         parameters: {
             query?: never;
@@ -398,6 +415,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/topics/{topic}/stats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a topic holds, and what goes through it */
+        get: operations["topicStats"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/version": {
         parameters: {
             query?: never;
@@ -442,6 +476,11 @@ export interface components {
             started: components["schemas"]["Time"];
             version: string;
             writable: boolean;
+        };
+        BrokerStats: components["schemas"]["Traffic"] & {
+            brokerName: string;
+            parkedReceives: number;
+            uptime: string;
         };
         Check: {
             detail?: string | null;
@@ -878,19 +917,14 @@ export interface components {
         SettleIn: {
             entries: components["schemas"]["SettleEntry"][];
         };
+        /** @description What became of one entry: after an ack nothing else, after `extend` the new handle, after `nack` when it comes back. */
         SettleResult: {
+            invisibleUntil?: components["schemas"]["Time"] | null;
+            problem?: components["schemas"]["Problem"] | null;
+            receiptHandle?: string | null;
             /** Format: int32 */
             status: number;
-        } | (components["schemas"]["Extended"] & {
-            /** Format: int32 */
-            status: number;
-        }) | (components["schemas"]["Nacked"] & {
-            /** Format: int32 */
-            status: number;
-        }) | {
-            problem: components["schemas"]["Problem"];
-            /** Format: int32 */
-            status: number;
+            visibleAt?: components["schemas"]["Time"] | null;
         };
         Settled: {
             results: components["schemas"]["SettleResult"][];
@@ -990,10 +1024,38 @@ export interface components {
             ready: number;
             topic: string;
         };
+        TopicStats: components["schemas"]["Traffic"] & {
+            /**
+             * Format: int64
+             * @description Kept now.
+             */
+            messages: number;
+        };
         Totals: {
             brokers: number;
             groups: number;
             topics: number;
+        };
+        /** @description Totals since the broker started, rates over the last ten whole seconds. */
+        Traffic: {
+            /** Format: int64 */
+            bytesIn: number;
+            /** Format: int64 */
+            bytesOut: number;
+            /**
+             * Format: int64
+             * @description Stored.
+             */
+            messagesIn: number;
+            /**
+             * Format: int64
+             * @description Handed out on leases, repeated deliveries included.
+             */
+            messagesOut: number;
+            /** Format: double */
+            tpsIn: number;
+            /** Format: double */
+            tpsOut: number;
         };
         Version: {
             name: string;
@@ -1068,6 +1130,76 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Readiness"];
+                };
+            };
+            /** @description Any other refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    brokerStats: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Names the request in the answer and in the logs; made if it is missing */
+                "Gantry-Request-Id"?: string;
+            };
+            path: {
+                broker: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Totals since it started, rates over the last ten whole seconds */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BrokerStats"];
+                };
+            };
+            /** @description The request is malformed; `errors` names the place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An error of ours; the log has it under the request's id */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not now: overloaded, stopping, or the store has failed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Any other refusal */
@@ -3684,6 +3816,76 @@ export interface operations {
             };
             /** @description Known to RocketMQ, and not built here yet */
             501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not now: overloaded, stopping, or the store has failed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    topicStats: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Names the request in the answer and in the logs; made if it is missing */
+                "Gantry-Request-Id"?: string;
+            };
+            path: {
+                topic: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Totals since the broker started, rates over the last ten whole seconds */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TopicStats"];
+                };
+            };
+            /** @description The request is malformed; `errors` names the place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An error of ours; the log has it under the request's id */
+            500: {
                 headers: {
                     [name: string]: unknown;
                 };

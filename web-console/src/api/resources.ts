@@ -1,8 +1,7 @@
 /** One function per call that the console makes. Each answers with the body or throws a `Problem`. */
 
-import { type Answer, client, done, take } from "./client";
+import { client, done, take } from "./client";
 import type {
-  BrokerStats,
   DeletePlan,
   Group,
   GroupIn,
@@ -14,7 +13,6 @@ import type {
   PublishResult,
   Topic,
   TopicIn,
-  TopicStats,
 } from "./types";
 
 /** Pages are asked for until there are no more, or this many rows are held. */
@@ -44,8 +42,8 @@ export const readCluster = (signal?: AbortSignal) => take(client.GET("/v1/cluste
 
 export const readVersion = (signal?: AbortSignal) => take(client.GET("/version", { signal }));
 
-export const readBrokerStats = (broker: string, signal?: AbortSignal): Promise<BrokerStats> =>
-  readStats(`/v1/brokers/${encodeURIComponent(broker)}/stats`, signal);
+export const readBrokerStats = (broker: string, signal?: AbortSignal) =>
+  take(client.GET("/v1/brokers/{broker}/stats", { params: { path: { broker } }, signal }));
 
 export const readBrokerStorage = (broker: string, signal?: AbortSignal) =>
   take(client.GET("/v1/brokers/{broker}/storage", { params: { path: { broker } }, signal }));
@@ -77,14 +75,8 @@ export const listQueues = async (topic: string, signal?: AbortSignal) =>
 export const listTopicGroups = async (topic: string, signal?: AbortSignal) =>
   (await take(client.GET("/v1/topics/{topic}/groups", { params: { path: { topic } }, signal }))).items;
 
-export const readTopicStats = (topic: string, signal?: AbortSignal): Promise<TopicStats> =>
-  readStats(`/v1/topics/${encodeURIComponent(topic)}/stats`, signal);
-
-/** Until the document names these two paths. */
-const readStats = <T>(path: string, signal?: AbortSignal): Promise<T> => {
-  const untyped = client as unknown as { GET: (path: string, options: object) => Promise<Answer<T>> };
-  return take(untyped.GET(path, { signal })) as Promise<T>;
-};
+export const readTopicStats = (topic: string, signal?: AbortSignal) =>
+  take(client.GET("/v1/topics/{topic}/stats", { params: { path: { topic } }, signal }));
 
 export interface Browse {
   order: "asc" | "desc";

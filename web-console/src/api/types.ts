@@ -5,6 +5,7 @@ import type { components } from "./generated";
 type Schemas = components["schemas"];
 
 export type Broker = Schemas["Broker"];
+export type BrokerStats = Schemas["BrokerStats"];
 export type BrokerStorage = Schemas["Storage"];
 export type Cluster = Schemas["Cluster"];
 export type DeletePlan = Schemas["DeleteImpact"];
@@ -28,18 +29,3 @@ export type Topic = Schemas["Topic"];
 export type TopicGroup = Schemas["TopicGroup"];
 export type TopicIn = Schemas["TopicIn"];
 export type TopicLag = Schemas["TopicLag"];
-
-export interface TopicStats {
-  messages: number;
-  messagesIn: number;
-  messagesOut: number;
-  bytesIn: number;
-  bytesOut: number;
-  tpsIn: number;
-  tpsOut: number;
-}
-export interface BrokerStats extends Omit<TopicStats, "messages"> {
-  brokerName: string;
-  parkedReceives: number;
-  uptime: string;
-}

@@ -225,7 +225,7 @@ export const en = {
     missingWhy: "It may be older than what the broker keeps, or the id belongs to another topic.",
     stored: "Stored",
     sent: "Sent",
-    from: "From",
+    from: "Sent from",
     place: "Place",
     placeOf: (broker: string, queue: string, offset: string) => `${broker} / ${queue}, offset ${offset}`,
     size: "Size",

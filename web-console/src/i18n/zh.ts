@@ -220,7 +220,7 @@ export const zh = {
     missingWhy: "它可能早于 Broker 保留的范围，或者 ID 属于别的主题。",
     stored: "存储时间",
     sent: "发送时间",
-    from: "来源",
+    from: "发送自",
     place: "位置",
     placeOf: (broker, queue, offset) => `${broker} / ${queue}，位点 ${offset}`,
     size: "大小",

@@ -79,7 +79,7 @@ export function MessagePage() {
           <Instant at={message.storeTimestamp} />
         </Fact>
         <Fact name={t.message.sent}>
-          <Instant at={message.bornTimestamp} /> <span className="hint inline">{message.bornHost}</span>
+          <Instant at={message.bornTimestamp} />
         </Fact>
         <Fact name={t.message.place}>
           <Link
@@ -269,6 +269,7 @@ function Properties({ message }: { message: Message }) {
   const user = entries.filter((entry) => !isSystem(entry));
   const system = entries.filter(isSystem);
   const fixed: [string, string][] = [
+    [t.message.from, message.bornHost],
     [t.message.offsetId, message.offsetMessageId],
     [t.message.checksum, message.bodyCrc32.toString(16).padStart(8, "0")],
     ...(typeof message.traceparent !== "string"
@@ -319,10 +320,12 @@ function PropertyTable({
               {about?.[name] !== undefined && <span className="property-about">{about[name]}</span>}
             </th>
             <td>
-              <span className="mono" dir="auto">
-                {value}
-              </span>{" "}
-              <Copy value={value} />
+              <span className="property-value">
+                <span className="mono" dir="auto">
+                  {value}
+                </span>
+                <Copy value={value} />
+              </span>
             </td>
           </tr>
         ))}

@@ -128,6 +128,8 @@ const REFUSALS: &[(&str, &[u16])] = &[
     ("delete_consumer_group", &[403, 404, 507]),
     ("query_consume_offsets", &[404]),
     ("update_consume_offsets", &[403, 404, 413, 415]),
+    ("topic_stats", &[404]),
+    ("broker_stats", &[404]),
     ("describe_storage", &[404]),
     ("describe_cluster", &[]),
     ("limits", &[]),

@@ -4,17 +4,21 @@ use axum::extract::State;
 use gantry_broker_core::metrics::TrafficStats;
 use http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::brokers::check_name;
 use super::request::{Query, Segments, json, topic_name};
 use super::units::format_duration;
 use super::{Answer, Shared};
-use crate::error::GatewayError;
 
 /// Totals since the broker started, rates over the last ten whole seconds.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Traffic)]
 #[serde(rename_all = "camelCase")]
 struct TrafficOut {
+    /// Stored.
     messages_in: u64,
+    /// Handed out on leases, repeated deliveries included.
     messages_out: u64,
     bytes_in: u64,
     bytes_out: u64,
@@ -35,7 +39,8 @@ impl From<TrafficStats> for TrafficOut {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = TopicStats)]
 #[serde(rename_all = "camelCase")]
 struct TopicStatsOut {
     /// Kept now.
@@ -44,7 +49,8 @@ struct TopicStatsOut {
     traffic: TrafficOut,
 }
 
-/// GET /v1/topics/{topic}/stats
+/// What a topic holds, and what goes through it
+#[utoipa::path(get, path = "/v1/topics/{topic}/stats", tag = "topics", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$")), responses((status = 200, description = "Totals since the broker started, rates over the last ten whole seconds", body = TopicStatsOut)))]
 pub(super) async fn topic_stats(State(state): Shared, Segments(topic): Segments<String>, query: Query) -> Answer {
     let topic = topic_name(&topic)?;
     query.end()?;
@@ -52,7 +58,8 @@ pub(super) async fn topic_stats(State(state): Shared, Segments(topic): Segments<
     Ok(json(StatusCode::OK, &TopicStatsOut { messages: stats.messages, traffic: stats.traffic.into() }))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = BrokerStats)]
 #[serde(rename_all = "camelCase")]
 struct BrokerStatsOut {
     broker_name: String,
@@ -62,12 +69,11 @@ struct BrokerStatsOut {
     uptime: String,
 }
 
-/// GET /v1/brokers/{broker}/stats
+/// What goes through a broker
+#[utoipa::path(get, path = "/v1/brokers/{broker}/stats", tag = "cluster", params(("broker" = String, Path)), responses((status = 200, description = "Totals since it started, rates over the last ten whole seconds", body = BrokerStatsOut)))]
 pub(super) async fn broker_stats(State(state): Shared, Segments(broker): Segments<String>, query: Query) -> Answer {
     query.end()?;
-    if broker != state.broker_name {
-        return Err(GatewayError::BrokerNotFound { broker });
-    }
+    check_name(&state, &broker)?;
     let stats = state.messaging.broker.broker_stats().await?;
     let out = BrokerStatsOut {
         broker_name: broker,

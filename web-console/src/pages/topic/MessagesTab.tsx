@@ -458,9 +458,11 @@ function MessageTable({ topic, rows }: { topic: string; rows: readonly Message[]
 /** Without the year, which rarely changes between rows: it stands in the tooltip. */
 function ShortInstant({ at }: { at: Time }) {
   const { format } = useWords();
+  const [date = "", time] = format.instant(at).split(" ");
   return (
     <time dateTime={new Date(at).toISOString()} title={format.instantZoned(at)} className="mono">
-      {format.instant(at).slice("yyyy-".length)}
+      <span className="wide-inline">{date.slice("yyyy-".length)} </span>
+      {time}
     </time>
   );
 }
