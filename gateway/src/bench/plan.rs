@@ -118,8 +118,9 @@ struct Load {
     /// Gantry's HTTP address: creates the topic first. Known already over http
     #[arg(long, value_name = "HOST:PORT")]
     http_address: Option<String>,
-    #[arg(long, default_value = "gantry-bench", value_name = "NAME")]
-    topic: String,
+    /// [default: gantry-bench; mixed and fanout: gantry-bench-mixed and gantry-bench-fanout]
+    #[arg(long, value_name = "NAME")]
+    topic: Option<String>,
     /// Consumer group; `fanout` numbers its groups after it
     #[arg(long, default_value = "gantry-bench", value_name = "NAME")]
     group: String,
@@ -237,7 +238,11 @@ impl Plan {
             protocol: load.protocol,
             http_address: load.http_address.or_else(|| http.then(|| address.clone())),
             address,
-            topic: load.topic,
+            topic: load.topic.unwrap_or_else(|| match shape {
+                Shape::Send | Shape::Receive => "gantry-bench".into(),
+                // What others have left there would be delivered first and stand before what is timed.
+                Shape::Mixed | Shape::Fanout => format!("gantry-bench-{shape}"),
+            }),
             group: load.group,
             queues: load.queues,
             rate: load.rate,
@@ -305,10 +310,6 @@ impl Plan {
         if self.duration.is_zero() || self.timeout.is_zero() {
             return refuse("--duration and --timeout must be more than 0s".into());
         }
-        if matches!(self.shape, Shape::Mixed | Shape::Fanout) {
-            between("consumers", self.consumers as u64, 1, CONNECTIONS_MAX as u64)?;
-            between("polls", self.polls as u64, 1, IN_FLIGHT_MAX as u64)?;
-        }
         if self.shape == Shape::Fanout {
             between("groups", self.groups as u64, 1, 1_024)?;
             let parked = self.parked.unwrap_or(self.groups);
@@ -322,10 +323,13 @@ impl Plan {
                 return refuse("--parked sends one message for each poll: leave out --batch".into());
             }
         }
+        if matches!(self.shape, Shape::Mixed | Shape::Fanout) {
+            between("consumers", self.consumers as u64, 1, CONNECTIONS_MAX as u64)?;
+            between("polls", self.polls as u64, 1, IN_FLIGHT_MAX as u64)?;
+        }
         Ok(())
     }
 
-    /// Bytes, counted for whole messages.
     pub fn connections_in_all(&self) -> usize {
         self.connections + self.consumers
     }
@@ -418,6 +422,7 @@ mod tests {
             ("mixed --polls 0", "--polls"),
             ("fanout --groups 3 --parked 100", "--groups"),
             ("fanout --parked 0", "--parked"),
+            ("fanout --groups 0", "--groups"),
             ("mixed --wait 31s", "--wait"),
             ("--protocol amqp send", "--protocol"),
         ] {
