@@ -54,7 +54,7 @@ pub fn run(flags: Flags) -> ExitCode {
         }
     };
     match measured(&plan) {
-        Ok((report, first_failure)) => {
+        Ok(Measured { report, first_failure, foreign }) => {
             let text = match plan.json {
                 true => serde_json::to_string(&report).expect("a report is plain values") + "\n",
                 false => report.to_string(),
@@ -63,6 +63,13 @@ pub fn run(flags: Flags) -> ExitCode {
             let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
             if let Some(failure) = first_failure {
                 complain(&format!("the first failure: {}", advice(&failure, &plan)));
+            }
+            if foreign > 0 && plan.shape != Shape::Receive {
+                let foreign = report::grouped(foreign as f64);
+                complain(&format!(
+                    "{foreign} messages of others were delivered as well and stood before those that were measured: \
+                     name a --topic that is empty, or a --group that has consumed it"
+                ));
             }
             if report.is_clean() { ExitCode::SUCCESS } else { Ended::Error.into() }
         }
@@ -73,7 +80,14 @@ pub fn run(flags: Flags) -> ExitCode {
     }
 }
 
-fn measured(plan: &Plan) -> Result<(Report, Option<Failure>), Failure> {
+struct Measured {
+    report: Report,
+    first_failure: Option<Failure>,
+    /// Deliveries of what this run has not sent.
+    foreign: u64,
+}
+
+fn measured(plan: &Plan) -> Result<Measured, Failure> {
     raise_open_files();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::connection)?;
     runtime.block_on(async {
@@ -129,7 +143,7 @@ async fn prefilled(plan: &Plan, id: u32, interrupt: &Interrupt) -> Result<Ledger
     }
 }
 
-fn report(plan: &Plan, outcome: Outcome) -> (Report, Option<Failure>) {
+fn report(plan: &Plan, outcome: Outcome) -> Measured {
     let Outcome { mut tally, ledger, seconds, cpu } = outcome;
     let found = ledger.as_ref().map_or(0, |ledger| ledger.missing());
     if let Some(parked) = plan.parked.map(|parked| parked as u64)
@@ -168,7 +182,7 @@ fn report(plan: &Plan, outcome: Outcome) -> (Report, Option<Failure>) {
         wake_us: Percentiles::of(&tally.wake),
         loader_cpu_us_per_message: (tally.messages > 0).then(|| (cpu_us / tally.messages as f64 * 1e3).round() / 1e3),
     };
-    (report, tally.first_failure)
+    Measured { report, first_failure: tally.first_failure, foreign: tally.foreign }
 }
 
 /// Connects; answers shall not wait for those before them to be confirmed.

@@ -86,6 +86,8 @@ impl Consumer {
             }
         }
         tally.received += deliveries.len() as u64;
+        tally.foreign += deliveries.len() as u64 - ours;
+        run.seen.deliveries.fetch_add(deliveries.len() as u64, Ordering::Relaxed);
         match run.plan.shape {
             Shape::Fanout => {
                 tally.done(&window, now_ns, ours, ours * run.plan.size as u64);

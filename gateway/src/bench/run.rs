@@ -47,6 +47,7 @@ pub struct Run {
 #[derive(Default)]
 pub struct Seen {
     pub messages: AtomicU64,
+    pub deliveries: AtomicU64,
     pub errors: AtomicU64,
 }
 
@@ -204,7 +205,7 @@ async fn watch_over(
             1 => drop(run.end_ns.fetch_min(now, Ordering::Relaxed)),
             _ => drop(run.ended.send_replace(true)),
         }
-        let moved = run.seen.messages.load(Ordering::Relaxed);
+        let moved = run.seen.messages.load(Ordering::Relaxed) + run.seen.deliveries.load(Ordering::Relaxed);
         if moved != last_change.0 {
             last_change = (moved, Instant::now());
         }

@@ -25,6 +25,8 @@ pub struct Tally {
     /// Over the whole run.
     pub sent: u64,
     pub received: u64,
+    /// Of those, what this run has not sent.
+    pub foreign: u64,
     pub errors: BTreeMap<Cow<'static, str>, u64>,
     pub first_failure: Option<Failure>,
     /// The last success.
@@ -44,6 +46,7 @@ impl Default for Tally {
             late: 0,
             sent: 0,
             received: 0,
+            foreign: 0,
             errors: BTreeMap::new(),
             first_failure: None,
             last_done_ns: 0,
@@ -83,6 +86,7 @@ impl Tally {
             (&mut self.late, other.late),
             (&mut self.sent, other.sent),
             (&mut self.received, other.received),
+            (&mut self.foreign, other.foreign),
         ] {
             *mine += theirs;
         }
