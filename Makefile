@@ -2,41 +2,78 @@
 
 # The official Python client, pinned; its own environment lives beside the build.
 PYTHON_CLIENT := rocketmq-python-client==5.1.2
+# What judges the API document, and asks the API what it says there.
+PYTHON_JUDGES := openapi-spec-validator==0.9.0 schemathesis==4.32.5
 VENV := target/python
-PACKAGES := curl jq python3-venv
+# Where cargo puts what it builds.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# Vite 8 and the tests' runner need it.
+NODE_MIN := 20
+HAS_NODE := command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) >= $(NODE_MIN) ? 0 : 1)' 2>/dev/null
+CONSOLE_SOURCES := $(shell find web-console -type d \( -name node_modules -o -name dist \) -prune -o -type f -print) \
+  $(wildcard openapi/*.yaml)
 
-.PHONY: help run test conformance lint bench needs python
+.PHONY: help run console test conformance browser lint bench needs python node
 
 help:
 	@echo 'make run          build Gantry and start it with its data in ./gantry-data'
+	@echo 'make console      build the browser console, which the next build of Gantry embeds (needs Node $(NODE_MIN))'
 	@echo 'make test         everything that must hold before a change lands'
 	@echo 'make conformance  the official clients and the HTTP API against real servers'
+	@echo 'make browser      the console in Chromium against a real server'
 	@echo 'make bench        benchmarks as ratios (QUICK=1: under two minutes)'
 	@echo 'make lint         formatting and lints'
 
-# Release: a broker is judged by its speed from the first minute on.
+# Release: a broker is judged by its speed from the first minute on. Without Node it runs all the same.
 run:
 	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust 1.95 or newer from rustup.rs'; exit 1; }
+	@if $(HAS_NODE); then $(MAKE) --no-print-directory console; \
+	  else echo 'Node $(NODE_MIN) with npm is missing: this build goes without the console'; fi
 	cargo build --release -p gantry-gateway
 	@echo
-	@echo 'HTTP API: http://127.0.0.1:8080   gRPC clients: 127.0.0.1:8081'
-	@echo "try:  curl -X PUT http://127.0.0.1:8080/v1/topics/orders --json '{}'"
-	@echo "then: curl http://127.0.0.1:8080/v1/topics/orders/messages -d hello"
+	@echo 'Console:  http://127.0.0.1:8080   gRPC clients: 127.0.0.1:8081'
+	@echo "HTTP API: curl -X PUT http://127.0.0.1:8080/v1/topics/orders --json '{}'"
+	@echo "          curl http://127.0.0.1:8080/v1/topics/orders/messages -d hello"
 	@echo
-	@exec target/release/gantry
+	@exec $(TARGET)/release/gantry
 
-# One profile for everything that is built here: the server under test is the tests' own.
-test: needs python lint
-	cargo build -p gantry-gateway
+console: web-console/dist/index.html
+
+web-console/dist/index.html: web-console/node_modules/.package-lock.json $(CONSOLE_SOURCES)
+	cd web-console && npm run --silent build
+	@touch $@
+
+# `npm ci` fails where a registry lacks packages for other systems. This installs what the lock file says as well, and
+# the comparison proves it.
+%/node_modules/.package-lock.json: %/package.json %/package-lock.json | node
+	cd $* && npm install --no-audit --no-fund
+	@! git rev-parse --git-dir >/dev/null 2>&1 || git diff --exit-code -- $*/package-lock.json
+	@touch $@
+
+node:
+	@$(HAS_NODE) || { echo 'Node $(NODE_MIN) or newer with npm is missing: nodejs.org, or apt-get install nodejs npm'; exit 1; }
+
+# One profile and one set of features for everything that is built here: the server under test is the tests' own.
+BUILD := cargo build --workspace --all-targets
+
+test: needs python lint console
+	$(BUILD)
 	GANTRY_PYTHON=$(CURDIR)/$(VENV)/bin/python cargo test --workspace
+	$(MAKE) --no-print-directory browser
 
 conformance: needs python
-	cargo build -p gantry-gateway
-	GANTRY_PYTHON=$(CURDIR)/$(VENV)/bin/python cargo test -p tests --test conformance
+	$(BUILD)
+	GANTRY_PYTHON=$(CURDIR)/$(VENV)/bin/python cargo test --workspace --test conformance
 
-lint:
+# Pictures of every page are left in target/browser.
+browser: needs console tests/browser/node_modules/.package-lock.json
+	$(BUILD)
+	GANTRY_BIN=$(abspath $(TARGET))/debug/gantry node --test --test-reporter=spec tests/browser/*.test.mjs
+
+lint: web-console/node_modules/.package-lock.json
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cd web-console && npm run --silent check
 
 bench:
 	cargo run --release -p gantry-broker-core --example append
@@ -44,13 +81,17 @@ bench:
 # Debian's packages where we may install them, else one line that says what to do.
 needs:
 	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust 1.95 or newer from rustup.rs'; exit 1; }
-	@if ! { command -v curl && command -v jq && python3 -c 'import ensurepip'; } >/dev/null 2>&1; then \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq $(PACKAGES); \
-	  else echo 'missing tools: sudo apt-get install $(PACKAGES)'; exit 1; fi; fi
+	@missing=; want() { command -v $$1 >/dev/null || missing="$$missing $$2"; }; \
+	want curl curl; want jq jq; want cc build-essential; want npm 'nodejs npm'; want chromium chromium; \
+	python3 -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
+	want fc-list fontconfig; fc-list :lang=zh 2>/dev/null | grep -q . || missing="$$missing fonts-noto-cjk"; \
+	if [ -z "$$missing" ]; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq $$missing; \
+	else echo "missing tools: sudo apt-get install$$missing"; exit 1; fi
 
 python: $(VENV)/installed
 
 $(VENV)/installed: Makefile
 	python3 -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check '$(PYTHON_CLIENT)'
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check $(PYTHON_CLIENT) $(PYTHON_JUDGES)
 	@touch $@

@@ -5,6 +5,8 @@ mod bench;
 mod full_disk;
 mod grpc;
 mod kill_9;
+mod long_polling;
+mod openapi_document;
 mod program;
 mod python_client;
 mod rest;

@@ -12,7 +12,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use crate::clock::Timestamp;
 use crate::names::TopicName;
@@ -24,6 +24,8 @@ pub const UNIT_BYTES: usize = 20;
 /// Length of every file; RocketMQ refuses another one.
 pub const FILE_BYTES: u64 = 6_000_000;
 const FILE_UNITS: u64 = FILE_BYTES / UNIT_BYTES as u64;
+/// Most bytes of units that wait in memory to be written together: what one page holds of them.
+const TAIL_BYTES_MAX: usize = 4096 / UNIT_BYTES * UNIT_BYTES;
 /// Units read at once.
 const READ_UNITS: usize = 256;
 /// Most files held open over all queues.
@@ -95,8 +97,11 @@ pub struct ConsumeQueue {
     /// Names this queue among the open files: a topic made again under the same name shares no descriptor with the old.
     number: u64,
     min_offset: AtomicU64,
-    /// Entries below are written; published last.
+    /// Entries below are in the files or in the tail; published last.
     max_offset: AtomicU64,
+    tail: Mutex<Tail>,
+    /// The tail could not be written before a sync: the disk lacks what it holds.
+    tail_stuck: AtomicBool,
     /// Byte offset of the oldest file with writes that no sync has covered.
     unsynced_from: AtomicU64,
     /// Records of this queue at or above this place of the log have no entry yet, because a write failed or because the
@@ -119,6 +124,15 @@ pub struct ConsumeQueue {
     counter: OnceLock<Arc<QueueCounter>>,
 }
 
+/// The newest entries, which consumers see and the files do not hold yet. A system call for each message was the
+/// dearest step of dispatch; a kill costs nothing, for what was not synced is dispatched again anyway.
+#[derive(Default)]
+struct Tail {
+    first: u64,
+    /// Of one file, `TAIL_BYTES_MAX` at most. Given back by a sync: most queues are quiet.
+    units: Vec<u8>,
+}
+
 impl ConsumeQueue {
     /// A queue without files; `recover` looks for some.
     pub fn new(
@@ -136,6 +150,8 @@ impl ConsumeQueue {
             incarnation,
             min_offset: AtomicU64::new(0),
             max_offset: AtomicU64::new(0),
+            tail: Mutex::default(),
+            tail_stuck: AtomicBool::new(false),
             unsynced_from: AtomicU64::new(ALL_SYNCED),
             missing_from: AtomicU64::new(NOTHING),
             worthless: AtomicBool::new(false),
@@ -230,7 +246,7 @@ impl ConsumeQueue {
         Ok(QueueOffset(low))
     }
 
-    /// Writes units of consecutive queue offsets and makes them visible. Units below the end must be there already: one
+    /// Takes units of consecutive queue offsets and makes them visible. Units below the end must be there already: one
     /// that differs is put right, for the log is the truth. What could not be written is missing from then on
     /// (`missing_from`); consumers get what was written before it.
     ///
@@ -300,17 +316,18 @@ impl ConsumeQueue {
 
     /// May the next start build on what the disk holds?
     pub fn is_trusted(&self) -> bool {
-        !self.is_worthless() && !self.unsafe_on_disk.load(Ordering::Relaxed)
+        let is_unsafe = self.unsafe_on_disk.load(Ordering::Relaxed) || self.tail_stuck.load(Ordering::Relaxed);
+        !self.is_worthless() && !is_unsafe
     }
 
-    /// Has anything been written since the last sync?
+    /// Has anything been taken since the last sync?
     pub fn is_unsynced(&self) -> bool {
         self.unsynced_from.load(Ordering::Acquire) != ALL_SYNCED
     }
 
     /// Syncs what was written since the last time. After an error the disk's word for this queue counts for nothing.
     pub fn sync(&self) -> io::Result<()> {
-        let Some(from) = self.begin_sync() else { return Ok(()) };
+        let Some(from) = self.begin_sync()? else { return Ok(()) };
         let end = self.max_offset().0;
         let mut at = from / UNIT_BYTES as u64;
         let result = (|| {
@@ -332,18 +349,17 @@ impl ConsumeQueue {
             return unsynced.iter().map(|queue| queue.sync()).fold(Ok(()), Result::and);
         }
         let open_files = &unsynced[0].open_files;
-        for queue in &unsynced {
-            let _ = queue.begin_sync();
-        }
+        let written = unsynced.iter().map(|queue| queue.begin_sync().map(|_| ())).fold(Ok(()), Result::and);
         let synced = open_files.files.sync_all(&open_files.root);
         if synced.is_err() {
             unsynced.iter().for_each(|queue| queue.unsafe_on_disk.store(true, Ordering::Relaxed));
         }
-        synced
+        written.and(synced)
     }
 
     /// Cuts every entry whose record begins at or above `end`, and whatever lies behind, on the disk too.
     pub fn truncate_to(&self, end: CommitLogOffset) -> io::Result<()> {
+        self.write_out(&mut self.tail())?;
         let (mut low, mut high) = (self.min_offset().0, self.max_offset().0);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -395,6 +411,7 @@ impl ConsumeQueue {
     pub fn rebuild(&self, from: CommitLogOffset, log_min: CommitLogOffset) -> io::Result<()> {
         self.max_offset.store(0, Ordering::Release);
         self.min_offset.store(0, Ordering::Release);
+        *self.tail() = Tail::default();
         self.set_missing_from(Some(from.max(log_min)));
         self.begins_anywhere.store(log_min.0 > self.incarnation.0, Ordering::Relaxed);
         self.zero_from(0)
@@ -416,7 +433,12 @@ impl ConsumeQueue {
 
     /// Removes the files. Readers that still hold the queue find nothing any more.
     pub fn delete(&self) -> io::Result<()> {
-        self.deleted.store(true, Ordering::Release);
+        {
+            // Under the lock: what is deleted writes nothing any more, for its place may soon be another topic's.
+            let mut tail = self.tail();
+            self.deleted.store(true, Ordering::Release);
+            *tail = Tail::default();
+        }
         self.open_files.close(self.number);
         let files = &self.open_files.files;
         for file in files.list(&self.dir)? {
@@ -440,13 +462,30 @@ impl ConsumeQueue {
         let end = self.max_offset().0.min(from.0.saturating_add(count_max as u64));
         let mut at = from.0;
         let mut units = [0; READ_UNITS * UNIT_BYTES];
+        let mut take = |units: &[u8]| {
+            let decoded = units.chunks_exact(UNIT_BYTES).map(QueueEntry::decode);
+            decoded.map(|entry| entry.ok_or_else(|| self.damaged("an entry is missing"))).try_for_each(|entry| {
+                entries.push(entry?);
+                io::Result::Ok(())
+            })
+        };
         while at < end {
-            let count = (end - at).min(FILE_UNITS - at % FILE_UNITS).min(READ_UNITS as u64);
+            // What consumers see is in the tail or in the files, and moves from the one to the other only.
+            let in_files = {
+                let tail = self.tail();
+                match tail.units.is_empty() {
+                    true => end,
+                    false if at >= tail.first => {
+                        let units = &tail.units[(at - tail.first) as usize * UNIT_BYTES..];
+                        return take(&units[..(end - at) as usize * UNIT_BYTES]);
+                    }
+                    false => tail.first.min(end),
+                }
+            };
+            let count = (in_files - at).min(FILE_UNITS - at % FILE_UNITS).min(READ_UNITS as u64);
             let units = &mut units[..count as usize * UNIT_BYTES];
             self.file_of(at)?.read_at(place_of(at), units)?;
-            for unit in units.chunks_exact(UNIT_BYTES) {
-                entries.push(QueueEntry::decode(unit).ok_or_else(|| self.damaged("an entry is missing"))?);
-            }
+            take(units)?;
             at += count;
         }
         Ok(())
@@ -463,14 +502,49 @@ impl ConsumeQueue {
             return Err(self.damaged(&format!("entry {first} comes where entry {end} should")));
         }
         let known = ((end - first) as usize).min(units.len() / UNIT_BYTES);
+        if known > 0 {
+            self.write_out(&mut self.tail())?;
+        }
         self.put_right(first, &units[..known * UNIT_BYTES])?;
         let mut at = end;
         for units in Pieces::new(at, &units[known * UNIT_BYTES..]) {
-            self.write_units(at, units)?;
+            self.push(at, units)?;
             at += (units.len() / UNIT_BYTES) as u64;
             self.max_offset.store(at, Ordering::Release);
         }
         Ok(())
+    }
+
+    /// Takes units that lie in one file, behind everything there is. After an error they are not there.
+    fn push(&self, at: u64, units: &[u8]) -> io::Result<()> {
+        let mut tail = self.tail();
+        let fits = tail.units.len() + units.len() <= TAIL_BYTES_MAX && file_start(tail.first) == file_start(at);
+        if !fits {
+            self.write_out(&mut tail)?;
+        }
+        if units.len() > TAIL_BYTES_MAX {
+            return self.write_units(at, units);
+        }
+        if tail.units.is_empty() {
+            tail.first = at;
+        }
+        tail.units.extend_from_slice(units);
+        self.unsynced_from.fetch_min(file_start(at), Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Puts the tail into the files, if there is one.
+    fn write_out(&self, tail: &mut Tail) -> io::Result<()> {
+        if !tail.units.is_empty() && !self.deleted.load(Ordering::Acquire) {
+            self.write_units(tail.first, &tail.units)?;
+        }
+        tail.units.clear();
+        self.tail_stuck.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn tail(&self) -> MutexGuard<'_, Tail> {
+        self.tail.lock().expect("no code panics while holding it")
     }
 
     /// Begins an empty queue at `first`, the units before it in its file filled as RocketMQ fills them.
@@ -484,10 +558,20 @@ impl ConsumeQueue {
         Ok(())
     }
 
-    /// From which file on writes are to be synced; they count as synced from here on.
-    fn begin_sync(&self) -> Option<u64> {
-        let from = self.unsynced_from.swap(ALL_SYNCED, Ordering::AcqRel);
-        (from != ALL_SYNCED && !self.deleted.load(Ordering::Acquire)).then_some(from)
+    /// From which file on writes are to be synced; they count as synced from here on, and the files hold everything.
+    fn begin_sync(&self) -> io::Result<Option<u64>> {
+        // Under the tail's lock: what comes later marks the queue again.
+        let mut tail = self.tail();
+        if !self.is_unsynced() || self.deleted.load(Ordering::Acquire) {
+            return Ok(None);
+        }
+        if let Err(error) = self.write_out(&mut tail) {
+            // Consumers see it all the same; the next sync tries again, and until then the disk is not believed.
+            self.tail_stuck.store(true, Ordering::Relaxed);
+            return Err(error);
+        }
+        tail.units = Vec::new();
+        Ok(Some(self.unsynced_from.swap(ALL_SYNCED, Ordering::AcqRel)))
     }
 
     fn end_sync(&self, result: io::Result<()>) -> io::Result<()> {
@@ -686,7 +770,7 @@ impl OpenFiles {
         held.hand.retain(|key| *key != (queue, start));
     }
 
-    fn held(&self) -> std::sync::MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().expect("no code panics while holding it")
     }
 }
@@ -934,8 +1018,82 @@ mod tests {
         let (files, queue) = simulated();
         files.limit_space(Some(0));
         (0..20).for_each(|at| queue.saw(QueueOffset(at)));
-        queue.append(QueueOffset(0), &units(0..20)).unwrap_err();
+        queue.append(QueueOffset(0), &units(0..5_000)).unwrap_err();
         queue.open_for_appends();
         assert_eq!((queue.max_offset(), queue.counter().next()), (QueueOffset(0), QueueOffset(20)));
+    }
+
+    #[test]
+    fn what_waits_in_memory_is_seen_and_is_in_the_files_after_a_sync() {
+        const FILE: &str = "/consumequeue/orders/0/00000000000000000000";
+        let (files, queue) = simulated();
+        let page = (TAIL_BYTES_MAX / UNIT_BYTES) as u64;
+        for at in 0..page + 3 {
+            queue.append(QueueOffset(at), &units(at..at + 1)).unwrap();
+            assert_eq!(
+                read(&queue, at.saturating_sub(2), 9),
+                (at.saturating_sub(2)..at + 1).map(entry).collect::<Vec<_>>()
+            );
+        }
+        let written = |count: u64| files.read(Path::new(FILE)).unwrap().starts_with(&units(0..count));
+        assert!(written(page) && !written(page + 1));
+        assert_eq!(read(&queue, page - 2, 99), (page - 2..page + 3).map(entry).collect::<Vec<_>>());
+        assert_eq!(read(&queue, page + 1, 1), [entry(page + 1)]);
+        queue.sync().unwrap();
+        assert!(written(page + 3) && !queue.is_unsynced());
+        // A batch that is larger than a page goes past the memory, and what comes after it does not.
+        queue.append(QueueOffset(page + 3), &units(page + 3..5_000)).unwrap();
+        assert!(written(5_000));
+        queue.append(QueueOffset(5_000), &units(5_000..5_001)).unwrap();
+        assert!(queue.is_unsynced() && !written(5_001));
+        assert_eq!(read(&queue, 4_999, 9), [entry(4_999), entry(5_000)]);
+        // Nobody writes for a queue that is gone: its place may be another one's.
+        queue.delete().unwrap();
+        assert!(queue.sync().is_ok() && files.read(Path::new(FILE)).is_err());
+    }
+
+    #[test]
+    fn a_tail_that_cannot_be_written_is_seen_and_not_believed() {
+        let (files, queue) = simulated();
+        queue.append(QueueOffset(0), &units(0..3)).unwrap();
+        files.limit_space(Some(0));
+        assert_eq!(queue.sync().unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert!(!queue.is_trusted() && queue.ends().is_none() && queue.is_unsynced());
+        assert_eq!(read(&queue, 0, 9), (0..3).map(entry).collect::<Vec<_>>());
+        let all = [Arc::new(queue)];
+        assert!(ConsumeQueue::sync_all(&all).is_err());
+        files.limit_space(None);
+        ConsumeQueue::sync_all(&all).unwrap();
+        assert!(all[0].is_trusted() && !all[0].is_unsynced());
+        let disk = queue_on(Arc::new(files.power_cut(1)), Path::new("/consumequeue"));
+        assert!(recover(&disk, 0, 3));
+    }
+
+    #[test]
+    fn readers_and_syncs_beside_appends_see_every_entry_in_its_place() {
+        let (_, queue) = simulated();
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while queue.max_offset().0 < 20_000 {
+                        let from = queue.max_offset().0.saturating_sub(300);
+                        let end = queue.max_offset().0;
+                        let seen = read(&queue, from, 400);
+                        assert!(seen.len() as u64 >= end - from);
+                        assert!(seen.iter().zip(from..).all(|(seen, at)| *seen == entry(at)));
+                    }
+                });
+            }
+            scope.spawn(|| {
+                while queue.max_offset().0 < 20_000 {
+                    queue.sync().unwrap();
+                }
+            });
+            for at in (0..20_000).step_by(4) {
+                queue.append(QueueOffset(at), &units(at..at + 4)).unwrap();
+            }
+        });
+        queue.sync().unwrap();
+        assert_eq!(read(&queue, 0, 20_000), (0..20_000).map(entry).collect::<Vec<_>>());
     }
 }

@@ -402,7 +402,8 @@ fn queues_of_no_topic_go_to_quarantine() {
     create(&store, "orders", 2).unwrap();
     create(&store, "gone", 1).unwrap();
     let expected = fill(&store, "orders", 2, 10);
-    send(&store, "gone", 0, "x").unwrap();
+    // More than a queue keeps in memory.
+    fill(&store, "gone", 1, 300);
     // The record is written, and then the machine dies before the files go.
     state(&store, "delete gone").unwrap();
     drop(store);
@@ -550,7 +551,10 @@ fn a_full_disk_keeps_entries_back_and_loses_none() {
         send(&store, "orders", 1, body).unwrap();
     }
     send(&store, "orders", 0, "b").unwrap();
-    assert_eq!(bodies(&store, "orders"), [vec!["a", "b"], vec![], vec![]]);
+    // What a queue keeps in memory is seen, as far as it reaches.
+    let seen = bodies(&store, "orders");
+    assert_eq!((&seen[0], &seen[2]), (&vec!["a".to_string(), "b".to_string()], &vec![]));
+    assert!((1..1_500).contains(&seen[1].len()) && late.starts_with(&seen[1]));
     assert!(store.shared.dispatch.is_ailing());
     store.shared.dispatch.heal();
     assert!(store.shared.dispatch.is_ailing(), "there is still no room");
@@ -566,7 +570,6 @@ fn a_full_disk_keeps_entries_back_and_loses_none() {
     // A stop in that state is mended by the next start.
     files.limit_space(Some(0));
     send(&store, "orders", 2, "c").unwrap();
-    assert!(bodies(&store, "orders")[2].is_empty());
     drop(store);
     files.limit_space(None);
     let store = rig.open().unwrap();

@@ -148,6 +148,21 @@ async fn every_answer_has_an_id_and_every_refusal_is_a_document() {
 }
 
 #[tokio::test]
+async fn the_console_answers_browsers_outside_the_api() {
+    let face = Face::new().await;
+    let browser = ("accept", "text/html,*/*;q=0.8");
+    for line in ["GET /", "GET /topics/t?tab=queues", "HEAD /groups"] {
+        let answer = face.ask(line, &[browser], "").await.expect(200);
+        assert_eq!(answer.header("content-type"), "text/html; charset=utf-8", "{line}");
+        assert_ne!(answer.header("gantry-request-id"), "", "{line}");
+    }
+    for line in ["GET /v1", "GET /v1/", "GET /v1/topcis", "GET /assets/gone.js", "POST /topics"] {
+        assert_eq!(face.ask(line, &[browser], "").await.refused(), (404, "not_found".into()), "{line}");
+    }
+    assert_eq!(face.ask("POST /", &[browser], "").await.refused(), (405, "method_not_allowed".into()));
+}
+
+#[tokio::test]
 async fn a_405_names_what_is_allowed() {
     let face = Face::new().await;
     for (line, allowed) in [
@@ -404,6 +419,14 @@ async fn lag_and_what_a_delete_would_take_along_are_counted() {
     let impact = face.ask("DELETE /v1/topics/t?dryRun=true", &[], "").await.expect(200).json();
     assert_eq!(impact["groups"][0]["lag"].as_u64(), Some(2));
     face.ask("GET /v1/topics/t", &[], "").await.expect(200);
+    let stats = face.ask("GET /v1/topics/t/stats", &[], "").await.expect(200).json();
+    assert_eq!(
+        (stats["messages"].as_u64(), stats["messagesIn"].as_u64(), stats["messagesOut"].as_u64()),
+        (Some(3), Some(3), Some(3))
+    );
+    let stats = face.ask("GET /v1/brokers/broker-a/stats", &[], "").await.expect(200).json();
+    assert_eq!((stats["messagesIn"].as_u64(), stats["parkedReceives"].as_u64()), (Some(3), Some(0)));
+    assert_eq!(face.ask("GET /v1/brokers/b/stats", &[], "").await.refused().1, "broker_not_found");
     let storage = face.ask("GET /v1/brokers/broker-a/storage", &[], "").await.expect(200).json();
     assert!(storage["diskTotal"].as_u64() > storage["diskUsed"].as_u64() && storage["earliestMessageAt"].is_string());
 }

@@ -1,0 +1,135 @@
+/** What pages read, cached and refreshed at the chosen pace. */
+
+import { queryOptions, useIsFetching, useQueryClient } from "@tanstack/react-query";
+import { useSyncExternalStore } from "react";
+import { usePrefs } from "../prefs";
+import { isUnsupported } from "./problem";
+import { recordRate } from "./rates";
+import * as api from "./resources";
+
+/** Dialogs hold refreshing: what somebody is about to confirm must not move under their eyes. */
+let dialogs = 0;
+const listeners = new Set<() => void>();
+
+export function holdRefresh(): () => void {
+  dialogs += 1;
+  for (const listener of listeners) listener();
+  return () => {
+    dialogs -= 1;
+    for (const listener of listeners) listener();
+  };
+}
+
+function subscribe(listener: () => void) {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+/** For `refetchInterval`: false while refreshing is off or held. The library itself pauses hidden tabs. */
+export function useRefreshInterval(): number | false {
+  const { refresh } = usePrefs();
+  const held = useSyncExternalStore(subscribe, () => dialogs > 0);
+  return refresh === 0 || held ? false : refresh * 1000;
+}
+
+export function useRefreshNow() {
+  const client = useQueryClient();
+  const busy = useIsFetching() > 0;
+  return { busy, refresh: () => client.invalidateQueries() };
+}
+
+/** A missing endpoint stays missing: asking again at each refresh would only fill the log. */
+const retry = (failures: number, error: unknown) => !isUnsupported(error) && failures < 1;
+
+export const keys = {
+  cluster: ["cluster"],
+  topics: ["topics"],
+  topic: (topic: string) => ["topic", topic],
+  messages: (topic: string) => ["topic", topic, "messages"],
+  groups: ["groups"],
+  group: (group: string) => ["group", group],
+} as const;
+
+export const clusterQuery = () =>
+  queryOptions({ queryKey: keys.cluster, queryFn: ({ signal }) => api.readCluster(signal) });
+
+export const versionQuery = () =>
+  queryOptions({ queryKey: ["version"], queryFn: ({ signal }) => api.readVersion(signal), staleTime: Infinity });
+
+export const brokerStatsQuery = (broker: string) =>
+  queryOptions({
+    queryKey: ["broker", broker, "stats"],
+    retry,
+    queryFn: async ({ signal }) => {
+      const stats = await api.readBrokerStats(broker, signal);
+      recordRate(`broker/${broker}`, { at: Date.now(), in: stats.tpsIn, out: stats.tpsOut });
+      return stats;
+    },
+  });
+
+export const brokerStorageQuery = (broker: string) =>
+  queryOptions({
+    queryKey: ["broker", broker, "storage"],
+    retry,
+    queryFn: ({ signal }) => api.readBrokerStorage(broker, signal),
+  });
+
+export const topicsQuery = (includeSystem: boolean) =>
+  queryOptions({
+    queryKey: [...keys.topics, { includeSystem }],
+    queryFn: ({ signal }) => api.listTopics(includeSystem, signal),
+  });
+
+export const topicQuery = (topic: string) =>
+  queryOptions({ queryKey: keys.topic(topic), queryFn: ({ signal }) => api.readTopic(topic, signal), retry });
+
+export const topicStatsQuery = (topic: string) =>
+  queryOptions({
+    queryKey: [...keys.topic(topic), "stats"],
+    retry,
+    queryFn: async ({ signal }) => {
+      const stats = await api.readTopicStats(topic, signal);
+      recordRate(`topic/${topic}`, { at: Date.now(), in: stats.tpsIn, out: stats.tpsOut });
+      return stats;
+    },
+  });
+
+export const queuesQuery = (topic: string) =>
+  queryOptions({ queryKey: [...keys.topic(topic), "queues"], queryFn: ({ signal }) => api.listQueues(topic, signal) });
+
+export const topicGroupsQuery = (topic: string) =>
+  queryOptions({
+    queryKey: [...keys.topic(topic), "groups"],
+    retry,
+    queryFn: ({ signal }) => api.listTopicGroups(topic, signal),
+  });
+
+export const deletePlanQuery = (topic: string) =>
+  queryOptions({
+    queryKey: [...keys.topic(topic), "deletePlan"],
+    retry,
+    gcTime: 0,
+    queryFn: ({ signal }) => api.planTopicDeletion(topic, signal),
+  });
+
+export const messageQuery = (topic: string, id: string, bodyAs: "text" | "base64") =>
+  queryOptions({
+    queryKey: ["topic", topic, "message", id, bodyAs],
+    // A stored message never changes.
+    staleTime: Infinity,
+    retry,
+    queryFn: ({ signal }) => api.readMessage(topic, id, bodyAs, signal),
+  });
+
+export const groupsQuery = () =>
+  queryOptions({ queryKey: keys.groups, queryFn: ({ signal }) => api.listGroups(signal) });
+
+export const groupQuery = (group: string) =>
+  queryOptions({ queryKey: keys.group(group), queryFn: ({ signal }) => api.readGroup(group, signal), retry });
+
+export const groupLagQuery = (group: string) =>
+  queryOptions({
+    queryKey: [...keys.group(group), "lag"],
+    retry,
+    queryFn: ({ signal }) => api.readGroupLag(group, signal),
+  });
