@@ -1,6 +1,7 @@
 //! What users were promised, tried on the built program with real clients.
 
 mod bad_input;
+mod bench;
 mod full_disk;
 mod grpc;
 mod kill_9;
