@@ -12,7 +12,7 @@ use crate::config::Durability;
 use crate::delivery::filter::Filter;
 use crate::error::BrokerError;
 use crate::message::{Message, MessageType, OffsetMessageId, StoredMessage};
-use crate::metrics::TrafficStats;
+use crate::metrics::{HistogramStats, TrafficStats};
 use crate::names::{BrokerName, ConsumerGroup, TopicName};
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
 use crate::receipt_handle::ReceiptHandle;
@@ -114,7 +114,7 @@ pub struct BrokerDescription {
     pub started: Timestamp,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StorageDescription {
     pub commit_log_min: CommitLogOffset,
     pub commit_log_max: CommitLogOffset,
@@ -123,6 +123,12 @@ pub struct StorageDescription {
     pub disk_available_bytes: u64,
     /// When the oldest record that is kept was stored.
     pub earliest: Option<Timestamp>,
+    /// Appended and not synced yet.
+    pub flush_behind_bytes: u64,
+    /// Confirmed and not in the consume queues yet.
+    pub dispatch_behind_bytes: u64,
+    /// Microseconds that syncs of the log took.
+    pub syncs: HistogramStats,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -342,6 +348,8 @@ pub struct TopicStats {
     /// Kept now, over all queues.
     pub messages: u64,
     pub traffic: TrafficStats,
+    /// Bytes of the bodies that were stored.
+    pub sizes: HistogramStats,
 }
 
 /// Where a group begins with a queue it has never consumed.
@@ -433,6 +441,10 @@ pub struct ConsumerGroupDescription {
 pub struct Consumption {
     pub consumer_group: ConsumerGroup,
     pub topic: TopicName,
+    /// Handed out since the broker started, repeated deliveries included.
+    pub messages_out: u64,
+    /// Of their records.
+    pub bytes_out: u64,
 }
 
 /// How far a group is with one queue.

@@ -6,14 +6,61 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::clock::Timestamp;
 
 /// What went through one topic since the broker started. Figures of one message may be read before all of them are in.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Traffic {
+    /// Bytes of bodies.
+    pub sizes: Histogram<6>,
     messages_in: AtomicU64,
     messages_out: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     in_rate: PerSecond,
     out_rate: PerSecond,
+}
+
+/// Upper bounds of message sizes, in bytes: RocketMQ's.
+pub const MESSAGE_BYTES_BOUNDS: [u64; 6] = [1 << 10, 4 << 10, 512 << 10, 1 << 20, 2 << 20, 4 << 20];
+/// Upper bounds of the time a sync takes, in microseconds.
+pub const SYNC_MICROS_BOUNDS: [u64; 10] =
+    [100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000];
+
+/// How many values lie up to each bound; the last count is of those beyond all.
+#[derive(Debug)]
+pub struct Histogram<const N: usize> {
+    bounds: &'static [u64; N],
+    counts: [AtomicU64; N],
+    beyond: AtomicU64,
+    sum: AtomicU64,
+}
+
+/// `Histogram` as it was read at one time: bounds with the number of values in their bucket alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HistogramStats {
+    pub buckets: Vec<(u64, u64)>,
+    pub beyond: u64,
+    pub sum: u64,
+}
+
+impl<const N: usize> Histogram<N> {
+    pub fn new(bounds: &'static [u64; N]) -> Histogram<N> {
+        let counts = [const { AtomicU64::new(0) }; N];
+        Histogram { bounds, counts, beyond: AtomicU64::new(0), sum: AtomicU64::new(0) }
+    }
+
+    pub fn record(&self, value: u64) {
+        let at = self.bounds.partition_point(|bound| *bound < value);
+        self.counts.get(at).unwrap_or(&self.beyond).fetch_add(1, Ordering::Relaxed);
+        self.sum.fetch_add(value, Ordering::Relaxed);
+    }
+
+    pub fn stats(&self) -> HistogramStats {
+        let counts = self.counts.iter().map(|count| count.load(Ordering::Relaxed));
+        HistogramStats {
+            buckets: self.bounds.iter().copied().zip(counts).collect(),
+            beyond: self.beyond.load(Ordering::Relaxed),
+            sum: self.sum.load(Ordering::Relaxed),
+        }
+    }
 }
 
 /// `Traffic` as it was read at one time.
@@ -29,6 +76,20 @@ pub struct TrafficStats {
     /// Over the last `RATE_SECONDS` whole seconds.
     pub messages_in_per_second: f64,
     pub messages_out_per_second: f64,
+}
+
+impl Default for Traffic {
+    fn default() -> Traffic {
+        Traffic {
+            sizes: Histogram::new(&MESSAGE_BYTES_BOUNDS),
+            messages_in: AtomicU64::default(),
+            messages_out: AtomicU64::default(),
+            bytes_in: AtomicU64::default(),
+            bytes_out: AtomicU64::default(),
+            in_rate: PerSecond::default(),
+            out_rate: PerSecond::default(),
+        }
+    }
 }
 
 impl Traffic {
@@ -152,6 +213,15 @@ mod tests {
         rate.add(1, at(16));
         assert_eq!(rate.rate(at(17)), 1.1, "a slot is taken over by a later second");
         assert_eq!(rate.rate(at(1_000)), 0.0);
+    }
+
+    #[test]
+    fn a_value_counts_where_its_bound_is() {
+        static BOUNDS: [u64; 2] = [10, 20];
+        let histogram = Histogram::new(&BOUNDS);
+        [0, 10, 11, 20, 21].into_iter().for_each(|value| histogram.record(value));
+        let stats = HistogramStats { buckets: vec![(10, 2), (20, 2)], beyond: 1, sum: 62 };
+        assert_eq!(histogram.stats(), stats);
     }
 
     #[test]

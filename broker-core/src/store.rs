@@ -38,6 +38,7 @@ use bytes::Bytes;
 use crate::clock::{Clock, EffectiveTime, Timestamp};
 use crate::config::Durability;
 use crate::message::StoredMessage;
+use crate::metrics::HistogramStats;
 use crate::names::TopicName;
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
 use crate::random::Random;
@@ -325,6 +326,11 @@ impl Store {
             return Err(StoreError::NoRecord { at });
         }
         self.shared.log.read_at(at)
+    }
+
+    /// How long syncs of the log took.
+    pub fn syncs(&self) -> HistogramStats {
+        self.shared.log.syncs()
     }
 
     /// The first record that is kept; `None` in an empty log.

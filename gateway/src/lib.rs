@@ -5,4 +5,5 @@ pub mod config;
 pub mod error;
 pub mod front;
 pub mod messaging;
+pub mod metrics;
 pub mod role;

@@ -9,6 +9,7 @@ use gantry_broker_core::{Broker, BrokerError};
 use tokio::sync::watch;
 
 use crate::error::GatewayError;
+use crate::metrics::MessagingCounts;
 
 mod message_id;
 mod pop_message;
@@ -25,13 +26,15 @@ pub struct Messaging {
     handle_keys: HandleKeys,
     /// Where the next message without a queue of its own goes.
     next_queue: AtomicU32,
+    counts: MessagingCounts,
     draining: watch::Receiver<bool>,
 }
 
 impl Messaging {
     /// `draining` turns true when the program begins to stop: waits end at once.
     pub fn new(broker: Arc<dyn Broker>, handle_keys: HandleKeys, draining: watch::Receiver<bool>) -> Messaging {
-        Messaging { broker, handle_keys, next_queue: AtomicU32::new(0), draining }
+        let counts = MessagingCounts::default();
+        Messaging { broker, handle_keys, next_queue: AtomicU32::new(0), counts, draining }
     }
 
     pub fn is_draining(&self) -> bool {

@@ -4,6 +4,7 @@
 //! Lock order: tables, cells (by group id, then topic id), log.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex};
 
 use crate::offset::QueueId;
@@ -13,7 +14,27 @@ use super::cell::Cell;
 use super::redelivery::Pair;
 
 /// The cells of one consumer group and one topic, by queue.
-pub type Cells = BTreeMap<QueueId, Cell>;
+#[derive(Default)]
+pub struct Cells {
+    by_queue: BTreeMap<QueueId, Cell>,
+    /// Handed out since the start, repeated deliveries included.
+    pub messages_out: u64,
+    pub bytes_out: u64,
+}
+
+impl Deref for Cells {
+    type Target = BTreeMap<QueueId, Cell>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.by_queue
+    }
+}
+
+impl DerefMut for Cells {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.by_queue
+    }
+}
 
 #[derive(Default)]
 pub struct AllCells {
@@ -36,13 +57,16 @@ impl AllCells {
         self.pairs.lock().expect("no code panics while holding it").keys().copied().collect()
     }
 
-    /// Pairs in which something was ever received or committed.
-    pub fn consumed(&self) -> Vec<Pair> {
+    /// Pairs in which something was ever received or committed, with messages and bytes handed out since the start.
+    pub fn consumed(&self) -> Vec<(Pair, u64, u64)> {
         let pairs = self.pairs.lock().expect("no code panics while holding it");
         let all: Vec<_> = pairs.iter().map(|(pair, cells)| (*pair, cells.clone())).collect();
         drop(pairs);
-        let holds = |cells: &Mutex<Cells>| !cells.lock().expect("no code panics while holding it").is_empty();
-        all.into_iter().filter(|(_, cells)| holds(cells)).map(|(pair, _)| pair).collect()
+        let known = |(pair, cells): (Pair, Arc<Mutex<Cells>>)| {
+            let cells = cells.lock().expect("no code panics while holding it");
+            (!cells.is_empty()).then_some((pair, cells.messages_out, cells.bytes_out))
+        };
+        all.into_iter().filter_map(known).collect()
     }
 
     /// Feeds replay; operations apply to cells that they have locked.

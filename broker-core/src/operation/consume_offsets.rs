@@ -73,12 +73,13 @@ pub(crate) fn list_consumptions(
         .cells
         .consumed()
         .into_iter()
-        .filter(|(group, topic)| {
+        .filter(|((group, topic), ..)| {
             group_id.is_none_or(|wanted| wanted == *group) && topic_id.is_none_or(|wanted| wanted == *topic)
         })
-        .filter_map(|(group, topic)| {
+        .filter_map(|((group, topic), messages_out, bytes_out)| {
             let consumer_group = tables.consumer_group_by_id(group)?.config.consumer_group.clone();
-            Some(Consumption { consumer_group, topic: tables.topic_by_id(topic)?.config.topic.clone() })
+            let topic = tables.topic_by_id(topic)?.config.topic.clone();
+            Some(Consumption { consumer_group, topic, messages_out, bytes_out })
         })
         .collect();
     consumptions.sort_unstable();

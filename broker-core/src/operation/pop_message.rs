@@ -95,6 +95,8 @@ pub(crate) fn pop_messages(parts: &Parts, pop: &PopMessages) -> Result<Vec<Poppe
         parts.redelivery.arm(pair, deadline);
         let bytes = taken.iter().map(|taken| u64::from(taken.message.record_len)).sum();
         topic.traffic.went_out(taken.len() as u64, bytes, now);
+        cells.messages_out += taken.len() as u64;
+        cells.bytes_out += bytes;
     }
     Ok(taken
         .into_iter()

@@ -56,6 +56,7 @@ pub(crate) async fn send_messages(
                 }
             };
             let host = parts.config.store_host;
+            let body_bytes = send.message.body().len() as u64;
             let (record, unique_key, keyed) = match &send.idempotency_key {
                 None => {
                     let record = EncodedRecord::message(&name, send.queue_id, host, &send.message);
@@ -82,7 +83,7 @@ pub(crate) async fn send_messages(
             };
             // Filled in below; an append that is refused overwrites it.
             results.push(Err(BrokerError::Overloaded { what: "room in the log" }));
-            owners.push((at, send.queue_id, unique_key, keyed));
+            owners.push((at, send.queue_id, unique_key, body_bytes, keyed));
             appends.push(Append { record, queue: queue.counter().clone(), class: AppendClass::Message });
         }
         if appends.is_empty() {
@@ -99,10 +100,11 @@ pub(crate) async fn send_messages(
             }
         };
         let (mut stored, mut bytes, mut stored_at) = (0, 0, Timestamp::default());
-        for (appended, (at, queue_id, unique_key, keyed)) in batch.entries.into_iter().zip(owners) {
+        for (appended, (at, queue_id, unique_key, body_bytes, keyed)) in batch.entries.into_iter().zip(owners) {
             results[at] = match appended {
                 Ok(appended) => {
                     stored += 1;
+                    topic.traffic.sizes.record(body_bytes);
                     bytes += u64::from(appended.record_len);
                     stored_at = appended.store_timestamp;
                     let record_end = CommitLogOffset(appended.commit_log_offset.0 + u64::from(appended.record_len));

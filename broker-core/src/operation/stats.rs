@@ -13,7 +13,8 @@ pub(crate) fn topic_stats(parts: &Parts, name: &TopicName) -> Result<TopicStats,
     let topic = tables.topic(name).ok_or_else(|| BrokerError::TopicNotFound { topic: name.to_string() })?;
     let queues = parts.store.queues(name);
     let kept = queues.iter().map(|queue| queue.max_offset().0.saturating_sub(queue.min_offset().0));
-    Ok(TopicStats { messages: kept.sum(), traffic: topic.traffic.stats(parts.store.now()) })
+    let (traffic, sizes) = (topic.traffic.stats(parts.store.now()), topic.traffic.sizes.stats());
+    Ok(TopicStats { messages: kept.sum(), traffic, sizes })
 }
 
 pub(crate) fn broker_stats(parts: &Parts) -> BrokerStats {

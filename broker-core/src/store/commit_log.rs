@@ -19,6 +19,7 @@ use std::time::Duration;
 use crate::clock::{EffectiveTime, Timestamp};
 use crate::config::Durability;
 use crate::message::StoredMessage;
+use crate::metrics::HistogramStats;
 use crate::offset::{CommitLogOffset, QueueOffset};
 use crate::store::error::{StoreError, is_full};
 use crate::store::files::Files;
@@ -495,6 +496,11 @@ impl CommitLog {
             Peek::Blank { .. } => Err(damaged(&segment, at, RecordError::Empty)),
             Peek::Nothing(error) => Err(damaged(&segment, at, error)),
         }
+    }
+
+    /// Microseconds that syncs took.
+    pub fn syncs(&self) -> HistogramStats {
+        self.shared.flusher.syncs()
     }
 
     /// Ready when everything below `end` is as durable as the broker promises.

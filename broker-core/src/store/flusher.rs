@@ -16,7 +16,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
+use crate::clock::Stopwatch;
 use crate::config::Durability;
+use crate::metrics::{Histogram, HistogramStats, SYNC_MICROS_BOUNDS};
 use crate::offset::CommitLogOffset;
 use crate::store::error::StoreError;
 
@@ -46,6 +48,8 @@ pub(super) struct Flusher {
     wishes: Mutex<Wishes>,
     wished: Condvar,
     waiters: Mutex<Waiters>,
+    /// Microseconds that syncs took.
+    syncs: Histogram<10>,
 }
 
 #[derive(Default)]
@@ -82,7 +86,13 @@ impl Flusher {
             wishes: Mutex::default(),
             wished: Condvar::new(),
             waiters: Mutex::default(),
+            syncs: Histogram::new(&SYNC_MICROS_BOUNDS),
         }
+    }
+
+    /// Microseconds that syncs took.
+    pub(super) fn syncs(&self) -> HistogramStats {
+        self.syncs.stats()
     }
 
     pub(super) fn synced(&self) -> CommitLogOffset {
@@ -139,7 +149,10 @@ impl Flusher {
                 return;
             }
             if from < to {
-                if let Err(error) = source.sync(from, to) {
+                let stopwatch = Stopwatch::start();
+                let synced = source.sync(from, to);
+                self.syncs.record(u64::try_from(stopwatch.elapsed().as_micros()).unwrap_or(u64::MAX));
+                if let Err(error) = synced {
                     let reason = format!("sync of the commit log: {error}");
                     if self.fail(reason.clone()) {
                         source.failed(&reason);

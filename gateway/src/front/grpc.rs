@@ -15,11 +15,15 @@ use gantry_proto::grpc::v2::admin_server::AdminServer;
 use gantry_proto::grpc::v2::messaging_service_server::MessagingServiceServer;
 use tonic::service::Routes;
 use tonic::transport::Server;
+use tower::layer::util::{Identity, Stack};
 
 use crate::messaging::Messaging;
+use crate::metrics::RpcCounts;
+use calls::CallsLayer;
 
 mod admin;
 mod caller;
+mod calls;
 mod delivery;
 mod messaging_service;
 mod receipts;
@@ -83,7 +87,7 @@ pub fn service(front: GrpcFront) -> Routes {
 
 /// A server with the transport's numbers. `tcp_nodelay` reaches only sockets that tonic itself accepts: whoever brings
 /// accepted sockets sets it there.
-pub fn server() -> Server {
+pub fn server(counts: Arc<RpcCounts>) -> Server<Stack<CallsLayer, Identity>> {
     Server::builder()
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20)
@@ -99,8 +103,9 @@ pub fn server() -> Server {
                 "grpc",
                 rpc = request.uri().path(),
                 client_id = header("x-mq-client-id").map(tracing::field::debug),
-                request_id = header("x-mq-request-id").map(tracing::field::debug),
+                request_id = header(calls::REQUEST_ID.as_str()).map(tracing::field::debug),
             )
         })
         .tcp_nodelay(true)
+        .layer(CallsLayer { counts })
 }

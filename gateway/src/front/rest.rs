@@ -4,24 +4,27 @@
 //! one place that knows the request's id and turns it into a problem document.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use gantry_broker_core::clock::{Clock, SystemClock, Timestamp};
 use gantry_broker_core::random::SystemRandom;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-
+use metrics_exporter_prometheus::PrometheusHandle;
+use tracing::Instrument as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::config::Config;
 use crate::error::{FieldAt, GatewayError};
+use crate::front::call::{self, Call, Protocol};
 use crate::front::console;
 use crate::messaging::{MessageIds, Messaging};
+use crate::metrics::HttpCounts;
 
 mod brokers;
 mod browse;
@@ -65,16 +68,21 @@ pub struct RestState {
     clock: SystemClock,
     broker_name: String,
     cluster_name: String,
+    counts: HttpCounts,
+    scrape: PrometheusHandle,
 }
 
 impl RestState {
-    pub fn new(messaging: Arc<Messaging>, config: &Config) -> RestState {
+    /// `scrape` tells what the whole process counted.
+    pub fn new(messaging: Arc<Messaging>, config: &Config, scrape: PrometheusHandle) -> RestState {
         RestState {
             messaging,
             message_ids: MessageIds::new(&SystemRandom),
             clock: SystemClock,
             broker_name: config.broker_name.clone(),
             cluster_name: config.cluster_name.clone(),
+            counts: HttpCounts::new(openapi::operations()),
+            scrape,
         }
     }
 
@@ -134,6 +142,7 @@ fn routes() -> OpenApiRouter<Arc<RestState>> {
         .routes(routes!(ops::healthz))
         .routes(routes!(ops::readyz))
         .routes(routes!(ops::version))
+        .routes(routes!(ops::metrics))
 }
 
 /// A path that is nobody's here: the console's, or nobody's at all.
@@ -154,9 +163,30 @@ impl IntoResponse for GatewayError {
     }
 }
 
-/// Gives the request its id, bounds its head and its time, and turns refusals into problem documents.
+/// Gives the request its id and its span, and counts it.
 async fn surround(State(state): Shared, request: Request, next: Next) -> Response {
-    let (id, accepted) = request_id(&state, &request);
+    let begin = Instant::now();
+    let (id, accepted) = request_id(&request);
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let counts = state.counts.of(route, request.method());
+    let span = tracing::debug_span!(
+        "http",
+        method = %request.method(),
+        route,
+        request_id = ?id,
+        traceparent = request.headers().get("traceparent").map(tracing::field::debug),
+    );
+    let call = Call::new(Protocol::Rest, Some(id.clone()));
+    let mut response = call.scope(within_bounds(request, next, accepted, &id)).instrument(span.clone()).await;
+    response.headers_mut().insert(REQUEST_ID, id);
+    let took = begin.elapsed();
+    counts.answered(response.status(), took);
+    tracing::debug!(parent: &span, status = response.status().as_u16(), took_us = took.as_micros() as u64, "answered");
+    response
+}
+
+/// Bounds the request's head and its time, and turns refusals into problem documents.
+async fn within_bounds(request: Request, next: Next, accepted: Result<(), GatewayError>, id: &HeaderValue) -> Response {
     let method = request.method().clone();
     let is_api = request.uri().path().starts_with("/v1");
     let head = accepted.and_then(|()| check_head(&request));
@@ -180,28 +210,23 @@ async fn surround(State(state): Shared, request: Request, next: Next) -> Respons
         response.extensions_mut().insert(GatewayError::MethodNotAllowed { method: method.to_string() });
     }
     if let Some(error) = response.extensions_mut().remove::<GatewayError>() {
-        response = problem::response(&error, &response, &id);
+        response = problem::response(&error, &response, id.to_str().unwrap_or_default());
     }
-    let headers = response.headers_mut();
     if is_api {
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    }
-    if let Ok(id) = HeaderValue::try_from(id) {
-        headers.insert(REQUEST_ID, id);
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     response
 }
 
 /// The caller's id if it is one, else one of ours.
-fn request_id(state: &RestState, request: &Request) -> (String, Result<(), GatewayError>) {
-    let ours = || state.message_ids.next(state.now());
+fn request_id(request: &Request) -> (HeaderValue, Result<(), GatewayError>) {
     match request.headers().get(REQUEST_ID) {
-        None => (ours(), Ok(())),
+        None => (call::new_request_id(), Ok(())),
         Some(theirs) => match theirs.to_str() {
-            Ok(text) if (1..=128).contains(&text.len()) => (text.to_string(), Ok(())),
+            Ok(text) if (1..=128).contains(&text.len()) => (theirs.clone(), Ok(())),
             _ => {
                 let reason = "Gantry-Request-Id must be 1 to 128 printable characters".to_string();
-                (ours(), Err(GatewayError::MalformedRequest { reason }))
+                (call::new_request_id(), Err(GatewayError::MalformedRequest { reason }))
             }
         },
     }

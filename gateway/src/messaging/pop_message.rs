@@ -26,6 +26,7 @@ impl Messaging {
             let popped = self.broker.pop_messages(pop.clone()).await?;
             let left = deadline.saturating_duration_since(Instant::now());
             if !popped.is_empty() || left.is_zero() {
+                self.counts.received(popped.len());
                 return Ok(popped.into_iter().map(|popped| self.sign(popped)).collect());
             }
             let waiting = self.broker.await_messages(AwaitMessages {

@@ -8,6 +8,7 @@ use gantry_broker_core::clock::Timestamp;
 
 use super::Messaging;
 use crate::error::GatewayError;
+use crate::metrics::Settle;
 
 /// A lease whose end has moved.
 #[derive(Debug, Clone)]
@@ -24,7 +25,9 @@ impl Messaging {
     ) -> Result<Vec<Result<(), GatewayError>>, GatewayError> {
         let verified: Vec<_> = handles.into_iter().map(|handle| self.handle_keys.verify(handle)).collect();
         let valid = verified.iter().flatten().cloned().collect();
-        let mut answers = self.broker.ack_messages(valid).await?.into_iter();
+        let answers = self.broker.ack_messages(valid).await;
+        self.counts.settled(Settle::Ack, verified.len(), &answers);
+        let mut answers = answers?.into_iter();
         Ok(verified
             .iter()
             .map(|verified| match verified {
@@ -48,7 +51,9 @@ impl Messaging {
             })
             .collect::<Vec<Result<_, gantry_broker_core::receipt_handle::ReceiptHandleError>>>();
         let valid = verified.iter().flatten().cloned().collect();
-        let mut answers = self.broker.change_invisible_durations(valid).await?.into_iter();
+        let answers = self.broker.change_invisible_durations(valid).await;
+        self.counts.settled(Settle::Change, verified.len(), &answers);
+        let mut answers = answers?.into_iter();
         Ok(verified
             .iter()
             .map(|verified| match verified {

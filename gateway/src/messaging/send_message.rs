@@ -27,6 +27,17 @@ impl Messaging {
         topic: TopicName,
         messages: Vec<OutgoingMessage>,
     ) -> Result<Vec<Result<SendReceipt, GatewayError>>, GatewayError> {
+        let count = messages.len();
+        let results = self.place_and_send(topic, messages).await;
+        self.counts.published(count, &results);
+        results
+    }
+
+    async fn place_and_send(
+        &self,
+        topic: TopicName,
+        messages: Vec<OutgoingMessage>,
+    ) -> Result<Vec<Result<SendReceipt, GatewayError>>, GatewayError> {
         self.accepting()?;
         if topic.is_system() {
             return Err(BrokerError::SystemTopic { topic: topic.to_string() }.into());

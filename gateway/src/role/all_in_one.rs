@@ -10,6 +10,7 @@ use gantry_broker_core::local_broker::Surroundings;
 use gantry_broker_core::random::SystemRandom;
 use gantry_broker_core::store::disk_files::DiskFiles;
 use gantry_broker_core::{Broker, LocalBroker};
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
@@ -19,6 +20,7 @@ use crate::config::Config;
 use crate::front::grpc::{GrpcFront, endpoints};
 use crate::front::rest::{self, RestState};
 use crate::messaging::Messaging;
+use crate::metrics::{self, RpcCounts};
 
 /// Running calls get this long to finish once the stop has begun.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
@@ -50,15 +52,18 @@ pub fn run(config: Config) -> Result<(), RoleError> {
     };
     let broker = Arc::new(LocalBroker::open(config.broker(), surroundings).map_err(store_error)?);
 
+    // Before anything asks for a counter.
+    let scrape = metrics::install();
+    let rpc_counts = Arc::new(RpcCounts::new(&config.cluster_name, &config.broker_name));
     let (drain, draining) = watch::channel(false);
     let door: Arc<dyn Broker> = broker.clone();
     let messaging = Arc::new(Messaging::new(door, broker.handle_keys(), draining.clone()));
-    let router = rest::router(Arc::new(RestState::new(messaging.clone(), &config)));
+    let router = rest::router(Arc::new(RestState::new(messaging.clone(), &config, scrape.clone())));
     let advertised = config.advertise.as_deref().map(|text| endpoints(text).expect("checked with the configuration"));
     let broker_name = config.broker().broker_name;
     let front = GrpcFront::new(messaging, Arc::new(SystemClock), broker_name, advertised, grpc_address);
     let workers = (0..workers::count())
-        .map(|number| workers::spawn(number, router.clone(), front.clone(), draining.clone()))
+        .map(|number| workers::spawn(number, router.clone(), front.clone(), rpc_counts.clone(), draining.clone()))
         .collect::<Result<Vec<_>, _>>()
         .map_err(system("a worker thread"))?;
 
@@ -72,6 +77,7 @@ pub fn run(config: Config) -> Result<(), RoleError> {
         say_ready(http_address, grpc_address);
         tokio::select! {
             never = accept(&http, &grpc, &workers) => match never {},
+            never = keep_up(&scrape) => match never {},
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
             Ok(reason) = failed => Err(RoleError::StorageFailed { reason }),
@@ -113,6 +119,14 @@ fn say_ready(http: SocketAddr, grpc: SocketAddr) {
     // A closed stdout is no reason not to serve.
     let _ = writeln!(stdout, "gantry ready http={http} grpc={grpc}");
     let _ = stdout.flush();
+}
+
+/// Nobody may ever scrape: what was recorded is put into its buckets all the same, and its memory is free again.
+async fn keep_up(scrape: &PrometheusHandle) -> std::convert::Infallible {
+    loop {
+        tokio::time::sleep(metrics::UPKEEP_INTERVAL).await;
+        scrape.run_upkeep();
+    }
 }
 
 /// Hands sockets to the workers in turn.

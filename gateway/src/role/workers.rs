@@ -7,6 +7,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 
 use crate::front::grpc::{self, GrpcFront};
+use crate::metrics::RpcCounts;
 
 /// Sockets accepted and not yet taken by their worker.
 const HANDED_MAX: usize = 1_024;
@@ -45,6 +47,7 @@ pub(super) fn spawn(
     number: usize,
     router: Router,
     front: GrpcFront,
+    rpc_counts: Arc<RpcCounts>,
     draining: watch::Receiver<bool>,
 ) -> io::Result<Worker> {
     let (http_sender, http_receiver) = mpsc::channel(HANDED_MAX);
@@ -54,7 +57,7 @@ pub(super) fn spawn(
         runtime.block_on(async {
             tokio::join!(
                 serve_http(router, http_receiver, draining.clone()),
-                serve_grpc(front, grpc_receiver, draining)
+                serve_grpc(front, rpc_counts, grpc_receiver, draining)
             );
         });
     })?;
@@ -110,13 +113,18 @@ async fn serve_connection(router: Router, socket: TcpStream, peer: SocketAddr, d
     }
 }
 
-async fn serve_grpc(front: GrpcFront, handed: mpsc::Receiver<std::net::TcpStream>, draining: watch::Receiver<bool>) {
+async fn serve_grpc(
+    front: GrpcFront,
+    counts: Arc<RpcCounts>,
+    handed: mpsc::Receiver<std::net::TcpStream>,
+    draining: watch::Receiver<bool>,
+) {
     let incoming = stream::unfold(handed, |mut handed| async move {
         let socket = handed.recv().await?;
         Some((TcpStream::from_std(socket), handed))
     });
-    let ended =
-        grpc::server().add_routes(grpc::service(front)).serve_with_incoming_shutdown(incoming, drained(draining)).await;
+    let server = grpc::server(counts).add_routes(grpc::service(front));
+    let ended = server.serve_with_incoming_shutdown(incoming, drained(draining)).await;
     if let Err(error) = ended {
         tracing::error!(%error, "the grpc listener has ended");
     }

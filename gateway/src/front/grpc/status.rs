@@ -3,20 +3,14 @@
 use gantry_proto::grpc::v2::{Code, Status};
 
 use crate::error::GatewayError;
-use crate::front::error_table::{Outcome, answer};
+use crate::front::call;
 
 pub fn ok() -> Status {
     status(Code::Ok, "OK".to_string())
 }
 
-/// The status of a refusal, logged here and nowhere else.
 pub fn refused(error: &GatewayError) -> Status {
-    let answer = answer(error);
-    match answer.outcome {
-        Outcome::Unknown => tracing::warn!(code = answer.code, %error, "grpc call failed"),
-        Outcome::NotApplied => tracing::debug!(code = answer.code, %error, "grpc call refused"),
-    }
-    status(answer.grpc, error.to_string())
+    status(call::refused(error).grpc, error.to_string())
 }
 
 pub fn of<T>(result: &Result<T, GatewayError>) -> Status {

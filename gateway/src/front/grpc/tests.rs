@@ -30,6 +30,7 @@ use v2::telemetry_command::Command;
 
 use super::{GrpcFront, server, service};
 use crate::messaging::Messaging;
+use crate::metrics::RpcCounts;
 
 /// Sends end in one list, pops are served from another.
 #[derive(Default)]
@@ -261,7 +262,8 @@ async fn house(memory: Memory) -> House {
     let listening = incoming.local_addr().unwrap();
     let broker_name = BrokerName::new("broker-a").unwrap();
     let front = GrpcFront::new(messaging, Arc::new(SystemClock), broker_name, None, listening);
-    tokio::spawn(server().add_routes(service(front)).serve_with_incoming(incoming));
+    let counts = Arc::new(RpcCounts::new("DefaultCluster", "broker-a"));
+    tokio::spawn(server(counts).add_routes(service(front)).serve_with_incoming(incoming));
     let channel = Channel::from_shared(format!("http://{listening}")).unwrap().connect().await.unwrap();
     House {
         memory,

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use axum::Router;
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::{ContentBuilder, ObjectBuilder, Ref, Required, ResponseBuilder, Type};
@@ -50,9 +50,24 @@ pub(super) fn begin() -> utoipa::openapi::OpenApi {
 pub fn document() -> utoipa::openapi::OpenApi {
     let (_, mut document) = super::routes().split_for_parts();
     for item in document.paths.paths.values_mut() {
-        operations(item).for_each(finish);
+        operations_of(item).for_each(finish);
     }
     document
+}
+
+/// Path and method of each.
+pub(super) fn operations() -> impl Iterator<Item = (String, Method)> {
+    let (_, document) = super::routes().split_for_parts();
+    document.paths.paths.into_iter().flat_map(|(path, item)| {
+        let methods = [
+            (item.get, Method::GET),
+            (item.put, Method::PUT),
+            (item.post, Method::POST),
+            (item.delete, Method::DELETE),
+            (item.patch, Method::PATCH),
+        ];
+        methods.into_iter().filter_map(move |(operation, method)| operation.map(|_| (path.clone(), method)))
+    })
 }
 
 struct Served {
@@ -98,7 +113,7 @@ const DOCS_POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'sel
                            'sha256-RL3ie0nH+Lzz2YNqQN83mnU0J1ot4QL7b99vMdIX99w='; img-src 'self' data:; \
                            connect-src 'self'; frame-ancestors 'none'; object-src 'none'; base-uri 'none'; form-action 'self'";
 
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+fn operations_of(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten()
 }
 
@@ -514,7 +529,7 @@ mod tests {
         let mut document = document();
         let mut names = Vec::new();
         for (path, item) in &mut document.paths.paths {
-            for operation in operations(item) {
+            for operation in operations_of(item) {
                 let name = operation.operation_id.clone().unwrap();
                 assert!(operation.summary.as_ref().is_some_and(|summary| !summary.is_empty()), "{name} has no summary");
                 assert!(operation.tags.as_ref().is_some_and(|tags| tags.len() == 1), "{name} has no tag");

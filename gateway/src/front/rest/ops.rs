@@ -1,6 +1,7 @@
 //! Is it well, what is it, how large may things be.
 
 use axum::extract::State;
+use axum::response::IntoResponse as _;
 use gantry_broker_core::broker::{INVISIBLE_DURATION_MAX, INVISIBLE_DURATION_MIN, POP_MESSAGES_MAX};
 use gantry_broker_core::config::Durability;
 use gantry_broker_core::message::{
@@ -8,7 +9,7 @@ use gantry_broker_core::message::{
     PROPERTIES_MAX,
 };
 use gantry_broker_core::receipt_handle::RECEIPT_HANDLE_CHARS_MAX;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -16,6 +17,7 @@ use super::openapi::TimeParams;
 use super::request::{Query, json};
 use super::units::{Time, format_duration};
 use super::{Answer, Shared};
+use crate::metrics::broker_text;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -71,6 +73,15 @@ struct Version {
 #[utoipa::path(get, path = "/version", tag = "cluster", responses((status = 200, description = "Name and version", body = Version)))]
 pub(super) async fn version() -> Answer {
     Ok(json(StatusCode::OK, &Version { name: "gantry", version: VERSION }))
+}
+
+/// Everything that is counted, for Prometheus
+#[utoipa::path(get, path = "/metrics", tag = "cluster", responses((status = 200, description = "Prometheus' text format, version 0.0.4", body = String, content_type = "text/plain")))]
+pub(super) async fn metrics(State(state): Shared) -> Answer {
+    let mut text = state.scrape.render();
+    text.push_str(&broker_text(&*state.messaging.broker, state.now()).await?);
+    let content_type = (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
+    Ok(([content_type, (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], text).into_response())
 }
 
 #[derive(Serialize, ToSchema)]

@@ -8,7 +8,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::error::{FieldAt, GatewayError};
-use crate::front::error_table::{Outcome, answer};
+use crate::front::call;
+use crate::front::error_table::Outcome;
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -62,7 +63,7 @@ impl FieldProblem {
 impl Problem {
     /// One entry's part of an answer to many.
     pub(super) fn of_entry(error: &GatewayError) -> Problem {
-        let answer = answer(error);
+        let answer = call::refused(error);
         let detail = public_detail(error);
         let field = error.at().map(|at| FieldProblem::new(at, answer.code, detail.clone()));
         Problem {
@@ -108,9 +109,6 @@ pub(super) fn response(error: &GatewayError, carrier: &Response, request_id: &st
     let mut problem = Problem::of_entry(error);
     problem.request_id = Some(request_id.to_string());
     problem.instance = Some(format!("urn:gantry:request:{request_id}"));
-    if problem.status >= 500 {
-        tracing::warn!(request_id, code = problem.code, %error, "a request failed");
-    }
     let status = StatusCode::from_u16(problem.status).expect("the table holds statuses");
     let body = serde_json::to_vec(&problem).expect("a problem is plain text and numbers");
     let mut response = Response::new(Body::from(body));

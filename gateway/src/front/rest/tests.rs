@@ -79,6 +79,8 @@ impl Face {
             clock: SystemClock,
             broker_name: "broker-a".into(),
             cluster_name: "DefaultCluster".into(),
+            counts: HttpCounts::new(openapi::operations()),
+            scrape: crate::metrics::install(),
         };
         let face = Face { router: router(Arc::new(state)), drain, _dir: dir };
         face.ask("PUT /v1/topics/t", &[], r#"{"readQueues":1,"writeQueues":1}"#).await.expect(201);
