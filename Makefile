@@ -82,7 +82,7 @@ bench:
 needs:
 	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust 1.95 or newer from rustup.rs'; exit 1; }
 	@missing=; want() { command -v $$1 >/dev/null || missing="$$missing $$2"; }; \
-	want curl curl; want jq jq; want cc build-essential; want npm 'nodejs npm'; want chromium chromium; \
+	want curl curl; want jq jq; want cc build-essential; want npm 'nodejs npm'; want chromium chromium; want promtool prometheus; \
 	python3 -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
 	want fc-list fontconfig; fc-list :lang=zh 2>/dev/null | grep -q . || missing="$$missing fonts-noto-cjk"; \
 	if [ -z "$$missing" ]; then :; \

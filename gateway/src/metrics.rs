@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use gantry_broker_core::broker::{Consumption, Topic};
@@ -77,7 +78,7 @@ pub const FAMILIES: &[Family] = &[
     family("gantry_http_requests_total", Kind::Counter, "route, method, status_class", "HTTP requests answered, by route template"),
     family("gantry_http_request_duration_seconds", Kind::Histogram, "route, method", "Time from a request to its answer's head, waits of receives included; buckets 0.5 ms to 30 s"),
     family("gantry_refusals_total", Kind::Counter, "protocol, code", "Errors answered, by the error table's code"),
-    family("gantry_published_messages_total", Kind::Counter, "outcome", "Messages that producers sent: stored or refused"),
+    family("gantry_published_messages_total", Kind::Counter, "outcome", "Messages that producers brought to the broker: stored or refused"),
     family("gantry_received_messages_total", Kind::Counter, "", "Messages given to consumers"),
     family("gantry_settled_receipts_total", Kind::Counter, "action, outcome", "Deliveries settled: ack or change (extend, give back); done or refused"),
     family("gantry_parked_receives", Kind::Gauge, "", "Receives that wait for messages"),
@@ -128,15 +129,17 @@ pub fn install() -> PrometheusHandle {
     handle
 }
 
-/// Counts of the HTTP port, their handles looked up once for each route.
+/// Counts of the HTTP port. A handle is looked up once: when it counts for the first time.
 pub struct HttpCounts {
     routes: HashMap<String, Vec<(Method, RouteCounts)>>,
     other: RouteCounts,
 }
 
+/// What never happened is not told: a scrape of all routes and outcomes would be a thousand zeros.
 pub struct RouteCounts {
-    by_class: [Counter; 5],
-    seconds: Histogram,
+    labels: [Label; 2],
+    by_class: [OnceLock<Counter>; 5],
+    seconds: OnceLock<Histogram>,
 }
 
 impl HttpCounts {
@@ -158,28 +161,26 @@ impl HttpCounts {
 
 impl RouteCounts {
     fn new(route: &str, method: &str) -> RouteCounts {
-        let labels = vec![Label::new("route", route.to_string()), Label::new("method", method.to_string())];
-        let of_class = |class: &'static str| {
-            let labels = [&labels[..], &[Label::new("status_class", class)]].concat();
-            counter!("gantry_http_requests_total", labels)
-        };
-        RouteCounts {
-            by_class: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(of_class),
-            seconds: histogram!("gantry_http_request_duration_seconds", labels.clone()),
-        }
+        let labels = [Label::new("route", route.to_string()), Label::new("method", method.to_string())];
+        RouteCounts { labels, by_class: [const { OnceLock::new() }; 5], seconds: OnceLock::new() }
     }
 
     pub fn answered(&self, status: StatusCode, took: Duration) {
-        if let Some(counter) = self.by_class.get(usize::from(status.as_u16() / 100).wrapping_sub(1)) {
-            counter.increment(1);
-        }
-        self.seconds.record(took.as_secs_f64());
+        let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
+        let counted = || {
+            let class = Label::new("status_class", ["1xx", "2xx", "3xx", "4xx", "5xx"][class]);
+            counter!("gantry_http_requests_total", [&self.labels[..], &[class]].concat())
+        };
+        self.by_class[class].get_or_init(counted).increment(1);
+        let timed = || histogram!("gantry_http_request_duration_seconds", self.labels.to_vec());
+        self.seconds.get_or_init(timed).record(took.as_secs_f64());
     }
 }
 
 /// Times of the gRPC port. Rpcs by name, those that come most often first.
 pub struct RpcCounts {
-    milliseconds: Vec<Histogram>,
+    node: [Label; 4],
+    milliseconds: [OnceLock<Histogram>; RPCS.len()],
 }
 
 /// What a call of no rpc of ours counts as: the last one.
@@ -207,19 +208,13 @@ const RPCS: [&str; 19] = [
 
 impl RpcCounts {
     pub fn new(cluster: &str, node_id: &str) -> RpcCounts {
-        let of = |rpc: &&'static str| {
-            let is_long_polling = (*rpc == "ReceiveMessage").to_string();
-            histogram!(
-                "rocketmq_rpc_latency_milliseconds",
-                "cluster" => cluster.to_string(),
-                "node_type" => "proxy",
-                "node_id" => node_id.to_string(),
-                "protocol_type" => "grpc",
-                "request_code" => *rpc,
-                "is_long_polling" => is_long_polling,
-            )
-        };
-        RpcCounts { milliseconds: RPCS.iter().map(of).collect() }
+        let node = [
+            Label::new("cluster", cluster.to_string()),
+            Label::new("node_type", "proxy"),
+            Label::new("node_id", node_id.to_string()),
+            Label::new("protocol_type", "grpc"),
+        ];
+        RpcCounts { node, milliseconds: [const { OnceLock::new() }; RPCS.len()] }
     }
 
     /// Which rpc a path means.
@@ -229,7 +224,12 @@ impl RpcCounts {
     }
 
     pub fn answered(&self, rpc: usize, took: Duration) {
-        self.milliseconds[rpc].record(took.as_secs_f64() * 1e3);
+        let timed = || {
+            let is_long_polling = (RPCS[rpc] == "ReceiveMessage").to_string();
+            let of_rpc = [Label::new("request_code", RPCS[rpc]), Label::new("is_long_polling", is_long_polling)];
+            histogram!("rocketmq_rpc_latency_milliseconds", [&self.node[..], &of_rpc].concat())
+        };
+        self.milliseconds[rpc].get_or_init(timed).record(took.as_secs_f64() * 1e3);
     }
 }
 

@@ -6,6 +6,7 @@ mod full_disk;
 mod grpc;
 mod kill_9;
 mod long_polling;
+mod metrics;
 mod openapi_document;
 mod program;
 mod python_client;

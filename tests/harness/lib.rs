@@ -50,11 +50,22 @@ impl Server {
         Server::try_start(data_dir, args).unwrap_or_else(|(status, log)| panic!("no start: {status}\n{log}"))
     }
 
+    /// Its log tells of every request.
+    pub fn start_verbose(data_dir: &Path, args: &[&str]) -> Server {
+        let mut command = command(data_dir);
+        command.env("GANTRY_LOG", "gantry_gateway=debug");
+        Server::run(command, data_dir, args).unwrap_or_else(|(status, log)| panic!("no start: {status}\n{log}"))
+    }
+
     /// `Err`: how it ended instead, and what it said.
     pub fn try_start(data_dir: &Path, args: &[&str]) -> Result<Server, (ExitStatus, String)> {
+        Server::run(command(data_dir), data_dir, args)
+    }
+
+    fn run(mut command: Command, data_dir: &Path, args: &[&str]) -> Result<Server, (ExitStatus, String)> {
         let stderr = data_dir.with_extension("log");
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&stderr).expect("a log file");
-        let mut child = command(data_dir)
+        let mut child = command
             .args(["--http-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0"])
             .args(args)
             .stdout(Stdio::piped())

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::client::Caller;
+use super::client::{Caller, Failure};
 use super::outbox::Outbox;
 use super::pace::Pace;
 use super::plan::Shape;
@@ -49,10 +49,20 @@ impl Producer {
 
     /// Can more be sent?
     async fn send(&mut self, intended_ns: u64, first: u64, count: usize) -> bool {
-        let run = &self.run;
-        let call = self.outbox.fill(Stamp { run: run.id, number: first, intended_ns }, count);
-        let left_ns = run.now_ns();
+        let call = self.outbox.fill(Stamp { run: self.run.id, number: first, intended_ns }, count);
+        let left_ns = self.run.now_ns();
         let answer = self.caller.send(call, count).await;
+        let after = self.tell(Sent { intended_ns, left_ns, first, count }, answer);
+        if after != After::More {
+            tokio::time::sleep(FAILURE_PAUSE).await;
+        }
+        after != After::End
+    }
+
+    /// Counts what came of a call.
+    fn tell(&self, sent: Sent, answer: Result<Vec<(usize, Failure)>, Failure>) -> After {
+        let Sent { intended_ns, left_ns, first, count } = sent;
+        let run = &self.run;
         let now_ns = run.now_ns();
         let window = run.window();
         let mut tally = self.tally.borrow_mut();
@@ -64,11 +74,9 @@ impl Producer {
             Ok(refused) => refused,
             Err(failure) => {
                 run.seen.errors.fetch_add(count as u64, Ordering::Relaxed);
-                let is_final = failure.is_final;
+                let after = if failure.is_final { After::End } else { After::Pause };
                 tally.fail(failure, count as u64);
-                drop(tally);
-                tokio::time::sleep(FAILURE_PAUSE).await;
-                return !is_final;
+                return after;
             }
         };
         let confirmed = (count - refused.len()) as u64;
@@ -84,15 +92,28 @@ impl Producer {
         if in_window && confirmed > 0 {
             record(&mut tally.latency, intended_ns, now_ns);
         }
-        let was_refused = !refused.is_empty();
+        let after = if refused.is_empty() { After::More } else { After::Pause };
         for (_, failure) in refused {
             run.seen.errors.fetch_add(1, Ordering::Relaxed);
             tally.fail(failure, 1);
         }
-        drop(tally);
-        if was_refused {
-            tokio::time::sleep(FAILURE_PAUSE).await;
-        }
-        true
+        after
     }
+}
+
+/// A call that has left.
+struct Sent {
+    intended_ns: u64,
+    left_ns: u64,
+    first: u64,
+    count: usize,
+}
+
+/// What a producer does next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum After {
+    More,
+    /// More, but not at once: a server that refuses is not asked as fast as it can refuse.
+    Pause,
+    End,
 }
