@@ -84,7 +84,7 @@ describe("a message", () => {
         const sideways = await sidewaysPx(page);
         assert.equal(sideways, 0, `${search} can be pushed ${sideways} px sideways`);
       }
-      await page.getByText(image, { exact: true }).waitFor();
+      await page.getByText(image, { exact: true }).first().waitFor();
       if (text !== undefined) {
         await visit(page, `/topics/hostile/messages/${messageId}?view=text`);
         assert.equal(await page.locator("main pre").textContent(), text);

@@ -9,7 +9,8 @@ import { setNonce } from "get-nonce";
 import { StrictMode, useMemo } from "react";
 import { createRoot } from "react-dom/client";
 import { retry } from "./api/queries";
-import { useWords, WordsProvider } from "./i18n/i18n";
+import { loadWords, useWords, WordsProvider } from "./i18n/i18n";
+import { currentPrefs } from "./prefs";
 import { makeRouter } from "./routes";
 import { theme } from "./theme";
 
@@ -44,12 +45,15 @@ function Themed() {
 
 const container = document.getElementById("root");
 if (container === null) throw new Error("index.html has no #root");
-createRoot(container).render(
-  <StrictMode>
-    <QueryClientProvider client={queryClient}>
-      <WordsProvider>
-        <Themed />
-      </WordsProvider>
-    </QueryClientProvider>
-  </StrictMode>,
-);
+const show = () =>
+  createRoot(container).render(
+    <StrictMode>
+      <QueryClientProvider client={queryClient}>
+        <WordsProvider>
+          <Themed />
+        </WordsProvider>
+      </QueryClientProvider>
+    </StrictMode>,
+  );
+// Nobody shall see one language flash before the other; without its words the page is still a page.
+loadWords(currentPrefs().language).then(show, show);

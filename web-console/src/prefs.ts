@@ -98,6 +98,11 @@ globalThis.addEventListener?.("storage", (event) => {
   if (event.key === storageKey) publish(parsePrefs(event.newValue));
 });
 
+/** As they are now; a component that must follow them uses `usePrefs`. */
+export function currentPrefs(): Prefs {
+  return current;
+}
+
 export function usePrefs(): Prefs {
   return useSyncExternalStore(subscribe, () => current);
 }

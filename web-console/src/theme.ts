@@ -49,6 +49,7 @@ export const theme = createTheme({
   components: {
     Button: { defaultProps: { ...field, fw: 550 } },
     TextInput: { defaultProps: field },
+    NativeSelect: { defaultProps: field },
     NumberInput: { defaultProps: field },
     Select: { defaultProps: { ...field, allowDeselect: false, checkIconPosition: "right" } },
     Textarea: { defaultProps: field },

@@ -1,6 +1,6 @@
 /** `/topics/{t}/send`: one message, or up to a hundred of its kind. */
 
-import { ActionIcon, Button, Checkbox, NumberInput, Select, Textarea, TextInput } from "@mantine/core";
+import { ActionIcon, Button, Checkbox, NativeSelect, NumberInput, Textarea, TextInput } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
 import { useMemo, useRef, useState } from "react";
@@ -210,11 +210,11 @@ function BodyField({
           />
         </span>
       </div>
-      <Select
+      <NativeSelect
         label={t.message.contentType}
         data={[{ value: "", label: t.send.noContentType }, ...contentTypes.map((value) => ({ value, label: value }))]}
         value={draft.contentType}
-        onChange={(contentType) => onChange({ contentType: contentType ?? "" })}
+        onChange={(event) => onChange({ contentType: event.currentTarget.value })}
       />
     </div>
   );

@@ -1,6 +1,6 @@
 /** `/settings`: what this browser prefers, and what it talks to. */
 
-import { Button, SegmentedControl, Select, Switch, useMantineColorScheme } from "@mantine/core";
+import { Button, NativeSelect, SegmentedControl, Select, Switch, useMantineColorScheme } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { type ReactNode, useId, useMemo, useState } from "react";
 import { clusterQuery, versionQuery } from "../api/queries";
@@ -72,11 +72,11 @@ export function SettingsPage() {
             />
           </Row>
           <Row name={t.settings.cluster} hint={t.settings.clusterHint}>
-            <Select
+            <NativeSelect
               aria-label={t.settings.cluster}
               data={clusterColours.map((value) => ({ value, label: t.settings.colours[value] }))}
               value={prefs.clusterColour}
-              onChange={(colour) => setPrefs({ clusterColour: colour as ClusterColour })}
+              onChange={(event) => setPrefs({ clusterColour: event.currentTarget.value as ClusterColour })}
               w={160}
             />
           </Row>

@@ -1,6 +1,6 @@
 /** `/topics`: which topics there are. */
 
-import { ActionIcon, Button, Checkbox, Select, TextInput, Tooltip } from "@mantine/core";
+import { ActionIcon, Button, Checkbox, NativeSelect, TextInput, Tooltip } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link, Outlet, useNavigate } from "@tanstack/react-router";
 import { lazy, Suspense, useCallback, useMemo, useState } from "react";
@@ -167,14 +167,14 @@ export function TopicsPage() {
                   w={260}
                   type="search"
                 />
-                <Select
+                <NativeSelect
                   aria-label={t.topic.type}
                   data={[
                     { value: "", label: t.topic.anyType },
                     ...messageTypes.map((value) => ({ value, label: t.messageTypes[value] })),
                   ]}
                   value={search.type ?? ""}
-                  onChange={(type) => change({ type: type || undefined })}
+                  onChange={(event) => change({ type: event.currentTarget.value || undefined })}
                   w={150}
                 />
                 <Checkbox

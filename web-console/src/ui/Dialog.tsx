@@ -4,6 +4,7 @@ import { Modal } from "@mantine/core";
 import { type ReactNode, useEffect } from "react";
 import { holdRefresh } from "../api/queries";
 import { useWords } from "../i18n/i18n";
+import { useFocusBack } from "./focus";
 import "./SidePanel.css";
 
 export function Dialog({
@@ -19,6 +20,7 @@ export function Dialog({
 }) {
   const { t } = useWords();
   useEffect(holdRefresh, []);
+  useFocusBack();
   return (
     <Modal.Root opened onClose={onClose} size={size} centered>
       <Modal.Overlay backgroundOpacity={0.35} />

@@ -4,6 +4,7 @@ import { Drawer } from "@mantine/core";
 import { type ReactNode, useEffect } from "react";
 import { holdRefresh } from "../api/queries";
 import { useWords } from "../i18n/i18n";
+import { useFocusBack } from "./focus";
 import "./SidePanel.css";
 
 export function SidePanel({
@@ -19,6 +20,7 @@ export function SidePanel({
 }) {
   const { t } = useWords();
   useEffect(holdRefresh, []);
+  useFocusBack();
   return (
     <Drawer.Root opened onClose={onClose} position="right" size={540}>
       <Drawer.Overlay backgroundOpacity={0.25} />

@@ -5,9 +5,9 @@ import {
   Button,
   Checkbox,
   Menu,
+  NativeSelect,
   NumberInput,
   SegmentedControl,
-  Select,
   TextInput,
   Tooltip,
 } from "@mantine/core";
@@ -265,12 +265,12 @@ function Toolbar({ topic, start }: { topic: string; start: Start }) {
         value={start}
         onChange={choose}
       />
-      <Select
+      <NativeSelect
         className="starts-narrow"
         aria-label={t.browse.start}
         data={options}
         value={start}
-        onChange={(next) => next && choose(next)}
+        onChange={(event) => choose(event.currentTarget.value)}
       />
       {start === "time" && (
         <Tooltip label={zoneName(zone)}>
@@ -290,15 +290,15 @@ function Toolbar({ topic, start }: { topic: string; start: Start }) {
       )}
       {start === "queue" && (
         <>
-          <Select
+          <NativeSelect
             aria-label={t.queue.queue}
             w={220}
             data={queues.map(({ brokerName, queueId, minOffset, maxOffset }) => ({
               value: `${brokerName}/${queueId}`,
               label: `${brokerName} / ${queueId}  (${format.number(maxOffset - minOffset)})`,
             }))}
-            value={search.queue ?? (queues[0] && `${queues[0].brokerName}/${queues[0].queueId}`) ?? null}
-            onChange={(queue) => change({ queue: queue ?? undefined, offset: undefined })}
+            value={search.queue ?? (queues[0] && `${queues[0].brokerName}/${queues[0].queueId}`)}
+            onChange={(event) => change({ queue: event.currentTarget.value, offset: undefined })}
           />
           <OffsetInput key={search.queue} value={search.offset} onChange={(offset) => change({ offset })} />
         </>
