@@ -2,17 +2,19 @@
 
 import "./styles";
 import { localStorageColorSchemeManager, MantineProvider, mergeThemeOverrides } from "@mantine/core";
-import { Notifications } from "@mantine/notifications";
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { RouterProvider } from "@tanstack/react-router";
 import { setNonce } from "get-nonce";
-import { StrictMode, useMemo } from "react";
+import { lazy, StrictMode, Suspense, useMemo } from "react";
 import { createRoot } from "react-dom/client";
 import { retry } from "./api/queries";
 import { loadWords, useWords, WordsProvider } from "./i18n/i18n";
 import { currentPrefs } from "./prefs";
 import { makeRouter } from "./routes";
 import { theme } from "./theme";
+import { useToasts } from "./ui/toast";
+
+const Toasts = lazy(() => import("./ui/Toasts").then((module) => ({ default: module.Toasts })));
 
 const nonce = document.querySelector<HTMLMetaElement>("meta[name=csp-nonce]")?.content ?? "";
 // The scroll lock behind dialogs adds a style of its own.
@@ -26,6 +28,7 @@ const colorSchemeManager = localStorageColorSchemeManager({ key: "gantry.theme" 
 
 function Themed() {
   const { t } = useWords();
+  const toasts = useToasts();
   const named = useMemo(() => {
     const closeButtonProps = { "aria-label": t.action.close };
     return mergeThemeOverrides(theme, { components: { Notification: { defaultProps: { closeButtonProps } } } });
@@ -37,7 +40,11 @@ function Themed() {
       colorSchemeManager={colorSchemeManager}
       getStyleNonce={() => nonce}
     >
-      <Notifications position="bottom-right" autoClose={4000} />
+      {toasts && (
+        <Suspense fallback={null}>
+          <Toasts />
+        </Suspense>
+      )}
       <RouterProvider router={router} />
     </MantineProvider>
   );

@@ -1,7 +1,6 @@
 /** `/groups/new`: a form beside the list. */
 
 import { Button, NumberInput, SegmentedControl, TextInput } from "@mantine/core";
-import { notifications } from "@mantine/notifications";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { type FormEvent, useState } from "react";
@@ -16,6 +15,7 @@ import { useTitle } from "../ui/Page";
 import { SidePanel } from "../ui/SidePanel";
 import { Failure } from "../ui/states";
 import { Code } from "../ui/text";
+import { toast } from "../ui/toast";
 
 const retryDefault = 16;
 const retryMost = 10_000;
@@ -36,7 +36,7 @@ export function CreateGroup() {
   const create = useMutation({
     mutationFn: () => createGroup(name, group),
     onSuccess: async () => {
-      notifications.show({ message: t.group.created(name) });
+      toast(t.group.created(name));
       await client.invalidateQueries({ queryKey: keys.groups });
       navigate({ to: "/groups/$group", params: { group: name } });
     },

@@ -1,7 +1,6 @@
 /** `/topics/new`: a form beside the list. */
 
 import { Button, Checkbox, NumberInput, SegmentedControl, TextInput } from "@mantine/core";
-import { notifications } from "@mantine/notifications";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { type FormEvent, useState } from "react";
@@ -16,6 +15,7 @@ import { useTitle } from "../ui/Page";
 import { SidePanel } from "../ui/SidePanel";
 import { Failure } from "../ui/states";
 import { Code, Hint } from "../ui/text";
+import { toast } from "../ui/toast";
 
 const queuesDefault = 8;
 const queuesMax = 1024;
@@ -38,7 +38,7 @@ export function CreateTopic() {
   const create = useMutation({
     mutationFn: () => createTopic(name, topic),
     onSuccess: async () => {
-      notifications.show({ message: t.topic.created(name) });
+      toast(t.topic.created(name));
       await client.invalidateQueries({ queryKey: keys.topics });
       navigate({ to: "/topics/$topic", params: { topic: name } });
     },

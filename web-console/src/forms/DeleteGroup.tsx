@@ -1,6 +1,5 @@
 /** What would be lost with a consumer group, and then its name typed by hand. */
 
-import { notifications } from "@mantine/notifications";
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { groupLagQuery } from "../api/queries";
 import { deleteGroup } from "../api/resources";
@@ -8,6 +7,7 @@ import { useWords } from "../i18n/i18n";
 import { Behind } from "../ui/Lag";
 import { Loading } from "../ui/states";
 import { TypedConfirm } from "../ui/TypedConfirm";
+import { toast } from "../ui/toast";
 
 export function DeleteGroup({
   group,
@@ -23,7 +23,7 @@ export function DeleteGroup({
   const remove = useMutation({
     mutationFn: () => deleteGroup(group),
     onSuccess: () => {
-      notifications.show({ message: t.group.deleted(group) });
+      toast(t.group.deleted(group));
       onClose();
       onDeleted(group);
     },

@@ -1,6 +1,5 @@
 /** What would be lost with a topic, and then its name typed by hand. */
 
-import { notifications } from "@mantine/notifications";
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { isUnsupported } from "../api/problem";
@@ -9,6 +8,7 @@ import { deleteTopic } from "../api/resources";
 import { useWords } from "../i18n/i18n";
 import { Failure, Loading } from "../ui/states";
 import { TypedConfirm } from "../ui/TypedConfirm";
+import { toast } from "../ui/toast";
 
 const groupsShownMax = 8;
 
@@ -26,7 +26,7 @@ export function DeleteTopic({
   const remove = useMutation({
     mutationFn: () => deleteTopic(topic),
     onSuccess: () => {
-      notifications.show({ message: t.topic.deleted(topic) });
+      toast(t.topic.deleted(topic));
       onClose();
       onDeleted(topic);
     },

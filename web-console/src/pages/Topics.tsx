@@ -13,6 +13,7 @@ import { Icon } from "../ui/icons";
 import { useKey } from "../ui/keys";
 import { IconLink } from "../ui/links";
 import { matcher } from "../ui/matcher";
+import { messageTypeName, messageTypes } from "../ui/messageType";
 import { PageHead, useTitle } from "../ui/Page";
 import { Area, Empty } from "../ui/states";
 import { Code, CurlButton, Unknown } from "../ui/text";
@@ -20,7 +21,6 @@ import { Code, CurlButton, Unknown } from "../ui/text";
 const DeleteTopic = lazy(() => import("../forms/DeleteTopic").then((module) => ({ default: module.DeleteTopic })));
 
 const route = getRouteApi("/topics");
-export const messageTypes = ["normal", "fifo", "delay", "transaction"] as const;
 
 export function TopicsPage() {
   const { t, format } = useWords();
@@ -241,8 +241,4 @@ function TopicFigure({ topic, of }: { topic: string; of: "messages" | "tpsIn" | 
   const { data, error } = useQuery({ ...topicStatsQuery(topic), refetchInterval, staleTime: figuresPaceMs / 2 });
   if (data === undefined) return <Unknown why={error === null ? t.state.loading : t.state.noStats} />;
   return of === "messages" ? format.number(data.messages) : format.rate(data[of]);
-}
-
-export function messageTypeName(t: ReturnType<typeof useWords>["t"], type: string): string {
-  return t.messageTypes[type as keyof typeof t.messageTypes] ?? type;
 }

@@ -1,16 +1,6 @@
 /** The message browser: where to start, what to keep, and how far the look has got. */
 
-import {
-  ActionIcon,
-  Button,
-  Checkbox,
-  Menu,
-  NativeSelect,
-  NumberInput,
-  SegmentedControl,
-  TextInput,
-  Tooltip,
-} from "@mantine/core";
+import { ActionIcon, Button, Checkbox, Menu, NativeSelect, SegmentedControl, TextInput, Tooltip } from "@mantine/core";
 import { useDebouncedCallback } from "@mantine/hooks";
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
@@ -323,14 +313,17 @@ function OffsetInput({
   const { t } = useWords();
   const later = useDebouncedCallback(onChange, 400);
   return (
-    <NumberInput
+    <TextInput
       aria-label={t.browse.fromOffset}
       placeholder={t.browse.fromOffset}
       w={140}
-      min={0}
-      allowDecimal={false}
+      inputMode="numeric"
       defaultValue={value}
-      onChange={(next) => later(next === "" ? undefined : Number(next))}
+      onChange={(event) => {
+        const digits = event.currentTarget.value.replace(/\D/g, "");
+        event.currentTarget.value = digits;
+        later(digits === "" ? undefined : Number(digits));
+      }}
     />
   );
 }

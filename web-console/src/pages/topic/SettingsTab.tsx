@@ -5,8 +5,8 @@ import { useNavigate } from "@tanstack/react-router";
 import type { Topic } from "../../api/types";
 import { useWords } from "../../i18n/i18n";
 import { Icon } from "../../ui/icons";
+import { messageTypeName } from "../../ui/messageType";
 import { Hint } from "../../ui/text";
-import { messageTypeName } from "../Topics";
 
 export function SettingsTab({ topic }: { topic: Topic }) {
   const { t, format } = useWords();
