@@ -68,7 +68,7 @@ conformance: needs python
 # Pictures of every page are left in target/browser.
 browser: needs console tests/browser/node_modules/.package-lock.json
 	$(BUILD)
-	GANTRY_BIN=$(abspath $(TARGET))/debug/gantry node --test --test-reporter=spec tests/browser/*.test.mjs
+	GANTRY_BIN=$(abspath $(TARGET))/debug/gantry node --test --test-concurrency=2 --test-reporter=dot tests/browser/*.test.mjs
 
 lint: web-console/node_modules/.package-lock.json
 	cargo fmt --all --check

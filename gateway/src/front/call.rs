@@ -4,6 +4,7 @@
 use std::cell::{Cell, OnceCell};
 use std::sync::LazyLock;
 
+use gantry_broker_core::BrokerError;
 use gantry_broker_core::clock::{Clock as _, SystemClock};
 use gantry_broker_core::random::SystemRandom;
 use http::HeaderValue;
@@ -76,8 +77,9 @@ pub fn refused(error: &GatewayError) -> Answer {
         metrics::refused(protocol, answer.code);
         let request_id = call.map(|call| call.request_id().to_str().unwrap_or_default()).unwrap_or_default();
         let code = answer.code;
-        // What this version does not do is the caller's to know; the rest of 5xx is ours.
-        if (answer.http >= 500 && answer.http != 501) || answer.outcome == Outcome::Unknown {
+        // What this version does not do is the caller's to know, and so is that the program stops.
+        let is_expected = answer.http == 501 || matches!(error, GatewayError::Broker(BrokerError::Draining));
+        if (answer.http >= 500 && !is_expected) || answer.outcome == Outcome::Unknown {
             tracing::warn!(request_id, protocol, code, %error, "a request failed");
         } else {
             tracing::debug!(request_id, protocol, code, %error, "a request was refused");
