@@ -1,0 +1,113 @@
+//! How a ratio is measured: the sides take turns, a round each, and medians are compared.
+
+use std::time::Duration;
+
+use crate::loads::Load;
+use crate::server::{Outcome, Process};
+
+/// How long and how often.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    pub quick: bool,
+    pub rounds: usize,
+    pub round_s: u64,
+    pub warm_up_s: u64,
+    /// A server whose store holds more starts anew, so that no round writes to memory the machine has not touched yet.
+    pub store_bytes_max: u64,
+    /// How long servers idle before their memory is read.
+    pub idle: Duration,
+    pub starts: usize,
+}
+
+impl Pace {
+    pub fn full() -> Pace {
+        Pace {
+            quick: false,
+            rounds: 5,
+            round_s: 5,
+            warm_up_s: 2,
+            store_bytes_max: 4 << 30,
+            idle: Duration::from_secs(60),
+            starts: 9,
+        }
+    }
+
+    pub fn quick() -> Pace {
+        Pace {
+            quick: true,
+            rounds: 3,
+            round_s: 1,
+            warm_up_s: 1,
+            store_bytes_max: 3 << 29,
+            idle: Duration::from_secs(5),
+            starts: 9,
+        }
+    }
+}
+
+/// One round of one side.
+#[derive(Debug, Clone, Copy)]
+pub struct Round {
+    /// Operations in a second.
+    pub rate: f64,
+    /// The server's CPU time for each.
+    pub cpu_us: f64,
+    pub p50_us: Option<f64>,
+}
+
+/// Runs a load and reads what it cost the server.
+pub fn round(process: &Process, load: impl FnOnce() -> Outcome<Load>) -> Outcome<(Round, Load)> {
+    let before = process.cpu_us()?;
+    let load = load()?;
+    let cpu_us = process.cpu_us()? - before;
+    if load.succeeded == 0 {
+        return Err("failed: nothing succeeded".into());
+    }
+    let succeeded = load.succeeded as f64;
+    Ok((Round { rate: succeeded / load.seconds, cpu_us: cpu_us / succeeded, p50_us: load.p50_us }, load))
+}
+
+/// One of those who take turns: a load of so many seconds.
+pub type Side<'a> = Box<dyn FnMut(u64) -> Outcome<Round> + 'a>;
+
+/// A-B-A-B. A side that failed sits out the rest.
+pub fn take_turns(pace: Pace, sides: Vec<Outcome<Side<'_>>>) -> Vec<Outcome<Vec<Round>>> {
+    let mut sides: Vec<(Outcome<Side<'_>>, Vec<Round>)> = sides.into_iter().map(|side| (side, Vec::new())).collect();
+    for turn in 0..=pace.rounds {
+        for (side, rounds) in &mut sides {
+            let Ok(load) = side else { continue };
+            // The first turn only warms up.
+            match load(if turn == 0 { pace.warm_up_s } else { pace.round_s }) {
+                Ok(round) if turn > 0 => rounds.push(round),
+                Ok(_) => {}
+                Err(error) => *side = Err(error),
+            }
+        }
+    }
+    sides.into_iter().map(|(side, rounds)| side.map(|_| rounds)).collect()
+}
+
+/// What several rounds say.
+#[derive(Debug, Clone, Copy)]
+pub struct Figure {
+    pub median: f64,
+    /// (largest - smallest) / median.
+    pub spread: f64,
+}
+
+impl Figure {
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Figure {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_by(f64::total_cmp);
+        let (Some(smallest), Some(largest)) = (values.first(), values.last()) else {
+            return Figure { median: f64::NAN, spread: f64::NAN };
+        };
+        let middle = values.len() / 2;
+        let median = if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 };
+        Figure { median, spread: (largest - smallest) / median }
+    }
+
+    pub fn exact(value: f64) -> Figure {
+        Figure { median: value, spread: 0.0 }
+    }
+}
