@@ -2,6 +2,8 @@
 
 # The official Python client, pinned; its own environment lives beside the build.
 PYTHON_CLIENT := rocketmq-python-client==5.1.2
+# What judges the API document, and asks the API what it says there.
+PYTHON_JUDGES := openapi-spec-validator==0.9.0 schemathesis==4.32.5
 VENV := target/python
 # Where cargo puts what it builds.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -91,5 +93,5 @@ python: $(VENV)/installed
 
 $(VENV)/installed: Makefile
 	python3 -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check '$(PYTHON_CLIENT)'
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check $(PYTHON_CLIENT) $(PYTHON_JUDGES)
 	@touch $@

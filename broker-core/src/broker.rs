@@ -12,6 +12,7 @@ use crate::config::Durability;
 use crate::delivery::filter::Filter;
 use crate::error::BrokerError;
 use crate::message::{Message, MessageType, OffsetMessageId, StoredMessage};
+use crate::metrics::TrafficStats;
 use crate::names::{BrokerName, ConsumerGroup, TopicName};
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
 use crate::receipt_handle::ReceiptHandle;
@@ -22,6 +23,8 @@ pub trait Broker: Send + Sync {
     async fn describe_broker(&self) -> Result<BrokerDescription, BrokerError>;
     /// What the store takes and what is left for it.
     async fn describe_storage(&self) -> Result<StorageDescription, BrokerError>;
+    /// What went through the broker since it started, deleted topics included, and how fast lately.
+    async fn broker_stats(&self) -> Result<BrokerStats, BrokerError>;
 
     /// Appends a batch to one topic; returns once every stored message is as durable as the broker promises.
     /// Entries of one queue are contiguous and in order. One result per message, in order; a refused entry does not
@@ -59,6 +62,8 @@ pub trait Broker: Send + Sync {
     async fn delete_topic(&self, topic: TopicName) -> Result<(), BrokerError>;
     /// What each queue of a topic holds, by queue id.
     async fn query_queue_offsets(&self, topic: TopicName) -> Result<Vec<QueueOffsets>, BrokerError>;
+    /// What a topic holds, what went through it since the broker started, and how fast lately.
+    async fn topic_stats(&self, topic: TopicName) -> Result<TopicStats, BrokerError>;
 
     async fn put_consumer_group(
         &self,
@@ -118,6 +123,14 @@ pub struct StorageDescription {
     pub disk_available_bytes: u64,
     /// When the oldest record that is kept was stored.
     pub earliest: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct BrokerStats {
+    pub traffic: TrafficStats,
+    /// Receives that wait for messages now.
+    pub parked_receives: usize,
+    pub uptime: Duration,
 }
 
 #[derive(Debug, Clone)]
@@ -322,6 +335,13 @@ pub struct QueueOffsets {
     pub max_offset: QueueOffset,
     /// When the newest message was stored.
     pub last_update: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct TopicStats {
+    /// Kept now, over all queues.
+    pub messages: u64,
+    pub traffic: TrafficStats,
 }
 
 /// Where a group begins with a queue it has never consumed.

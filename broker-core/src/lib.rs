@@ -8,6 +8,7 @@ pub mod delivery;
 pub mod error;
 pub mod local_broker;
 pub mod message;
+pub mod metrics;
 pub mod names;
 pub mod offset;
 mod operation;

@@ -14,6 +14,7 @@ use crate::delivery::long_polling::LongPolling;
 use crate::delivery::redelivery::Redelivery;
 use crate::error::BrokerError;
 use crate::message::StoredMessage;
+use crate::metrics::Traffic;
 use crate::names::{ConsumerGroup, STATE_TOPIC, TopicName};
 use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
 use crate::operation;
@@ -47,7 +48,9 @@ pub(crate) struct Parts {
     /// Where the log ended when the last mark was written.
     marked: AtomicU64,
     handle_keys: HandleKeys,
-    started: Timestamp,
+    pub(crate) started: Timestamp,
+    /// What went through topics that are gone.
+    pub(crate) traffic_of_deleted: Traffic,
 }
 
 /// What a broker takes from the world around it.
@@ -137,6 +140,7 @@ impl LocalBroker {
                 marked: AtomicU64::new(0),
                 handle_keys,
                 started,
+                traffic_of_deleted: Traffic::default(),
             }),
             redelivery_thread: Mutex::new(None),
         };
@@ -346,6 +350,10 @@ impl Broker for LocalBroker {
         })
     }
 
+    async fn broker_stats(&self) -> Result<BrokerStats, BrokerError> {
+        Ok(operation::stats::broker_stats(&self.parts))
+    }
+
     async fn send_messages(&self, send: SendMessages) -> Result<Vec<Result<SendReceipt, BrokerError>>, BrokerError> {
         operation::send_message::send_messages(&self.parts, send).await
     }
@@ -395,6 +403,10 @@ impl Broker for LocalBroker {
 
     async fn query_queue_offsets(&self, topic: TopicName) -> Result<Vec<QueueOffsets>, BrokerError> {
         operation::topics::query_queue_offsets(&self.parts, &topic)
+    }
+
+    async fn topic_stats(&self, topic: TopicName) -> Result<TopicStats, BrokerError> {
+        operation::stats::topic_stats(&self.parts, &topic)
     }
 
     async fn put_consumer_group(

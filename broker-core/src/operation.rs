@@ -11,6 +11,7 @@ pub mod pop_message;
 pub mod pull_message;
 pub mod read_message;
 pub mod send_message;
+pub mod stats;
 pub mod topics;
 
 #[cfg(test)]

@@ -27,6 +27,8 @@ enum Command {
     Serve(Flags),
     /// Print the effective configuration and end
     Config(Flags),
+    /// Measure a server: how many messages, how soon, none missing, none twice
+    Bench(crate::bench::plan::Flags),
 }
 
 /// What the program was asked to do.
@@ -34,6 +36,7 @@ enum Command {
 pub enum Task {
     Serve(Flags),
     PrintConfig(Flags),
+    Bench(crate::bench::plan::Flags),
 }
 
 impl CommandLine {
@@ -42,6 +45,7 @@ impl CommandLine {
             None => Task::Serve(self.flags),
             Some(Command::Serve(flags)) => Task::Serve(flags),
             Some(Command::Config(flags)) => Task::PrintConfig(flags),
+            Some(Command::Bench(flags)) => Task::Bench(flags),
         }
     }
 }

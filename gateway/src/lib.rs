@@ -1,5 +1,6 @@
 //! Every network face of Gantry, the roles, and the program around them.
 
+pub mod bench;
 pub mod config;
 pub mod error;
 pub mod front;

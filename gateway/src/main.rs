@@ -13,6 +13,7 @@ fn main() -> ExitCode {
     let flags = match task {
         Task::Serve(flags) => flags,
         Task::PrintConfig(flags) => return print_config(flags.config()),
+        Task::Bench(flags) => return gantry_gateway::bench::run(flags),
     };
     // Logs go to stderr: stdout carries the ready line and nothing else.
     let filter = EnvFilter::try_from_env("GANTRY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));

@@ -11,6 +11,9 @@ const axeSource = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const pictures = join(process.env.CARGO_TARGET_DIR ?? join(repository, "target"), "browser");
 const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
+/** Ten times what the slowest step takes on a busy machine. */
+const waitMax = 15_000;
+
 export const wide = { width: 1280, height: 860 };
 export const narrow = { width: 390, height: 844 };
 
@@ -45,6 +48,7 @@ export async function openPage(browser, server, { language = "en", theme = "ligh
     permissions: ["clipboard-read", "clipboard-write"],
   });
   const page = await context.newPage();
+  page.setDefaultTimeout(waitMax);
   page.t = words[language];
   page.faults = [];
   const isExpected = (status, url) => expected.some((one) => one.status === status && one.path.test(url));
@@ -106,10 +110,16 @@ export async function axe(page) {
     const values = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
     const { violations } = await globalThis.axe.run(document, { runOnly: { type: "tag", values } });
     return violations.map(({ id, help, nodes }) => {
-      const where = nodes.map(({ target, failureSummary }) => `    ${target.join(" ")}\n${failureSummary}`);
-      return `${id}: ${help}\n${where.slice(0, 4).join("\n")}`;
+      const shown = nodes.slice(0, 3).map(({ html, any }) => `\n      ${html.slice(0, 200)}\n        ${any[0]?.message ?? ""}`);
+      return `${id} (${nodes.length}): ${help}${shown.join("")}`;
     });
   });
+}
+
+/** Fails with everything a page did wrong, each thing once. */
+export function none(...faults) {
+  const found = [...new Set(faults.flat())];
+  if (found.length > 0) throw new Error(`\n  ${found.join("\n  ")}`);
 }
 
 /** How far the whole page can be pushed sideways. */

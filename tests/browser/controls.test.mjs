@@ -24,7 +24,6 @@ async function faultsOf(plant, options = {}) {
   await page.evaluate(plant);
   // A round trip: everything the page did before it has been told.
   await page.evaluate(() => fetch("/healthz"));
-  await page.waitForTimeout(0);
   const { faults } = page;
   await page.context().close();
   return faults;

@@ -85,7 +85,7 @@ class Server {
 
 /** A broker as it looks after an hour of use: something in every list, a group that is behind, one that is not. */
 export async function fill(server) {
-  for (const name of ["orders", "payments", "invoices-2026", "empty", "50%|off"]) await server.createTopic(name);
+  for (const name of ["orders", "payments", "invoices-2026", "empty", "50|off"]) await server.createTopic(name);
   let first;
   for (let number = 0; number < 60; number += 1) {
     const order = { order: number, customer: `c-${number % 7}`, total: 10 + number / 4, lines: [{ sku: "A-1", count: 2 }] };
@@ -96,7 +96,7 @@ export async function fill(server) {
   for (const words of ["plain words", "第二条消息：你好", "third"]) {
     await server.send("payments", words, { "Content-Type": "text/plain; charset=utf-8" });
   }
-  await server.send("50%|off", Uint8Array.from({ length: 512 }, (_, at) => at % 256));
+  await server.send("50|off", Uint8Array.from({ length: 512 }, (_, at) => at % 256));
   for (const message of await server.receive("billing", "orders", 20)) await server.ack(message);
   await server.receive("billing", "orders", 5);
   for (const message of await server.receive("shipping", "payments", 10)) await server.ack(message);

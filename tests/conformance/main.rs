@@ -1,10 +1,12 @@
 //! What users were promised, tried on the built program with real clients.
 
 mod bad_input;
+mod bench;
 mod full_disk;
 mod grpc;
 mod kill_9;
 mod long_polling;
+mod openapi_document;
 mod program;
 mod python_client;
 mod rest;

@@ -11,6 +11,9 @@ use serde_json::Value;
 /// Ten times what a start takes on a loaded machine.
 const READY_MAX: Duration = Duration::from_secs(60);
 
+/// Several times the drain time of a server that is stopped.
+const STOP_MAX: Duration = Duration::from_secs(60);
+
 /// The built program: beside the test's own binary.
 pub fn gantry() -> PathBuf {
     if let Some(path) = std::env::var_os("GANTRY_BIN") {
@@ -97,6 +100,11 @@ impl Server {
         let id = self.child.id().to_string();
         let asked = Command::new("kill").args([signal, &id]).status().expect("kill(1)");
         assert!(asked.success());
+        let asked_at = std::time::Instant::now();
+        while self.is_running() {
+            assert!(asked_at.elapsed() < STOP_MAX, "it does not stop: {}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
         self.child.wait().expect("our own child")
     }
 

@@ -1,5 +1,6 @@
 /** Starts the console: the policy's nonce, the theme, the words, the cache, the pages. */
 
+import "./styles";
 import { MantineProvider, localStorageColorSchemeManager, mergeThemeOverrides } from "@mantine/core";
 import { Notifications } from "@mantine/notifications";
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
@@ -9,7 +10,6 @@ import { StrictMode, useMemo } from "react";
 import { createRoot } from "react-dom/client";
 import { useWords, WordsProvider } from "./i18n/i18n";
 import { makeRouter } from "./routes";
-import "./styles";
 import { theme } from "./theme";
 
 const nonce = document.querySelector<HTMLMetaElement>("meta[name=csp-nonce]")?.content ?? "";

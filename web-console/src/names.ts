@@ -7,6 +7,7 @@ export type NameProblem = "empty" | "long" | "characters";
 
 export function nameProblem(name: string, lengthMax: number): NameProblem | undefined {
   if (name === "") return "empty";
-  if (!/^[%|a-zA-Z0-9_-]+$/.test(name)) return "characters";
+  // The percent sign belongs to the prefixes of retry and dead-letter topics, which the broker makes itself.
+  if (!/^[|a-zA-Z0-9_-]+$/.test(name)) return "characters";
   return name.length > lengthMax ? "long" : undefined;
 }

@@ -24,6 +24,7 @@ use crate::offset::{QueueId, QueueOffset};
 use crate::operation::consumer_groups;
 use crate::receipt_handle::{LeaseId, ReceiptHandle};
 use crate::state::record::{CellKey, Entry, LeaseEntry};
+use crate::state::tables::{LiveTopic, Tables};
 use crate::store::consume_queue::ConsumeQueue;
 
 /// A pop stops taking once its records have this many bytes together: the answer must fit in memory and in a frame.
@@ -92,6 +93,8 @@ pub(crate) fn pop_messages(parts: &Parts, pop: &PopMessages) -> Result<Vec<Poppe
     apply(&mut cells, &entries[starts..]);
     if !taken.is_empty() {
         parts.redelivery.arm(pair, deadline);
+        let bytes = taken.iter().map(|taken| u64::from(taken.message.record_len)).sum();
+        topic.traffic.went_out(taken.len() as u64, bytes, now);
     }
     Ok(taken
         .into_iter()
@@ -237,10 +240,7 @@ fn consumer_group(parts: &Parts, name: &ConsumerGroup) -> Result<Arc<ConsumerGro
     Ok(group)
 }
 
-pub(crate) fn readable_topic<'a>(
-    tables: &'a crate::state::tables::Tables,
-    name: &TopicName,
-) -> Result<&'a Arc<Topic>, BrokerError> {
+pub(crate) fn readable_topic<'a>(tables: &'a Tables, name: &TopicName) -> Result<&'a Arc<LiveTopic>, BrokerError> {
     let topic = tables.topic(name).ok_or_else(|| BrokerError::TopicNotFound { topic: name.to_string() })?;
     if !topic.config.permission.read || topic.config.read_queues == 0 {
         return Err(BrokerError::TopicNotReadable { topic: name.to_string() });

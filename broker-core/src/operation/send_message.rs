@@ -3,6 +3,7 @@
 //! Invariant: a durable reply follows its flush.
 
 use crate::broker::{SendMessages, SendReceipt};
+use crate::clock::Timestamp;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::message::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, MessageType};
@@ -97,9 +98,13 @@ pub(crate) async fn send_messages(
                 return Err(error.into());
             }
         };
+        let (mut stored, mut bytes, mut stored_at) = (0, 0, Timestamp::default());
         for (appended, (at, queue_id, unique_key, keyed)) in batch.entries.into_iter().zip(owners) {
             results[at] = match appended {
                 Ok(appended) => {
+                    stored += 1;
+                    bytes += u64::from(appended.record_len);
+                    stored_at = appended.store_timestamp;
                     let record_end = CommitLogOffset(appended.commit_log_offset.0 + u64::from(appended.record_len));
                     if let Some(keyed) = keyed {
                         parts.idempotency.stored(keyed, record_end);
@@ -123,6 +128,7 @@ pub(crate) async fn send_messages(
                 }
             };
         }
+        topic.traffic.came_in(stored, bytes, stored_at);
         batch.end
     };
     parts.mark(end);

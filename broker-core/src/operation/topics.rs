@@ -77,14 +77,15 @@ pub(crate) fn describe_topic(parts: &Parts, name: &TopicName) -> Result<Topic, B
 pub(crate) async fn delete_topic(parts: &Parts, name: &TopicName) -> Result<(), BrokerError> {
     let end = {
         let mut tables = parts.tables.write().expect("no code panics while holding it");
-        let topic_id = match tables.topic(name) {
-            Some(topic) => topic.topic_id,
+        let (topic_id, traffic) = match tables.topic(name) {
+            Some(topic) => (topic.topic_id, topic.traffic.clone()),
             None if name.is_system() => return Err(BrokerError::SystemTopic { topic: name.to_string() }),
             None => return Err(BrokerError::TopicNotFound { topic: name.to_string() }),
         };
         let entry = Entry::DeleteTopic { topic_id };
         let (at, end) = parts.append_state(std::slice::from_ref(&entry))?;
         tables.apply(&entry, at);
+        parts.traffic_of_deleted.absorb(&traffic);
         parts.cells.apply(&entry);
         if let Err(error) = parts.store.delete_queues(name) {
             // The record says that they are gone; what is left of their files the next start sets aside.

@@ -1,9 +1,11 @@
 //! Topics and consumer groups as the log says they are.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::broker::{ConsumerGroupDescription, Topic};
+use crate::metrics::Traffic;
 use crate::names::{ConsumerGroup, TopicName};
 use crate::offset::{CommitLogOffset, Incarnation};
 
@@ -12,7 +14,7 @@ use super::record::Entry;
 /// Ordered by name, because lists are.
 #[derive(Debug, Default)]
 pub struct Tables {
-    topics: BTreeMap<TopicName, Arc<Topic>>,
+    topics: BTreeMap<TopicName, Arc<LiveTopic>>,
     topic_names: HashMap<u32, TopicName>,
     consumer_groups: BTreeMap<ConsumerGroup, Arc<ConsumerGroupDescription>>,
     consumer_group_names: HashMap<u32, ConsumerGroup>,
@@ -20,16 +22,31 @@ pub struct Tables {
     consumer_group_id_max: u32,
 }
 
+/// A topic, and what went through it since the start: who has looked the one up counts in the other.
+#[derive(Debug)]
+pub struct LiveTopic {
+    topic: Topic,
+    pub traffic: Arc<Traffic>,
+}
+
+impl Deref for LiveTopic {
+    type Target = Topic;
+
+    fn deref(&self) -> &Topic {
+        &self.topic
+    }
+}
+
 impl Tables {
-    pub fn topic(&self, topic: &TopicName) -> Option<&Arc<Topic>> {
+    pub fn topic(&self, topic: &TopicName) -> Option<&Arc<LiveTopic>> {
         self.topics.get(topic)
     }
 
-    pub fn topic_by_id(&self, topic_id: u32) -> Option<&Arc<Topic>> {
+    pub fn topic_by_id(&self, topic_id: u32) -> Option<&Arc<LiveTopic>> {
         self.topics.get(self.topic_names.get(&topic_id)?)
     }
 
-    pub fn topics(&self) -> impl ExactSizeIterator<Item = &Arc<Topic>> {
+    pub fn topics(&self) -> impl ExactSizeIterator<Item = &Arc<LiveTopic>> {
         self.topics.values()
     }
 
@@ -58,10 +75,12 @@ impl Tables {
     pub fn apply(&mut self, entry: &Entry, at: CommitLogOffset) {
         match entry {
             Entry::PutTopic { topic_id, version, config } => {
-                let incarnation = self.topic_by_id(*topic_id).map_or(Incarnation(at.0), |topic| topic.incarnation);
+                let known = self.topic_by_id(*topic_id);
+                let incarnation = known.map_or(Incarnation(at.0), |topic| topic.incarnation);
+                let traffic = known.map(|topic| topic.traffic.clone()).unwrap_or_default();
                 let topic = Topic { config: config.clone(), topic_id: *topic_id, incarnation, version: *version };
                 self.topic_names.insert(*topic_id, config.topic.clone());
-                self.topics.insert(config.topic.clone(), Arc::new(topic));
+                self.topics.insert(config.topic.clone(), Arc::new(LiveTopic { topic, traffic }));
                 self.topic_id_max = self.topic_id_max.max(*topic_id);
             }
             Entry::DeleteTopic { topic_id } => {

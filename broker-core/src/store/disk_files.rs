@@ -134,7 +134,9 @@ impl Files for DiskFiles {
 
     fn total_bytes(&self, dir: &Path) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(dir)?;
-        Ok(stat.f_blocks.saturating_mul(stat.f_frsize))
+        // As df counts it: what a file system keeps back is nobody's.
+        let used = stat.f_blocks.saturating_sub(stat.f_bfree);
+        Ok((used + stat.f_bavail).saturating_mul(stat.f_frsize))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {

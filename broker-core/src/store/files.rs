@@ -97,7 +97,7 @@ pub trait Files: Send + Sync + 'static {
     fn sync_all(&self, dir: &Path) -> io::Result<()>;
     /// Bytes that can still be allocated where `dir` lies.
     fn available_bytes(&self, dir: &Path) -> io::Result<u64>;
-    /// Size of the file system where `dir` lies.
+    /// Bytes that are used and that can still be allocated where `dir` lies.
     fn total_bytes(&self, dir: &Path) -> io::Result<u64>;
     /// Takes the exclusive lock of byte 0 of this file, made if missing; `None` if another process has it.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>>;

@@ -10,10 +10,13 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, delete, get, patch, post, put};
+use axum::routing::{any, get};
 use gantry_broker_core::clock::{Clock, SystemClock, Timestamp};
 use gantry_broker_core::random::SystemRandom;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::config::Config;
 use crate::error::{FieldAt, GatewayError};
@@ -32,12 +35,14 @@ mod lag;
 mod list;
 mod message_json;
 mod messages;
+mod openapi;
 mod ops;
 mod pop_message;
 mod problem;
 mod queues;
 mod receipts;
 mod request;
+mod stats;
 #[cfg(test)]
 mod tests;
 mod topics;
@@ -82,44 +87,53 @@ type Shared = State<Arc<RestState>>;
 type Answer = Result<Response, GatewayError>;
 
 pub fn router(state: Arc<RestState>) -> Router {
-    // Written out whole: nesting would take each request's path apart and put it together again.
-    Router::new()
-        .route("/v1/topics", get(topics::list_topics))
-        .route("/v1/topics/{topic}", put(topics::put_topic).get(topics::describe_topic).delete(topics::delete_topic))
-        .route("/v1/topics/{topic}/messages", post(messages::send_message).get(browse::browse_messages))
-        .route("/v1/topics/{topic}/messages/batch", post(messages::send_messages))
-        .route("/v1/topics/{topic}/messages/{message_id}", get(messages::find_message))
-        .route("/v1/topics/{topic}/messages/{message_id}/body", get(browse::download_body))
-        .route("/v1/topics/{topic}/groups", get(topics::list_topic_groups))
-        .route("/v1/topics/{topic}/queues", get(queues::query_queue_offsets))
-        .route("/v1/topics/{topic}/queues/{broker}/{queue_id}/messages", get(queues::pull_messages))
-        .route("/v1/messages/{offset_message_id}", get(messages::read_message))
-        .route("/v1/groups", get(consumer_groups::list_consumer_groups))
-        .route(
-            "/v1/groups/{group}",
-            put(consumer_groups::put_consumer_group)
-                .get(consumer_groups::describe_consumer_group)
-                .delete(consumer_groups::delete_consumer_group),
-        )
-        .route("/v1/groups/{group}/receive", post(pop_message::pop_messages))
-        .route("/v1/groups/{group}/lag", get(lag::query_consume_offsets))
-        .route("/v1/groups/{group}/topics/{topic}/offsets", put(consumer_groups::update_consume_offsets))
-        .route("/v1/receipts/settle", post(receipts::settle_messages))
-        .route("/v1/receipts/{handle}", delete(receipts::ack_message).merge(patch(receipts::change_invisible_duration)))
-        .route("/v1/receipts/{handle}/nack", post(receipts::nack_message))
-        .route("/v1/brokers/{broker}/storage", get(brokers::describe_storage))
-        .route("/v1/cluster", get(ops::describe_cluster))
-        .route("/v1/limits", get(ops::limits))
-        // The API's own 404, whatever else this port serves one day.
+    let (api, _) = routes().split_for_parts();
+    api
+        // The API's own 404, whatever else this port serves.
         .route("/v1", any(nothing_here))
         .route("/v1/{*rest}", any(nothing_here))
+        .route("/openapi.json", get(openapi::openapi_json))
+        .merge(openapi::docs())
         .route("/", get(elsewhere))
-        .route("/healthz", get(ops::healthz))
-        .route("/readyz", get(ops::readyz))
-        .route("/version", get(ops::version))
         .fallback(elsewhere)
         .layer(middleware::from_fn_with_state(state.clone(), surround))
         .with_state(state)
+}
+
+/// The API's routes with their description. Written out whole: nesting would take each request's path apart and put it
+/// together again.
+fn routes() -> OpenApiRouter<Arc<RestState>> {
+    OpenApiRouter::with_openapi(openapi::begin())
+        .routes(routes!(topics::list_topics))
+        .routes(routes!(topics::put_topic, topics::describe_topic, topics::delete_topic))
+        .routes(routes!(messages::send_message, browse::browse_messages))
+        .routes(routes!(messages::send_messages))
+        .routes(routes!(messages::find_message))
+        .routes(routes!(browse::download_body))
+        .routes(routes!(topics::list_topic_groups))
+        .routes(routes!(queues::query_queue_offsets))
+        .routes(routes!(queues::pull_messages))
+        .routes(routes!(messages::read_message))
+        .routes(routes!(consumer_groups::list_consumer_groups))
+        .routes(routes!(
+            consumer_groups::put_consumer_group,
+            consumer_groups::describe_consumer_group,
+            consumer_groups::delete_consumer_group
+        ))
+        .routes(routes!(pop_message::pop_messages))
+        .routes(routes!(lag::query_consume_offsets))
+        .routes(routes!(consumer_groups::update_consume_offsets))
+        .routes(routes!(receipts::settle_messages))
+        .routes(routes!(receipts::ack_message, receipts::change_invisible_duration))
+        .routes(routes!(receipts::nack_message))
+        .routes(routes!(stats::topic_stats))
+        .routes(routes!(stats::broker_stats))
+        .routes(routes!(brokers::describe_storage))
+        .routes(routes!(ops::describe_cluster))
+        .routes(routes!(ops::limits))
+        .routes(routes!(ops::healthz))
+        .routes(routes!(ops::readyz))
+        .routes(routes!(ops::version))
 }
 
 /// A path that is nobody's here: the console's, or nobody's at all.

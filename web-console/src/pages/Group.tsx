@@ -1,1 +1,248 @@
-export function GroupPage() { return null; }
+/** `/groups/{g}`: how far behind one group is, topic by topic, queue by queue. */
+
+import { Button, Tabs } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
+import { lazy, Suspense, useState } from "react";
+import { asProblem } from "../api/problem";
+import { groupLagQuery, groupQuery, useRefreshInterval } from "../api/queries";
+import type { Group, GroupLag, QueueLag, TopicLag } from "../api/types";
+import { useWords } from "../i18n/i18n";
+import { apiPaths, serverUrl } from "../paths";
+import { type GroupTab, groupTabs } from "../search";
+import { type Column, DataTable } from "../ui/DataTable";
+import { Icon } from "../ui/icons";
+import { Behind, Lag } from "../ui/Lag";
+import { Figures, PageHead, useTitle } from "../ui/Page";
+import { Area, Empty, Failure, Loading } from "../ui/states";
+import { Code, CurlButton, Hint, Unknown } from "../ui/text";
+import "./Group.css";
+
+const DeleteGroup = lazy(() => import("../forms/DeleteGroup").then((module) => ({ default: module.DeleteGroup })));
+const route = getRouteApi("/groups/$group");
+
+export function GroupPage() {
+  const { t, format } = useWords();
+  const { group } = route.useParams();
+  const search = route.useSearch();
+  const navigate = useNavigate();
+  const refetchInterval = useRefreshInterval();
+  const query = useQuery({ ...groupQuery(group), refetchInterval });
+  const lag = useQuery({ ...groupLagQuery(group), refetchInterval });
+  const tab = search.tab ?? "lag";
+  useTitle(group, t.nav["/groups"]);
+
+  if (query.data === undefined) {
+    if (query.error === null) return <Loading />;
+    if (asProblem(query.error).status !== 404) {
+      return <Failure error={query.error} onRetry={() => query.refetch()} />;
+    }
+    return (
+      <Empty page icon="groups" title={t.group.missing(group)} action={<Link to="/groups">{t.group.toList}</Link>}>
+        <p>{t.group.missingWhy}</p>
+      </Empty>
+    );
+  }
+  const { consumeEnabled, orderly } = query.data;
+  const sum = (of: "inflight" | "ready") => lag.data?.topics.reduce((total, topic) => total + topic[of], 0);
+  const shown = (value: number | undefined) => (value === undefined ? <Unknown /> : format.compact(value));
+  return (
+    <>
+      <PageHead
+        title={group}
+        mono
+        copy={group}
+        beside={
+          <>
+            <span className="tag" data-tone={consumeEnabled ? "good" : "warn"}>
+              {consumeEnabled ? t.group.enabled : t.group.disabled}
+            </span>
+            {orderly && <span className="tag">{t.group.orderly}</span>}
+          </>
+        }
+      >
+        <CurlButton calls={[{ url: `${serverUrl()}${apiPaths.groupLag(group)}` }]} />
+      </PageHead>
+      <Figures
+        figures={[
+          {
+            name: t.group.lag,
+            value: shown(lag.data?.totalLag),
+            tone: (lag.data?.totalLag ?? 0) > 0 ? "warn" : undefined,
+          },
+          { name: t.group.behind, value: <Behind ms={lag.data?.delayMs} /> },
+          { name: t.group.inflight, value: shown(sum("inflight")) },
+          { name: t.group.ready, value: shown(sum("ready")) },
+          { name: t.group.topics, value: shown(lag.data?.topics.length) },
+        ]}
+      />
+      <Tabs
+        value={tab}
+        onChange={(next) => navigate({ to: ".", search: next === "lag" ? {} : { tab: next as GroupTab } })}
+        keepMounted={false}
+      >
+        <Tabs.List mb={14}>
+          {groupTabs.map((one) => (
+            <Tabs.Tab key={one} value={one}>
+              {t.group.tabs[one]}
+            </Tabs.Tab>
+          ))}
+        </Tabs.List>
+        <Tabs.Panel value="lag">
+          <Area query={lag} rows={4}>
+            {(data) => <Topics group={group} lag={data} />}
+          </Area>
+        </Tabs.Panel>
+        <Tabs.Panel value="settings">
+          <Settings group={query.data} />
+        </Tabs.Panel>
+      </Tabs>
+      {search.delete === true && (
+        <Suspense>
+          <DeleteGroup
+            group={group}
+            onClose={() => navigate({ to: ".", search: { ...search, delete: undefined }, replace: true })}
+            onDeleted={() => navigate({ to: "/groups" })}
+          />
+        </Suspense>
+      )}
+    </>
+  );
+}
+
+function Topics({ group, lag }: { group: string; lag: GroupLag }) {
+  const { t } = useWords();
+  if (lag.topics.length === 0) {
+    return (
+      <Empty icon="groups" title={t.group.noTopics}>
+        <p>{t.group.noTopicsWhy}</p>
+        <Code
+          label={t.action.apiCall}
+          text={`curl ${serverUrl()}${apiPaths.receive(group)} \\\n  --json '{"topic":"orders","maxMessages":10}'`}
+        />
+      </Empty>
+    );
+  }
+  return (
+    <div className="topic-lags">
+      {lag.topics.map((topic, index) => (
+        <TopicSection key={topic.topic} lag={topic} open={index === 0 && lag.topics.length === 1} />
+      ))}
+    </div>
+  );
+}
+
+function TopicSection({ lag, open }: { lag: TopicLag; open: boolean }) {
+  const { t, format } = useWords();
+  const [shown, setShown] = useState(open);
+  const columns: Column<QueueLag>[] = [
+    {
+      id: "queue",
+      header: t.queue.queue,
+      narrow: true,
+      grow: true,
+      cell: ({ brokerName, queueId, consumerOffset }) => (
+        <Link
+          to="/topics/$topic"
+          params={{ topic: lag.topic }}
+          search={{ start: "queue", queue: `${brokerName}/${queueId}`, offset: consumerOffset ?? undefined }}
+        >
+          {brokerName} / {queueId}
+        </Link>
+      ),
+    },
+    {
+      id: "consumed",
+      header: t.group.committed,
+      align: "right",
+      cell: ({ consumerOffset }) => (consumerOffset === null ? <Unknown /> : format.number(consumerOffset)),
+    },
+    { id: "end", header: t.group.end, align: "right", cell: ({ brokerOffset }) => format.number(brokerOffset) },
+    { id: "inflight", header: t.group.inflight, align: "right", cell: ({ inflight }) => format.number(inflight) },
+    { id: "lag", header: t.group.lag, align: "right", narrow: true, cell: (queue) => <Lag count={queue.lag} /> },
+  ];
+  return (
+    <section className="topic-lag">
+      <div className="topic-lag-head">
+        <button
+          type="button"
+          className="disclosure"
+          aria-expanded={shown}
+          aria-label={t.group.showQueues(lag.topic)}
+          onClick={() => setShown(!shown)}
+        >
+          <Icon name={shown ? "chevronDown" : "chevronRight"} size={14} />
+        </button>
+        <h2>
+          <Link to="/topics/$topic" params={{ topic: lag.topic }} className="name">
+            {lag.topic}
+          </Link>
+        </h2>
+        <dl>
+          <div>
+            <dt>{t.group.lag}</dt>
+            <dd>
+              <Lag count={lag.lag} />
+            </dd>
+          </div>
+          <div>
+            <dt>{t.group.behind}</dt>
+            <dd>
+              <Behind ms={lag.delayMs} />
+            </dd>
+          </div>
+          <div>
+            <dt>{t.group.inflight}</dt>
+            <dd>{format.number(lag.inflight)}</dd>
+          </div>
+        </dl>
+      </div>
+      {shown && (
+        <DataTable
+          label={t.group.showQueues(lag.topic)}
+          columns={columns}
+          rows={lag.queues}
+          rowId={({ brokerName, queueId }) => `${brokerName}/${queueId}`}
+        />
+      )}
+    </section>
+  );
+}
+
+function Settings({ group }: { group: Group }) {
+  const { t, format } = useWords();
+  const navigate = useNavigate({ from: "/groups/$group" });
+  return (
+    <>
+      <dl className="facts">
+        <dt>{t.group.mode}</dt>
+        <dd>{group.orderly ? t.group.orderly : t.group.concurrent}</dd>
+        <dt>{t.group.startFrom}</dt>
+        <dd>{t.group.startFroms[group.startFrom as keyof typeof t.group.startFroms] ?? group.startFrom}</dd>
+        <dt>{t.group.retryMax}</dt>
+        <dd>
+          {format.number(group.retryMaxTimes)}
+          <Hint>{t.group.retryMaxHint}</Hint>
+        </dd>
+        <dt>{t.group.consumeTimeout}</dt>
+        <dd>{group.consumeTimeout}</dd>
+        <dt>{t.group.broadcast}</dt>
+        <dd>{group.broadcastEnabled ? t.group.yes : t.group.no}</dd>
+      </dl>
+      <section className="danger">
+        <div>
+          <h2>{t.group.delete}</h2>
+          <Hint>{t.group.deleteHint}</Hint>
+        </div>
+        <Button
+          color="red"
+          variant="outline"
+          leftSection={<Icon name="trash" size={14} />}
+          onClick={() => navigate({ to: ".", search: (search) => ({ ...search, delete: true }) })}
+        >
+          {t.group.deleteNamed(group.name)}
+        </Button>
+      </section>
+    </>
+  );
+}

@@ -43,7 +43,7 @@ export function TopicPage() {
       return <Failure error={query.error} onRetry={() => query.refetch()} />;
     }
     return (
-      <Empty icon="topics" title={t.topic.missing(topic)} action={<Link to="/topics">{t.topic.toList}</Link>}>
+      <Empty page icon="topics" title={t.topic.missing(topic)} action={<Link to="/topics">{t.topic.toList}</Link>}>
         <p>{t.topic.missingWhy}</p>
       </Empty>
     );

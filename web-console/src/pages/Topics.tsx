@@ -12,6 +12,7 @@ import { type Column, DataTable, parseSort, writeSort } from "../ui/DataTable";
 import { Icon } from "../ui/icons";
 import { useKey } from "../ui/keys";
 import { IconLink } from "../ui/links";
+import { matcher } from "../ui/matcher";
 import { PageHead, useTitle } from "../ui/Page";
 import { Area, Empty } from "../ui/states";
 import { Code, CurlButton } from "../ui/text";
@@ -77,7 +78,8 @@ export function TopicsPage() {
       },
       {
         id: "actions",
-        header: "",
+        header: t.table.actions,
+        hidden: true,
         align: "right",
         narrow: true,
         cell: ({ name, system }) => (
@@ -215,20 +217,4 @@ export function TopicsPage() {
 
 export function messageTypeName(t: ReturnType<typeof useWords>["t"], type: string): string {
   return t.messageTypes[type as keyof typeof t.messageTypes] ?? type;
-}
-
-/** A part of the name; `*` stands for anything. */
-export function matcher(text: string | undefined): (name: string) => boolean {
-  if (text === undefined || text === "") return () => true;
-  const parts = text.toLowerCase().split("*");
-  return (name) => {
-    let from = 0;
-    const lower = name.toLowerCase();
-    for (const part of parts) {
-      const at = lower.indexOf(part, from);
-      if (at < 0) return false;
-      from = at + part.length;
-    }
-    return true;
-  };
 }

@@ -17,6 +17,8 @@ import "./DataTable.css";
 export interface Column<T> {
   id: string;
   header: string;
+  /** The header is for screen readers alone. */
+  hidden?: boolean;
   /** What the column sorts by; without it the column does not sort. Unknown sorts last, whichever way. */
   sortBy?: (row: T) => string | number | null | undefined;
   cell: (row: T) => ReactNode;
@@ -149,7 +151,7 @@ export function DataTable<T extends object>({
               style={column.width === undefined ? undefined : { width: column.width }}
             >
               {column.sortBy === undefined || onSort === undefined ? (
-                <span>{column.header}</span>
+                <span className={column.hidden ? "visually-hidden" : undefined}>{column.header}</span>
               ) : (
                 <button
                   type="button"

@@ -1,13 +1,15 @@
 /** Go anywhere by typing: pages, topics, groups, and a message by its id. */
 
-import { Spotlight, createSpotlight } from "@mantine/spotlight";
+import { Modal } from "@mantine/core";
+import { Spotlight, spotlight } from "@mantine/spotlight";
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { useEffect, useMemo, useState } from "react";
-import { groupsQuery, topicsQuery } from "../api/queries";
+import { groupsQuery, holdRefresh, topicsQuery } from "../api/queries";
 import { findMessage } from "../api/resources";
 import { useWords } from "../i18n/i18n";
 import { Icon, type IconName } from "./icons";
+import "@mantine/spotlight/styles.css";
 import "./SearchBox.css";
 
 const shownMax = 8;
@@ -22,37 +24,35 @@ interface Hit {
   go: () => void;
 }
 
-const [store, control] = createSpotlight();
-
-export function SearchBox({ opened, onClose }: { opened: boolean; onClose: () => void }) {
+export function SearchBox({ onClose }: { onClose: () => void }) {
   const { t } = useWords();
   const [query, setQuery] = useState("");
+  useEffect(holdRefresh, []);
+  // The library keeps the opened state; this component lives exactly as long as it is wanted.
   useEffect(() => {
-    if (opened) control.open();
-    else control.close();
-  }, [opened]);
+    spotlight.open();
+    return spotlight.close;
+  }, []);
   return (
     <Spotlight.Root
-      store={store}
+      overlayProps={{ backgroundOpacity: 0.35, blur: 0 }}
       shortcut={null}
       query={query}
       onQueryChange={setQuery}
-      onSpotlightClose={() => {
-        setQuery("");
-        onClose();
-      }}
+      onSpotlightClose={onClose}
       radius="md"
       size={560}
       yOffset="12vh"
       scrollable
       maxHeight={420}
     >
+      <Modal.Title className="visually-hidden">{t.search.open}</Modal.Title>
       <Spotlight.Search
         placeholder={t.search.placeholder}
         aria-label={t.search.open}
         leftSection={<Icon name="search" />}
       />
-      {opened && <Hits query={query.trim()} />}
+      <Hits query={query.trim()} />
     </Spotlight.Root>
   );
 }

@@ -6,23 +6,24 @@ import {
   Kbd,
   Menu,
   type MantineColorScheme,
-  Modal,
   Tooltip,
   UnstyledButton,
   useMantineColorScheme,
 } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link, Outlet, useLocation, useNavigate, useParams } from "@tanstack/react-router";
-import { type ReactNode, Suspense, useEffect, useRef, useState } from "react";
+import { type ReactNode, lazy, Suspense, useEffect, useRef, useState } from "react";
 import { clusterQuery, useRefreshNow } from "../api/queries";
 import { useWords } from "../i18n/i18n";
 import { ofOldHash } from "../paths";
 import { languages, refreshSeconds, setPrefs, usePrefs } from "../prefs";
 import { Icon, type IconName, Logo } from "./icons";
 import { useKey, useKeyboard } from "./keys";
-import { SearchBox } from "./SearchBox";
 import { Loading } from "./states";
 import "./Shell.css";
+
+const SearchBox = lazy(() => import("./SearchBox").then((module) => ({ default: module.SearchBox })));
+const KeyHelp = lazy(() => import("./KeyHelp").then((module) => ({ default: module.KeyHelp })));
 
 const pages = [
   { to: "/", icon: "overview", key: "o" },
@@ -107,10 +108,12 @@ export function Shell() {
           </ActionIcon>
           <Breadcrumb />
           <div className="bar-end">
-            <UnstyledButton className="search-button" onClick={() => setSearchOpen(true)} aria-label={t.search.open}>
+            <UnstyledButton className="search-button" onClick={() => setSearchOpen(true)} >
               <Icon name="search" size={15} />
               <span className="search-hint">{t.search.open}</span>
-              <Kbd size="xs">Ctrl K</Kbd>
+              <Kbd size="xs" aria-hidden="true">
+                Ctrl K
+              </Kbd>
             </UnstyledButton>
             <RefreshControl />
             <LanguageMenu />
@@ -123,8 +126,10 @@ export function Shell() {
           </Suspense>
         </main>
       </div>
-      <SearchBox opened={searchOpen} onClose={() => setSearchOpen(false)} />
-      <KeyHelp opened={helpOpen} onClose={() => setHelpOpen(false)} />
+      <Suspense>
+        {searchOpen && <SearchBox onClose={() => setSearchOpen(false)} />}
+        {helpOpen && <KeyHelp onClose={() => setHelpOpen(false)} />}
+      </Suspense>
     </div>
   );
 }
@@ -240,7 +245,7 @@ function RefreshControl() {
       </Tooltip>
       <Menu>
         <Menu.Target>
-          <Button variant="subtle" color="gray" size="compact-sm" aria-label={t.refresh.pace}>
+          <Button variant="subtle" color="gray" size="compact-sm" aria-label={`${t.refresh.pace}: ${t.refresh.every(refresh)}`}>
             {t.refresh.every(refresh)}
           </Button>
         </Menu.Target>
@@ -308,50 +313,5 @@ function ThemeMenu() {
         ))}
       </Menu.Dropdown>
     </Menu>
-  );
-}
-
-function KeyHelp({ opened, onClose }: { opened: boolean; onClose: () => void }) {
-  const { t } = useWords();
-  const { singleKeys } = usePrefs();
-  const keys: [string[], string][] = [
-    [["Ctrl", "K"], t.keys.search],
-    [["/"], t.keys.search],
-    [["g", "o"], t.nav["/"]],
-    [["g", "t"], t.nav["/topics"]],
-    [["g", "g"], t.nav["/groups"]],
-    [["g", "s"], t.nav["/settings"]],
-    [["n"], t.keys.create],
-    [["r"], t.refresh.now],
-    [["p"], t.keys.pause],
-    [["↑", "↓"], t.keys.rows],
-    [["Esc"], t.keys.close],
-    [["?"], t.keys.title],
-  ];
-  return (
-    <Modal
-      opened={opened}
-      onClose={onClose}
-      title={t.keys.title}
-      size={420}
-      closeButtonProps={{ "aria-label": t.action.close }}
-      classNames={{ title: "panel-title" }}
-    >
-      {!singleKeys && <p className="hint">{t.keys.off}</p>}
-      <dl className="key-list">
-        {keys.map(([names, what]) => (
-          <div key={names.join(" ")}>
-            <dt>{what}</dt>
-            <dd>
-              {names.map((name) => (
-                <Kbd key={name} size="xs">
-                  {name}
-                </Kbd>
-              ))}
-            </dd>
-          </div>
-        ))}
-      </dl>
-    </Modal>
   );
 }

@@ -20,18 +20,19 @@ export function SidePanel({
   const { t } = useWords();
   useEffect(holdRefresh, []);
   return (
-    <Drawer
-      opened
-      onClose={onClose}
-      position="right"
-      size={540}
-      title={title}
-      closeButtonProps={{ "aria-label": t.action.close }}
-      overlayProps={{ backgroundOpacity: 0.25 }}
-      classNames={{ content: "panel", header: "panel-header", title: "panel-title", body: "panel-body" }}
-    >
-      <div className="panel-content">{children}</div>
-      {footer !== undefined && <div className="panel-footer">{footer}</div>}
-    </Drawer>
+    <Drawer.Root opened onClose={onClose} position="right" size={540}>
+      <Drawer.Overlay backgroundOpacity={0.25} />
+      <Drawer.Content className="panel">
+        {/* No header element: a page has one banner, and it is not the dialog's. */}
+        <div className="panel-header">
+          <Drawer.Title className="panel-title">{title}</Drawer.Title>
+          <Drawer.CloseButton aria-label={t.action.close} />
+        </div>
+        <Drawer.Body className="panel-body">
+          <div className="panel-content">{children}</div>
+          {footer !== undefined && <div className="panel-footer">{footer}</div>}
+        </Drawer.Body>
+      </Drawer.Content>
+    </Drawer.Root>
   );
 }

@@ -1,9 +1,9 @@
 /** The last level of confirmation: the effect in real figures, then the name typed by hand. Enter never confirms. */
 
-import { Button, Modal, TextInput } from "@mantine/core";
-import { type ReactNode, useEffect, useState } from "react";
-import { holdRefresh } from "../api/queries";
+import { Button, TextInput } from "@mantine/core";
+import { type ReactNode, useState } from "react";
 import { useWords } from "../i18n/i18n";
+import { Dialog } from "./Dialog";
 import { Failure } from "./states";
 import "./TypedConfirm.css";
 
@@ -31,16 +31,8 @@ export function TypedConfirm({
 }) {
   const { t } = useWords();
   const [typed, setTyped] = useState("");
-  useEffect(holdRefresh, []);
   return (
-    <Modal
-      opened
-      onClose={onClose}
-      title={title}
-      size={500}
-      closeButtonProps={{ "aria-label": t.action.close }}
-      classNames={{ title: "panel-title" }}
-    >
+    <Dialog title={title} onClose={onClose} size={500}>
       <div className="confirm">
         {children}
         <TextInput
@@ -61,6 +53,6 @@ export function TypedConfirm({
           </Button>
         </div>
       </div>
-    </Modal>
+    </Dialog>
   );
 }

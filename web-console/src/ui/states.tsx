@@ -37,11 +37,14 @@ export function Loading({ rows = 8, height = 34 }: { rows?: number; height?: num
 export function Empty({
   icon = "info",
   title,
+  page = false,
   children,
   action,
 }: {
   icon?: IconName;
   title: string;
+  /** It stands for the whole page, and its title is the page's. */
+  page?: boolean;
   children?: ReactNode;
   action?: ReactNode;
 }) {
@@ -50,7 +53,7 @@ export function Empty({
       <span className="empty-icon">
         <Icon name={icon} size={20} />
       </span>
-      <p className="empty-title">{title}</p>
+      {page ? <h1 className="empty-title">{title}</h1> : <p className="empty-title">{title}</p>}
       {children !== undefined && <div className="empty-text">{children}</div>}
       {action !== undefined && <div className="empty-action">{action}</div>}
     </div>

@@ -74,6 +74,14 @@ impl Broker for Memory {
         unasked()
     }
 
+    async fn broker_stats(&self) -> Result<BrokerStats, BrokerError> {
+        unasked()
+    }
+
+    async fn topic_stats(&self, _: TopicName) -> Result<TopicStats, BrokerError> {
+        unasked()
+    }
+
     async fn browse_messages(&self, _: BrowseMessages) -> Result<BrowsedMessages, BrokerError> {
         unasked()
     }

@@ -3,13 +3,15 @@
 use axum::extract::State;
 use http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::openapi::TimeParams;
 use super::request::{Query, Segments, json};
 use super::units::Time;
 use super::{Answer, RestState, Shared};
 use crate::error::GatewayError;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Storage {
     broker_name: String,
@@ -22,7 +24,8 @@ struct Storage {
     earliest_message_at: Option<Time>,
 }
 
-/// GET /v1/brokers/{broker}/storage
+/// What a broker's store takes
+#[utoipa::path(get, path = "/v1/brokers/{broker}/storage", tag = "cluster", params(("broker" = String, Path), TimeParams), responses((status = 200, description = "Its log and its disk", body = Storage)))]
 pub(super) async fn describe_storage(
     State(state): Shared,
     Segments(broker): Segments<String>,

@@ -11,8 +11,10 @@ use gantry_broker_core::offset::{CommitLogOffset, QueueId};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+use utoipa::ToSchema;
 
 use super::message_json::{MessageOut, View};
+use super::openapi::{Order, ViewParams};
 use super::request::{Query, Segments, invalid_query, json, topic_name};
 use super::units::{Time, parse_timestamp};
 use super::{Answer, Shared};
@@ -24,9 +26,10 @@ const LIMIT_MAX: u32 = 500;
 /// A page of large bodies ends here; the next one goes on.
 const PAGE_BYTES_MAX: u32 = 8 * 1024 * 1024;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = MessagePage)]
 #[serde(rename_all = "camelCase")]
-struct Browsed<'a> {
+struct BrowsedPage<'a> {
     items: Vec<MessageOut<'a>>,
     /// Goes on where this answer ends. With `order=asc` and no `to` it is always there: messages stored from now on
     /// come behind it.
@@ -34,7 +37,7 @@ struct Browsed<'a> {
     scan: Scan,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Scan {
     /// Messages looked at, those of other tags included.
@@ -45,7 +48,8 @@ struct Scan {
     to: Option<Time>,
 }
 
-/// GET /v1/topics/{topic}/messages
+/// Looks through a topic by time, over all its queues
+#[utoipa::path(get, path = "/v1/topics/{topic}/messages", tag = "messages", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), ViewParams, ("from" = Option<String>, Query, description = "Stored at or after this time: RFC 3339, or milliseconds since 1970"), ("to" = Option<String>, Query, description = "Stored before this time"), ("tag" = Option<String>, Query, description = "A tag expression, such as `a || b`"), ("order" = inline(Option<Order>), Query, description = "`desc`, the newest first, if it is missing"), ("queueId" = Option<u32>, Query, description = "One queue alone"), ("limit" = Option<u32>, Query, minimum = 1, maximum = 500), ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before")), responses((status = 200, description = "A page of messages", body = BrowsedPage)))]
 pub(super) async fn browse_messages(
     State(state): Shared,
     Segments(topic): Segments<String>,
@@ -99,7 +103,7 @@ pub(super) async fn browse_messages(
     let seen = state.messaging.broker.browse_messages(browse).await?;
     let goes_on = !seen.complete || (!newest_first && to.is_none());
     let cursor = || state.messaging.seal(CURSOR_PREFIX, format!("{binding}{}", seen.position.0).as_bytes());
-    let browsed = Browsed {
+    let browsed = BrowsedPage {
         items: seen.messages.iter().map(|message| MessageOut::stored(message, &state.broker_name, view)).collect(),
         next_cursor: goes_on.then(cursor),
         scan: Scan {
@@ -112,7 +116,8 @@ pub(super) async fn browse_messages(
     Ok(json(StatusCode::OK, &browsed))
 }
 
-/// GET /v1/topics/{topic}/messages/{messageId}/body
+/// The stored bytes of one message, as a download
+#[utoipa::path(get, path = "/v1/topics/{topic}/messages/{messageId}/body", tag = "messages", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), ("messageId" = String, Path)), responses((status = 200, description = "As they were stored", body = Vec<u8>, content_type = "application/octet-stream")))]
 pub(super) async fn download_body(
     State(state): Shared,
     Segments((topic, message_id)): Segments<(String, String)>,

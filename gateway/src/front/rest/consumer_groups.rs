@@ -14,10 +14,12 @@ use gantry_broker_core::names::ConsumerGroup;
 use gantry_broker_core::offset::{QueueId, QueueOffset};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::json::Fields;
 use super::lag::{Behind, behind};
-use super::list::Page;
+use super::list::{Items, Page};
+use super::openapi::{GroupIn, OffsetsIn, PageParams, PutConditions};
 use super::problem::Problem;
 use super::request::{Query, Segments, consumer_group, json, read_json, topic_name};
 use super::topics::{Condition, changed_since, field_of, is_known, put_when, version_of, with_etag};
@@ -25,7 +27,8 @@ use super::units::{format_duration, parse_duration};
 use super::{Answer, Shared};
 use crate::error::{FieldAt, GatewayError};
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ConsumerGroup)]
 #[serde(rename_all = "camelCase")]
 struct GroupOut {
     name: String,
@@ -37,27 +40,25 @@ struct GroupOut {
     consume_timeout: String,
     retry_queues: u32,
     start_from: String,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    progress: Option<Progress>,
-}
-
-/// How far the group is, where a list was asked for it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Progress {
-    /// The topics it has received from.
-    topics: Vec<String>,
-    /// Stored and not acked; null where it was not counted.
+    /// The topics it has received from; in lists that were asked for lag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topics: Option<Vec<String>>,
+    /// Stored and not acked; missing where it was not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
     total_lag: Option<u64>,
-    /// Taken and not acked; null where it was not counted.
+    /// Taken and not acked; missing where it was not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
     inflight: Option<u64>,
-    /// Age of the oldest message that is not acked; null if nothing is behind or it was not counted.
-    delay_ms: Option<u64>,
+    /// Age of the oldest message that is not acked; null if nothing is behind, missing where it was not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
+    delay_ms: Option<Option<u64>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RetryPolicy)]
 #[serde(tag = "type", rename_all = "camelCase")]
-enum RetryPolicyOut {
+pub(super) enum RetryPolicyOut {
     Customized { next: Vec<String> },
     Exponential { initial: String, max: String, multiplier: f32 },
 }
@@ -89,12 +90,16 @@ impl GroupOut {
                 StartFrom::Max => "max".into(),
                 StartFrom::Time(at) => super::units::Time { at, as_ms: false }.text(),
             },
-            progress: None,
+            topics: None,
+            total_lag: None,
+            inflight: None,
+            delay_ms: None,
         }
     }
 }
 
-/// PUT /v1/groups/{group}
+/// Creates a consumer group, or replaces its configuration
+#[utoipa::path(put, path = "/v1/groups/{group}", tag = "groups", params(("group" = String, Path, max_length = 255, pattern = "^[%|a-zA-Z0-9_-]+$"), PutConditions), request_body = GroupIn, responses((status = 200, description = "Replaced", body = GroupOut), (status = 201, description = "Created", body = GroupOut)))]
 pub(super) async fn put_consumer_group(
     State(state): Shared,
     Segments(group): Segments<String>,
@@ -194,7 +199,8 @@ fn read_start_from(fields: &mut Fields<'_>) -> Result<Option<StartFrom>, Gateway
     })
 }
 
-/// GET /v1/groups/{group}
+/// One consumer group
+#[utoipa::path(get, path = "/v1/groups/{group}", tag = "groups", params(("group" = String, Path, max_length = 255, pattern = "^[%|a-zA-Z0-9_-]+$"), ("If-None-Match" = Option<String>, Header)), responses((status = 200, description = "The group", body = GroupOut), (status = 304, description = "Not changed")))]
 pub(super) async fn describe_consumer_group(
     State(state): Shared,
     Segments(group): Segments<String>,
@@ -210,7 +216,8 @@ pub(super) async fn describe_consumer_group(
     Ok(with_etag(json(StatusCode::OK, &GroupOut::new(&group)), group.incarnation, group.version))
 }
 
-/// DELETE /v1/groups/{group}
+/// Deletes a consumer group with its offsets
+#[utoipa::path(delete, path = "/v1/groups/{group}", tag = "groups", params(("group" = String, Path, max_length = 255, pattern = "^[%|a-zA-Z0-9_-]+$"), ("deleteOffsets" = Option<bool>, Query, description = "They always go")), responses((status = 204, description = "Deleted")))]
 pub(super) async fn delete_consumer_group(
     State(state): Shared,
     Segments(group): Segments<String>,
@@ -227,7 +234,8 @@ pub(super) async fn delete_consumer_group(
 /// Most pairs of group and topic that one page of a list asks for: what is beyond is not said.
 const PAIRS_MAX: usize = 2_000;
 
-/// GET /v1/groups
+/// Consumer groups by name
+#[utoipa::path(get, path = "/v1/groups", tag = "groups", params(PageParams, ("lag" = Option<bool>, Query, description = "Also how far each is")), responses((status = 200, description = "A page of groups", body = Items<GroupOut>)))]
 pub(super) async fn list_consumer_groups(State(state): Shared, mut query: Query) -> Answer {
     let with_lag = query.take_flag("lag")?;
     let page = Page::take(&state, "groups".into(), &mut query)?;
@@ -258,12 +266,10 @@ pub(super) async fn list_consumer_groups(State(state): Shared, mut query: Query)
                     sum = sum.map(|sum| sum.and(behind));
                 }
             }
-            group.progress = Some(Progress {
-                topics,
-                total_lag: sum.map(|sum| sum.lag),
-                inflight: sum.map(|sum| sum.inflight),
-                delay_ms: sum.and_then(|sum| sum.delay_ms(now)),
-            });
+            group.topics = Some(topics);
+            group.total_lag = sum.map(|sum| sum.lag);
+            group.inflight = sum.map(|sum| sum.inflight);
+            group.delay_ms = sum.map(|sum| sum.delay_ms(now));
         }
     }
     Ok(json(StatusCode::OK, &page))
@@ -302,12 +308,14 @@ fn read_offsets(text: &[u8]) -> Result<Vec<OffsetIn>, GatewayError> {
     queues.into_iter().enumerate().map(read).collect()
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = OffsetResults)]
 struct Updated {
     results: Vec<OneOf>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = OffsetResult)]
 #[serde(rename_all = "camelCase")]
 struct OneOf {
     broker_name: String,
@@ -317,7 +325,8 @@ struct OneOf {
     problem: Option<Problem>,
 }
 
-/// PUT /v1/groups/{group}/topics/{topic}/offsets
+/// Says that everything below these offsets is consumed
+#[utoipa::path(put, path = "/v1/groups/{group}/topics/{topic}/offsets", tag = "groups", params(("group" = String, Path, max_length = 255, pattern = "^[%|a-zA-Z0-9_-]+$"), ("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$")), request_body = OffsetsIn, responses((status = 200, description = "All were taken", body = Updated), (status = 207, description = "Some were refused", body = Updated)))]
 pub(super) async fn update_consume_offsets(
     State(state): Shared,
     Segments((group, topic)): Segments<(String, String)>,

@@ -7,12 +7,13 @@ use gantry_broker_core::clock::Timestamp;
 use gantry_broker_core::names::{ConsumerGroup, TopicName};
 use http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::request::{Query, Segments, consumer_group, json, topic_name};
 use super::{Answer, RestState, Shared};
 use crate::error::GatewayError;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct GroupLag {
     /// Stored and not acked, over all topics.
@@ -22,7 +23,7 @@ pub(super) struct GroupLag {
     topics: Vec<TopicLag>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct TopicLag {
     topic: String,
@@ -37,7 +38,7 @@ struct TopicLag {
     queues: Vec<QueueLag>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct QueueLag {
     broker_name: String,
@@ -119,7 +120,8 @@ pub(super) async fn behind(
     }
 }
 
-/// GET /v1/groups/{group}/lag
+/// How far a consumer group is, by topic and queue
+#[utoipa::path(get, path = "/v1/groups/{group}/lag", tag = "groups", params(("group" = String, Path, max_length = 255, pattern = "^[%|a-zA-Z0-9_-]+$"), ("topic" = Option<String>, Query, description = "One topic alone")), responses((status = 200, description = "Its lag in messages and in time", body = GroupLag)))]
 pub(super) async fn query_consume_offsets(
     State(state): Shared,
     Segments(group): Segments<String>,

@@ -1,6 +1,7 @@
 //! Lists in pages: sorted by name, with a sealed cursor that names the last one given out.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::RestState;
 use super::request::{Query, invalid_query};
@@ -20,7 +21,7 @@ pub(super) struct Page {
     after: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Items<T> {
     pub(super) items: Vec<T>,

@@ -7,6 +7,7 @@ use gantry_broker_core::message::{StoredMessage, is_reserved_property, property,
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::request::{Query, invalid_query};
 use super::units::Time;
@@ -53,7 +54,8 @@ impl View {
 }
 
 /// A stored message on its way out.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Message)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct MessageOut<'a> {
     topic: &'a str,
@@ -66,7 +68,9 @@ pub(super) struct MessageOut<'a> {
     delivery_attempt: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     invisible_until: Option<Time>,
+    /// Text or base64 as `bodyEncoding` says; any JSON value with `bodyAs=json`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
     body: Option<Body<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body_encoding: Option<&'static str>,
@@ -81,6 +85,7 @@ pub(super) struct MessageOut<'a> {
     tag: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     keys: Vec<&'a str>,
+    #[schema(value_type = HashMap<String, String>)]
     properties: Properties<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message_group: Option<&'a str>,
@@ -116,7 +121,7 @@ fn message_type(message: &StoredMessage) -> &'static str {
 }
 
 /// Where a dead letter was before it was given up.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct DeadLetter<'a> {
     topic: &'a str,

@@ -15,11 +15,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use sha2::Digest as _;
+use utoipa::ToSchema;
 
 use super::draft::{Sender, Source};
 use super::envelope::{self, Envelope};
 use super::json::Fields;
 use super::message_json::{MessageOut, View};
+use super::openapi::{BatchIn, EnvelopeIn, MessageHeaders, TimeParams, ViewParams};
 use super::problem::Problem;
 use super::request::{Query, Segments, json, media_type, read_body, topic_name};
 use super::units::Time;
@@ -35,7 +37,7 @@ const BATCH_REQUEST_BYTES_MAX: usize = BATCH_BYTES_MAX * 2 + 4 * 1024 * 1024;
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 const IDEMPOTENCY: HeaderName = HeaderName::from_static("gantry-idempotency");
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Published<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,6 +53,7 @@ struct Published<'a> {
     mode: &'static str,
     body_size: usize,
     send_status: &'static str,
+    #[schema(value_type = String)]
     durability: Durability,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     duplicate: bool,
@@ -76,7 +79,8 @@ impl<'a> Published<'a> {
     }
 }
 
-/// POST /v1/topics/{topic}/messages
+/// Publishes one message: the body of the request is its body
+#[utoipa::path(post, path = "/v1/topics/{topic}/messages", tag = "messages", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), MessageHeaders, TimeParams), request_body(content((Vec<u8> = "*/*"), (EnvelopeIn = "application/vnd.gantry.message+json"))), responses((status = 201, description = "Stored as the broker promises", body = Published<'static>), (status = 200, description = "Stored before under the same idempotency key", body = Published<'static>)))]
 pub(super) async fn send_message(
     State(state): Shared,
     Segments(topic): Segments<String>,
@@ -135,26 +139,28 @@ pub(super) async fn send_message(
     Ok(response)
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Many<R> {
     summary: Summary,
     results: Vec<R>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Summary {
     ok: usize,
     failed: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = PublishResult)]
 #[serde(untagged)]
 enum OneOf<'a> {
     Published(Published<'a>),
     Refused(Refused<'a>),
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = PublishRefused)]
 struct Refused<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
@@ -170,7 +176,8 @@ struct Entry<'a> {
     outcome: Option<Result<SendReceipt, GatewayError>>,
 }
 
-/// POST /v1/topics/{topic}/messages/batch
+/// Publishes up to 1,024 messages, 4 MiB together
+#[utoipa::path(post, path = "/v1/topics/{topic}/messages/batch", tag = "messages", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), TimeParams, ("ordered" = Option<bool>, Query)), request_body(content((BatchIn = "application/json"), (String = "application/x-ndjson"))), responses((status = 201, description = "All were stored", body = Many<OneOf<'static>>), (status = 207, description = "Some were refused", body = Many<OneOf<'static>>)))]
 pub(super) async fn send_messages(
     State(state): Shared,
     Segments(topic): Segments<String>,
@@ -305,7 +312,8 @@ fn read_entry<'a>(
     envelope::read(fields, request)
 }
 
-/// GET /v1/topics/{topic}/messages/{messageId}
+/// The newest message of a topic with this id
+#[utoipa::path(get, path = "/v1/topics/{topic}/messages/{messageId}", tag = "messages", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), ("messageId" = String, Path), ViewParams), responses((status = 200, description = "The message", body = MessageOut<'static>)))]
 pub(super) async fn find_message(
     State(state): Shared,
     Segments((topic, message_id)): Segments<(String, String)>,
@@ -318,7 +326,8 @@ pub(super) async fn find_message(
     Ok(json(StatusCode::OK, &MessageOut::stored(&message, &state.broker_name, view)))
 }
 
-/// GET /v1/messages/{offsetMessageId}
+/// The message with this physical id, of whatever topic
+#[utoipa::path(get, path = "/v1/messages/{offsetMessageId}", tag = "messages", params(("offsetMessageId" = String, Path, description = "32 or 56 hex digits"), ViewParams), responses((status = 200, description = "The message", body = MessageOut<'static>)))]
 pub(super) async fn read_message(
     State(state): Shared,
     Segments(offset_message_id): Segments<String>,

@@ -10,30 +10,33 @@ use gantry_broker_core::message::{
 use gantry_broker_core::receipt_handle::RECEIPT_HANDLE_CHARS_MAX;
 use http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::openapi::TimeParams;
 use super::request::{Query, json};
 use super::units::{Time, format_duration};
 use super::{Answer, Shared};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Health {
     status: &'static str,
 }
 
-/// GET /healthz: the process turns.
+/// The process turns
+#[utoipa::path(get, path = "/healthz", tag = "cluster", responses((status = 200, description = "It does", body = Health)))]
 pub(super) async fn healthz() -> Answer {
     Ok(json(StatusCode::OK, &Health { status: "ok" }))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Readiness {
     status: &'static str,
     checks: Vec<Check>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Check {
     name: &'static str,
     ok: bool,
@@ -41,7 +44,8 @@ struct Check {
     detail: Option<String>,
 }
 
-/// GET /readyz: new work may be sent here.
+/// New work may be sent here
+#[utoipa::path(get, path = "/readyz", tag = "cluster", responses((status = 200, description = "It may", body = Readiness), (status = 503, description = "Not now, and why", body = Readiness)))]
 pub(super) async fn readyz(State(state): Shared) -> Answer {
     let draining = state.messaging.is_draining();
     let refuses = match state.messaging.broker.describe_broker().await {
@@ -57,32 +61,35 @@ pub(super) async fn readyz(State(state): Shared) -> Answer {
     Ok(json(code, &Readiness { status, checks }))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Version {
     name: &'static str,
     version: &'static str,
 }
 
-/// GET /version
+/// What this is
+#[utoipa::path(get, path = "/version", tag = "cluster", responses((status = 200, description = "Name and version", body = Version)))]
 pub(super) async fn version() -> Answer {
     Ok(json(StatusCode::OK, &Version { name: "gantry", version: VERSION }))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Cluster {
     clusters: Vec<ClusterOut>,
     brokers: Vec<BrokerOut>,
     totals: Totals,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ClusterInfo)]
 #[serde(rename_all = "camelCase")]
 struct ClusterOut {
     name: String,
     brokers: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Broker)]
 #[serde(rename_all = "camelCase")]
 struct BrokerOut {
     broker_name: String,
@@ -91,13 +98,14 @@ struct BrokerOut {
     role: &'static str,
     version: &'static str,
     writable: bool,
+    #[schema(value_type = String)]
     durability: Durability,
     commit_log_min: u64,
     commit_log_max: u64,
     started: Time,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Totals {
     brokers: usize,
@@ -105,7 +113,8 @@ struct Totals {
     groups: usize,
 }
 
-/// GET /v1/cluster
+/// Clusters, brokers and totals
+#[utoipa::path(get, path = "/v1/cluster", tag = "cluster", params(TimeParams), responses((status = 200, description = "What runs here", body = Cluster)))]
 pub(super) async fn describe_cluster(State(state): Shared, mut query: Query) -> Answer {
     let as_ms = query.take_time_format()?;
     query.end()?;
@@ -130,7 +139,7 @@ pub(super) async fn describe_cluster(State(state): Shared, mut query: Query) -> 
     Ok(json(StatusCode::OK, &cluster))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Limits {
     body_bytes: usize,
@@ -149,7 +158,7 @@ struct Limits {
     abilities: Abilities,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Abilities {
     native: bool,
     idempotency: bool,
@@ -157,7 +166,8 @@ struct Abilities {
     sql92: bool,
 }
 
-/// GET /v1/limits
+/// Effective limits, and what the broker can do
+#[utoipa::path(get, path = "/v1/limits", tag = "cluster", responses((status = 200, description = "The limits", body = Limits)))]
 pub(super) async fn limits(query: Query) -> Answer {
     query.end()?;
     let limits = Limits {

@@ -12,10 +12,12 @@ use gantry_broker_core::delivery::filter::Filter;
 use gantry_broker_core::names::ConsumerGroup;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::handover::Handover;
 use super::json::Fields;
 use super::message_json::{MessageOut, View};
+use super::openapi::{ReceiveIn, ViewParams, Waiting};
 use super::request::{Query, Segments, consumer_group, prefer_wait, read_json, topic_name};
 use super::units::parse_duration;
 use super::{Answer, RestState, Shared, headers};
@@ -25,12 +27,13 @@ use crate::messaging::ReceivedMessage;
 const RAW: &str = "application/vnd.gantry.raw";
 const INVISIBLE_DEFAULT: Duration = Duration::from_secs(60);
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Received<'a> {
     messages: Vec<MessageOut<'a>>,
 }
 
-/// POST /v1/groups/{group}/receive
+/// Takes messages on a lease, waiting for a first one if asked to
+#[utoipa::path(post, path = "/v1/groups/{group}/receive", tag = "receipts", params(("group" = String, Path, max_length = 255, pattern = "^[%|a-zA-Z0-9_-]+$"), ViewParams, Waiting, ("topic" = Option<String>, Query), ("maxMessages" = Option<u32>, Query, minimum = 1, maximum = 32), ("invisibleDuration" = Option<String>, Query), ("filter" = Option<String>, Query), ("filterType" = Option<String>, Query)), request_body = Option<ReceiveIn>, responses((status = 200, description = "Up to `maxMessages`; with `Accept: application/vnd.gantry.raw` the one message's own bytes, its metadata in headers", content((Received<'static> = "application/json"), (Vec<u8> = "*/*"))), (status = 204, description = "With `Accept: application/vnd.gantry.raw`: no message")))]
 pub(super) async fn pop_messages(
     State(state): Shared,
     Segments(group): Segments<String>,

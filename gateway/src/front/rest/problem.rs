@@ -5,11 +5,12 @@ use axum::response::Response;
 use gantry_broker_core::BrokerError;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::error::{FieldAt, GatewayError};
 use crate::front::error_table::{Outcome, answer};
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Problem {
     r#type: String,
@@ -31,7 +32,7 @@ pub(super) struct Problem {
     errors: Vec<FieldProblem>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct FieldProblem {
     #[serde(skip_serializing_if = "Option::is_none")]
     pointer: Option<String>,

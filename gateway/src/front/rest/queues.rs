@@ -6,8 +6,10 @@ use gantry_broker_core::broker::PullMessages;
 use gantry_broker_core::offset::{QueueId, QueueOffset};
 use http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::message_json::{MessageOut, View};
+use super::openapi::{TimeParams, ViewParams};
 use super::request::{Query, Segments, invalid_query, json, topic_name};
 use super::units::Time;
 use super::{Answer, Shared};
@@ -18,12 +20,13 @@ const LIMIT_MAX: u32 = 500;
 /// A page of large bodies ends here; the next one goes on.
 const PAGE_BYTES_MAX: u32 = 8 * 1024 * 1024;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Queues {
     items: Vec<QueueOut>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = MessageQueue)]
 #[serde(rename_all = "camelCase")]
 struct QueueOut {
     broker_name: String,
@@ -33,7 +36,8 @@ struct QueueOut {
     last_update: Option<Time>,
 }
 
-/// GET /v1/topics/{topic}/queues
+/// Message queues of a topic, and what each holds
+#[utoipa::path(get, path = "/v1/topics/{topic}/queues", tag = "topics", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), TimeParams), responses((status = 200, description = "By queue id", body = Queues)))]
 pub(super) async fn query_queue_offsets(
     State(state): Shared,
     Segments(topic): Segments<String>,
@@ -56,7 +60,8 @@ pub(super) async fn query_queue_offsets(
     Ok(json(StatusCode::OK, &Queues { items }))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = QueuePage)]
 #[serde(rename_all = "camelCase")]
 struct Browsed<'a> {
     items: Vec<MessageOut<'a>>,
@@ -65,7 +70,8 @@ struct Browsed<'a> {
     max_offset: u64,
 }
 
-/// GET /v1/topics/{topic}/queues/{broker}/{queueId}/messages
+/// Looks into one queue by offset
+#[utoipa::path(get, path = "/v1/topics/{topic}/queues/{broker}/{queueId}/messages", tag = "messages", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), ("broker" = String, Path), ("queueId" = u32, Path), ViewParams, ("offset" = Option<u64>, Query, description = "The oldest one if it is missing"), ("limit" = Option<u32>, Query, minimum = 1, maximum = 500)), responses((status = 200, description = "Messages from the offset on", body = Browsed)))]
 pub(super) async fn pull_messages(
     State(state): Shared,
     Segments((topic, broker, queue_id)): Segments<(String, String, String)>,

@@ -10,29 +10,33 @@ use gantry_broker_core::broker::INVISIBLE_DURATION_MAX;
 use gantry_broker_core::message::BATCH_ENTRIES_MAX;
 use http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::json::Fields;
+use super::openapi::{ExtendIn, NackIn, SettleIn, SettleResult, TimeParams};
 use super::problem::Problem;
 use super::request::{Query, Segments, json, read_json};
 use super::units::Time;
 use super::{Answer, Shared};
 use crate::error::{FieldAt, GatewayError};
 
-/// DELETE /v1/receipts/{handle}
+/// Acknowledges one delivery
+#[utoipa::path(delete, path = "/v1/receipts/{handle}", tag = "receipts", params(("handle" = String, Path, description = "As it was received")), responses((status = 204, description = "Done with, also when it was before")))]
 pub(super) async fn ack_message(State(state): Shared, Segments(handle): Segments<String>, query: Query) -> Answer {
     query.end()?;
     state.messaging.ack_messages([handle.as_str()]).await?.remove(0)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Extended {
     receipt_handle: String,
     invisible_until: Time,
 }
 
-/// PATCH /v1/receipts/{handle}
+/// Moves the end of a lease
+#[utoipa::path(patch, path = "/v1/receipts/{handle}", tag = "receipts", params(("handle" = String, Path, description = "As it was received"), TimeParams), request_body = ExtendIn, responses((status = 200, description = "A new handle; the old one is void", body = Extended)))]
 pub(super) async fn change_invisible_duration(
     State(state): Shared,
     Segments(handle): Segments<String>,
@@ -53,13 +57,14 @@ pub(super) async fn change_invisible_duration(
     Ok(json(StatusCode::OK, &Extended { receipt_handle: changed.receipt_handle, invisible_until }))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Nacked {
     visible_at: Time,
 }
 
-/// POST /v1/receipts/{handle}/nack
+/// Gives a message back for redelivery
+#[utoipa::path(post, path = "/v1/receipts/{handle}/nack", tag = "receipts", params(("handle" = String, Path, description = "As it was received"), TimeParams), request_body = Option<NackIn>, responses((status = 200, description = "When it comes back", body = Nacked)))]
 pub(super) async fn nack_message(
     State(state): Shared,
     Segments(handle): Segments<String>,
@@ -104,13 +109,14 @@ enum Action {
     Nack { after: Option<Duration>, suspend: bool },
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Settled {
     summary: Summary,
+    #[schema(value_type = Vec<SettleResult>)]
     results: Vec<OneOf>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Summary {
     ok: usize,
     failed: usize,
@@ -138,7 +144,8 @@ enum OneOf {
     },
 }
 
-/// POST /v1/receipts/settle
+/// Settles many deliveries, of any topics and groups
+#[utoipa::path(post, path = "/v1/receipts/settle", tag = "receipts", params(TimeParams), request_body = SettleIn, responses((status = 200, description = "All were settled", body = Settled), (status = 207, description = "Some were refused", body = Settled)))]
 pub(super) async fn settle_messages(State(state): Shared, mut query: Query, request: Request) -> Answer {
     let as_ms = query.take_time_format()?;
     query.end()?;

@@ -419,6 +419,14 @@ async fn lag_and_what_a_delete_would_take_along_are_counted() {
     let impact = face.ask("DELETE /v1/topics/t?dryRun=true", &[], "").await.expect(200).json();
     assert_eq!(impact["groups"][0]["lag"].as_u64(), Some(2));
     face.ask("GET /v1/topics/t", &[], "").await.expect(200);
+    let stats = face.ask("GET /v1/topics/t/stats", &[], "").await.expect(200).json();
+    assert_eq!(
+        (stats["messages"].as_u64(), stats["messagesIn"].as_u64(), stats["messagesOut"].as_u64()),
+        (Some(3), Some(3), Some(3))
+    );
+    let stats = face.ask("GET /v1/brokers/broker-a/stats", &[], "").await.expect(200).json();
+    assert_eq!((stats["messagesIn"].as_u64(), stats["parkedReceives"].as_u64()), (Some(3), Some(0)));
+    assert_eq!(face.ask("GET /v1/brokers/b/stats", &[], "").await.refused().1, "broker_not_found");
     let storage = face.ask("GET /v1/brokers/broker-a/storage", &[], "").await.expect(200).json();
     assert!(storage["diskTotal"].as_u64() > storage["diskUsed"].as_u64() && storage["earliestMessageAt"].is_string());
 }

@@ -9,15 +9,18 @@ use gantry_broker_core::names::TopicName;
 use gantry_broker_core::offset::Incarnation;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::json::Fields;
 use super::lag::behind;
-use super::list::Page;
+use super::list::{Items, Page};
+use super::openapi::{PageParams, PutConditions, TopicIn};
 use super::request::{Query, Segments, invalid_query, json, read_json, topic_name};
 use super::{Answer, RestState, Shared};
 use crate::error::{FieldAt, GatewayError};
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Topic)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TopicOut {
     name: String,
@@ -46,7 +49,8 @@ impl TopicOut {
     }
 }
 
-/// PUT /v1/topics/{topic}
+/// Creates a topic, or replaces its configuration
+#[utoipa::path(put, path = "/v1/topics/{topic}", tag = "topics", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), PutConditions), request_body = TopicIn, responses((status = 200, description = "Replaced", body = TopicOut), (status = 201, description = "Created", body = TopicOut)))]
 pub(super) async fn put_topic(
     State(state): Shared,
     Segments(topic): Segments<String>,
@@ -129,7 +133,8 @@ pub(super) fn field_of(name: &str) -> FieldAt {
     FieldAt::Pointer(format!("/{name}"))
 }
 
-/// GET /v1/topics/{topic}
+/// One topic
+#[utoipa::path(get, path = "/v1/topics/{topic}", tag = "topics", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), ("If-None-Match" = Option<String>, Header)), responses((status = 200, description = "The topic", body = TopicOut), (status = 304, description = "Not changed")))]
 pub(super) async fn describe_topic(
     State(state): Shared,
     Segments(topic): Segments<String>,
@@ -146,7 +151,8 @@ pub(super) async fn describe_topic(
 }
 
 /// What a delete would take along.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = DeleteImpact)]
 struct Impact {
     topic: String,
     /// Messages kept.
@@ -155,7 +161,8 @@ struct Impact {
 }
 
 /// A group that receives from the topic.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = TopicGroup)]
 #[serde(rename_all = "camelCase")]
 struct ConsumedBy {
     name: String,
@@ -180,19 +187,22 @@ async fn consumed_by(state: &RestState, topic: &TopicName) -> Result<Vec<Consume
     Ok(groups)
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = TopicGroups)]
 struct ConsumedByAll {
     items: Vec<ConsumedBy>,
 }
 
-/// GET /v1/topics/{topic}/groups
+/// Consumer groups that receive from a topic
+#[utoipa::path(get, path = "/v1/topics/{topic}/groups", tag = "topics", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$")), responses((status = 200, description = "How far each is", body = ConsumedByAll)))]
 pub(super) async fn list_topic_groups(State(state): Shared, Segments(topic): Segments<String>, query: Query) -> Answer {
     let topic = topic_name(&topic)?;
     query.end()?;
     Ok(json(StatusCode::OK, &ConsumedByAll { items: consumed_by(&state, &topic).await? }))
 }
 
-/// DELETE /v1/topics/{topic}
+/// Deletes a topic with everything in it
+#[utoipa::path(delete, path = "/v1/topics/{topic}", tag = "topics", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), ("dryRun" = Option<bool>, Query, description = "Say what would go, and change nothing")), responses((status = 200, description = "With `dryRun`: what would go", body = Impact), (status = 204, description = "Deleted")))]
 pub(super) async fn delete_topic(State(state): Shared, Segments(topic): Segments<String>, mut query: Query) -> Answer {
     let topic = topic_name(&topic)?;
     let dry_run = query.take_flag("dryRun")?;
@@ -210,7 +220,8 @@ pub(super) async fn delete_topic(State(state): Shared, Segments(topic): Segments
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// GET /v1/topics
+/// Topics by name
+#[utoipa::path(get, path = "/v1/topics", tag = "topics", params(PageParams, ("messageType" = Option<String>, Query, description = "Only topics of this type")), responses((status = 200, description = "A page of topics", body = Items<TopicOut>)))]
 pub(super) async fn list_topics(State(state): Shared, mut query: Query) -> Answer {
     let message_type = query.take("messageType")?;
     if message_type.as_deref().is_some_and(|text| !is_message_type(text)) {

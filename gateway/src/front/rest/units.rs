@@ -5,6 +5,8 @@ use std::time::Duration;
 use gantry_broker_core::clock::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
 use serde::{Serialize, Serializer};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, OneOfBuilder, Schema, SchemaFormat, Type};
 
 use crate::error::{FieldAt, GatewayError};
 
@@ -72,6 +74,21 @@ impl Time {
             Ok(time) => PRINTER.timestamp_to_string(&time),
             Err(_) => self.at.to_string(),
         }
+    }
+}
+
+impl utoipa::ToSchema for Time {}
+
+impl utoipa::PartialSchema for Time {
+    fn schema() -> RefOr<Schema> {
+        let text = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
+        let ms = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+            .description(Some("Milliseconds since 1970, with `timeFormat=ms`"));
+        OneOfBuilder::new().item(text).item(ms).into()
     }
 }
 

@@ -239,6 +239,7 @@ function Toolbar({ topic, start }: { topic: string; start: Start }) {
     <div className="toolbar">
       <SegmentedControl
         className="starts-wide"
+        withItemsBorders={false}
         aria-label={t.browse.start}
         data={options}
         value={start}
@@ -392,7 +393,7 @@ function MessageTable({ topic, rows }: { topic: string; rows: readonly Message[]
                   to="/topics/$topic/messages/$id"
                   params={{ topic, id: message.messageId }}
                   className="message-link"
-                  aria-label={t.browse.open(message.messageId)}
+                  title={t.browse.open(message.messageId)}
                 >
                   {cell[id](message)}
                 </Link>

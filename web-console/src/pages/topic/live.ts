@@ -74,8 +74,9 @@ export function useLive(topic: string, tag: string | undefined, enabled: boolean
       }
       let cursor: string | undefined;
       for (let pages = 0; pages < pagesMax; pages += 1) {
-        const from = cursor === undefined ? newest : undefined;
-        const page = await browseMessages(topic, { order: "asc", limit: pageRows, tag, from, cursor }, control.signal);
+        // A cursor belongs to its query: the start goes along with it.
+        const browse = { order: "asc", limit: pageRows, tag, from: newest, cursor } as const;
+        const page = await browseMessages(topic, browse, control.signal);
         take(page.items);
         cursor = page.nextCursor ?? undefined;
         if (cursor === undefined || page.items.length === 0) break;
