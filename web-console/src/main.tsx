@@ -1,13 +1,14 @@
 /** Starts the console: the policy's nonce, the theme, the words, the cache, the pages. */
 
 import "./styles";
-import { MantineProvider, localStorageColorSchemeManager, mergeThemeOverrides } from "@mantine/core";
+import { localStorageColorSchemeManager, MantineProvider, mergeThemeOverrides } from "@mantine/core";
 import { Notifications } from "@mantine/notifications";
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { RouterProvider } from "@tanstack/react-router";
 import { setNonce } from "get-nonce";
 import { StrictMode, useMemo } from "react";
 import { createRoot } from "react-dom/client";
+import { retry } from "./api/queries";
 import { useWords, WordsProvider } from "./i18n/i18n";
 import { makeRouter } from "./routes";
 import { theme } from "./theme";
@@ -17,7 +18,7 @@ const nonce = document.querySelector<HTMLMetaElement>("meta[name=csp-nonce]")?.c
 setNonce(nonce);
 
 const queryClient = new QueryClient({
-  defaultOptions: { queries: { retry: 1, retryDelay: 800, staleTime: 2_000, refetchOnWindowFocus: true } },
+  defaultOptions: { queries: { retry, retryDelay: 800, staleTime: 2_000, refetchOnWindowFocus: true } },
 });
 const router = makeRouter();
 const colorSchemeManager = localStorageColorSchemeManager({ key: "gantry.theme" });

@@ -116,11 +116,12 @@ export const groupTabs = ["lag", "settings"] as const;
 export type GroupTab = (typeof groupTabs)[number];
 export interface GroupSearch {
   tab?: GroupTab;
-  sort?: string;
+  /** The topic whose queues are shown. */
+  open?: string;
   delete?: boolean;
 }
 export const groupSearch = (raw: Raw): GroupSearch =>
-  present({ tab: oneOf(raw.tab, groupTabs), sort: text(raw.sort), delete: flag(raw.delete) });
+  present({ tab: oneOf(raw.tab, groupTabs), open: text(raw.open), delete: flag(raw.delete) });
 
 /** Topic of the welcome's steps: the walk goes on after a reload. */
 export interface OverviewSearch {

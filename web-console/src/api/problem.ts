@@ -1,24 +1,8 @@
 /** A refusal of the API, or the lack of an answer, as one kind of error. */
 
-export interface FieldProblem {
-  pointer?: string;
-  header?: string;
-  query?: string;
-  path?: string;
-  code: string;
-  detail: string;
-}
+import type { FieldProblem, ProblemDocument } from "./types";
 
-interface Document {
-  title: string;
-  status: number;
-  code: string;
-  detail: string;
-  retryable: boolean;
-  outcome: string;
-  requestId?: string;
-  errors?: FieldProblem[];
-}
+type Document = Omit<ProblemDocument, "type" | "rocketmqCode">;
 
 export class Problem extends Error {
   readonly title: string;
@@ -38,7 +22,7 @@ export class Problem extends Error {
     this.code = document.code;
     this.retryable = document.retryable;
     this.outcome = document.outcome;
-    this.requestId = document.requestId;
+    this.requestId = document.requestId ?? undefined;
     this.errors = document.errors ?? [];
   }
 

@@ -3,7 +3,7 @@
 import { queryOptions, useIsFetching, useQueryClient } from "@tanstack/react-query";
 import { useSyncExternalStore } from "react";
 import { usePrefs } from "../prefs";
-import { isUnsupported } from "./problem";
+import { asProblem } from "./problem";
 import { recordRate } from "./rates";
 import * as api from "./resources";
 
@@ -32,14 +32,23 @@ export function useRefreshInterval(): number | false {
   return refresh === 0 || held ? false : refresh * 1000;
 }
 
+const firstRatesMs = 2_000;
+const firstPoints = 4;
+
+/** A chart that has just been opened gets its first points sooner. */
+export function useRatesInterval(points: number): number | false {
+  const interval = useRefreshInterval();
+  return interval === false || points >= firstPoints ? interval : Math.min(interval, firstRatesMs);
+}
+
 export function useRefreshNow() {
   const client = useQueryClient();
   const busy = useIsFetching() > 0;
   return { busy, refresh: () => client.invalidateQueries() };
 }
 
-/** A missing endpoint stays missing: asking again at each refresh would only fill the log. */
-const retry = (failures: number, error: unknown) => !isUnsupported(error) && failures < 1;
+/** Once more where that makes sense: what is missing or refused stays so. */
+export const retry = (failures: number, error: unknown) => failures < 1 && asProblem(error).retryable;
 
 export const keys = {
   cluster: ["cluster"],
@@ -59,7 +68,6 @@ export const versionQuery = () =>
 export const brokerStatsQuery = (broker: string) =>
   queryOptions({
     queryKey: ["broker", broker, "stats"],
-    retry,
     queryFn: async ({ signal }) => {
       const stats = await api.readBrokerStats(broker, signal);
       recordRate(`broker/${broker}`, { at: Date.now(), in: stats.tpsIn, out: stats.tpsOut });
@@ -70,7 +78,6 @@ export const brokerStatsQuery = (broker: string) =>
 export const brokerStorageQuery = (broker: string) =>
   queryOptions({
     queryKey: ["broker", broker, "storage"],
-    retry,
     queryFn: ({ signal }) => api.readBrokerStorage(broker, signal),
   });
 
@@ -81,12 +88,11 @@ export const topicsQuery = (includeSystem: boolean) =>
   });
 
 export const topicQuery = (topic: string) =>
-  queryOptions({ queryKey: keys.topic(topic), queryFn: ({ signal }) => api.readTopic(topic, signal), retry });
+  queryOptions({ queryKey: keys.topic(topic), queryFn: ({ signal }) => api.readTopic(topic, signal) });
 
 export const topicStatsQuery = (topic: string) =>
   queryOptions({
     queryKey: [...keys.topic(topic), "stats"],
-    retry,
     queryFn: async ({ signal }) => {
       const stats = await api.readTopicStats(topic, signal);
       recordRate(`topic/${topic}`, { at: Date.now(), in: stats.tpsIn, out: stats.tpsOut });
@@ -100,14 +106,12 @@ export const queuesQuery = (topic: string) =>
 export const topicGroupsQuery = (topic: string) =>
   queryOptions({
     queryKey: [...keys.topic(topic), "groups"],
-    retry,
     queryFn: ({ signal }) => api.listTopicGroups(topic, signal),
   });
 
 export const deletePlanQuery = (topic: string) =>
   queryOptions({
     queryKey: [...keys.topic(topic), "deletePlan"],
-    retry,
     gcTime: 0,
     queryFn: ({ signal }) => api.planTopicDeletion(topic, signal),
   });
@@ -117,7 +121,6 @@ export const messageQuery = (topic: string, id: string, bodyAs: "text" | "base64
     queryKey: ["topic", topic, "message", id, bodyAs],
     // A stored message never changes.
     staleTime: Infinity,
-    retry,
     queryFn: ({ signal }) => api.readMessage(topic, id, bodyAs, signal),
   });
 
@@ -125,11 +128,10 @@ export const groupsQuery = () =>
   queryOptions({ queryKey: keys.groups, queryFn: ({ signal }) => api.listGroups(signal) });
 
 export const groupQuery = (group: string) =>
-  queryOptions({ queryKey: keys.group(group), queryFn: ({ signal }) => api.readGroup(group, signal), retry });
+  queryOptions({ queryKey: keys.group(group), queryFn: ({ signal }) => api.readGroup(group, signal) });
 
 export const groupLagQuery = (group: string) =>
   queryOptions({
     queryKey: [...keys.group(group), "lag"],
-    retry,
     queryFn: ({ signal }) => api.readGroupLag(group, signal),
   });

@@ -1,59 +1,19 @@
 /** One function per call that the console makes. Each answers with the body or throws a `Problem`. */
 
-import { apiPaths, basePath } from "../paths";
-import { problemOf, unreachable } from "./problem";
+import { client, done, take } from "./client";
 import type {
-  BrokerStats,
-  BrokerStorage,
-  Cluster,
   DeletePlan,
   Group,
-  GroupLag,
+  GroupIn,
   Message,
-  MessagePage,
+  NewGroup,
+  NewMessage,
+  NewTopic,
   Published,
-  Queue,
-  QueuePage,
+  PublishResult,
   Topic,
-  TopicGroup,
-  TopicStats,
+  TopicIn,
 } from "./types";
-
-type QueryValue = string | number | boolean | undefined;
-
-async function call<T>(
-  method: string,
-  path: string,
-  options: { query?: Record<string, QueryValue>; json?: unknown; headers?: Record<string, string>; signal?: AbortSignal } = {},
-): Promise<T> {
-  const url = new URL(`${basePath()}${path}`, globalThis.location.origin);
-  for (const [name, value] of Object.entries(options.query ?? {})) {
-    if (value !== undefined) url.searchParams.set(name, String(value));
-  }
-  const headers = new Headers(options.headers);
-  if (options.json !== undefined && !headers.has("content-type")) headers.set("content-type", "application/json");
-  let response: Response;
-  try {
-    response = await fetch(url, {
-      method,
-      headers,
-      body: options.json === undefined ? undefined : JSON.stringify(options.json),
-      signal: options.signal,
-    });
-  } catch (cause) {
-    if (options.signal?.aborted) throw cause;
-    throw unreachable(cause);
-  }
-  const text = await response.text();
-  let body: unknown;
-  try {
-    body = text === "" ? undefined : JSON.parse(text);
-  } catch {
-    throw problemOf(undefined, response.status);
-  }
-  if (!response.ok) throw problemOf(body, response.status);
-  return body as T;
-}
 
 /** Pages are asked for until there are no more, or this many rows are held. */
 export const rowsMax = 10_000;
@@ -78,115 +38,113 @@ async function all<T>(
   return { items, complete: cursor === undefined };
 }
 
-export const readCluster = (signal?: AbortSignal) => call<Cluster>("GET", "/v1/cluster", { signal });
+export const readCluster = (signal?: AbortSignal) => take(client.GET("/v1/cluster", { signal }));
 
-export const readVersion = (signal?: AbortSignal) =>
-  call<{ name: string; version: string }>("GET", "/version", { signal });
+export const readVersion = (signal?: AbortSignal) => take(client.GET("/version", { signal }));
 
 export const readBrokerStats = (broker: string, signal?: AbortSignal) =>
-  call<BrokerStats>("GET", `/v1/brokers/${encodeURIComponent(broker)}/stats`, { signal });
+  take(client.GET("/v1/brokers/{broker}/stats", { params: { path: { broker } }, signal }));
 
 export const readBrokerStorage = (broker: string, signal?: AbortSignal) =>
-  call<BrokerStorage>("GET", `/v1/brokers/${encodeURIComponent(broker)}/storage`, { signal });
+  take(client.GET("/v1/brokers/{broker}/storage", { params: { path: { broker } }, signal }));
 
-export const listTopics = (includeSystem: boolean, signal?: AbortSignal) =>
-  all<Topic>((cursor) => call("GET", apiPaths.topics(), { query: { includeSystem, limit: pageRows, cursor }, signal }));
+export const listTopics = (includeSystem: boolean, signal?: AbortSignal): Promise<Listed<Topic>> =>
+  all((cursor) =>
+    take(client.GET("/v1/topics", { params: { query: { includeSystem, limit: pageRows, cursor } }, signal })),
+  );
 
 export const readTopic = (topic: string, signal?: AbortSignal) =>
-  call<Topic>("GET", apiPaths.topic(topic), { signal });
-
-export interface NewTopic {
-  messageType: string;
-  readQueues: number;
-  writeQueues: number;
-}
+  take(client.GET("/v1/topics/{topic}", { params: { path: { topic } }, signal }));
 
 /** Only if there is none of that name: a form must not change what somebody else made. */
-export const createTopic = (name: string, topic: NewTopic) =>
-  call<Topic>("PUT", apiPaths.topic(name), { json: topic, headers: { "If-None-Match": "*" } });
+const onlyNew = { "If-None-Match": "*" };
 
-export const planTopicDeletion = (topic: string, signal?: AbortSignal) =>
-  call<DeletePlan>("DELETE", apiPaths.topic(topic), { query: { dryRun: true }, signal });
+export const createTopic = (topic: string, body: NewTopic) =>
+  take(client.PUT("/v1/topics/{topic}", { params: { path: { topic }, header: onlyNew }, body: body as TopicIn }));
 
-export const deleteTopic = (topic: string) => call<void>("DELETE", apiPaths.topic(topic));
+/** What a deletion would take with it; nothing is changed. */
+export const planTopicDeletion = (topic: string, signal?: AbortSignal): Promise<DeletePlan> =>
+  take(client.DELETE("/v1/topics/{topic}", { params: { path: { topic }, query: { dryRun: true } }, signal }));
+
+export const deleteTopic = (topic: string) =>
+  done(client.DELETE("/v1/topics/{topic}", { params: { path: { topic } } }));
 
 export const listQueues = async (topic: string, signal?: AbortSignal) =>
-  (await call<{ items: Queue[] }>("GET", `${apiPaths.topic(topic)}/queues`, { signal })).items;
+  (await take(client.GET("/v1/topics/{topic}/queues", { params: { path: { topic } }, signal }))).items;
 
 export const listTopicGroups = async (topic: string, signal?: AbortSignal) =>
-  (await call<{ items: TopicGroup[] }>("GET", `${apiPaths.topic(topic)}/groups`, { signal })).items;
+  (await take(client.GET("/v1/topics/{topic}/groups", { params: { path: { topic } }, signal }))).items;
 
 export const readTopicStats = (topic: string, signal?: AbortSignal) =>
-  call<TopicStats>("GET", `${apiPaths.topic(topic)}/stats`, { signal });
+  take(client.GET("/v1/topics/{topic}/stats", { params: { path: { topic } }, signal }));
 
 export interface Browse {
   order: "asc" | "desc";
-  from?: string | number;
-  to?: string | number;
+  from?: string;
+  to?: string;
   tag?: string;
-  queueId?: number;
   cursor?: string;
   limit?: number;
 }
 
-export const browseMessages = (topic: string, browse: Browse, signal?: AbortSignal) =>
-  call<MessagePage>("GET", apiPaths.messages(topic), { query: { ...browse }, signal });
+export const browseMessages = (topic: string, query: Browse, signal?: AbortSignal) =>
+  take(client.GET("/v1/topics/{topic}/messages", { params: { path: { topic }, query }, signal }));
 
 export const browseQueue = (
   topic: string,
-  queue: { brokerName: string; queueId: number },
-  at: { offset: number; limit?: number },
+  { brokerName, queueId }: { brokerName: string; queueId: number },
+  query: { offset: number; limit?: number },
   signal?: AbortSignal,
-) => call<QueuePage>("GET", apiPaths.queueMessages(topic, queue.brokerName, queue.queueId), { query: { ...at }, signal });
-
-export const readMessage = (topic: string, id: string, bodyAs: "text" | "base64", signal?: AbortSignal) =>
-  call<Message>("GET", apiPaths.message(topic, id), { query: { bodyAs, systemProperties: true }, signal });
-
-export const findMessage = (offsetMessageId: string, signal?: AbortSignal) =>
-  call<Message>("GET", `/v1/messages/${encodeURIComponent(offsetMessageId)}`, { query: { bodyAs: "none" }, signal });
-
-export interface NewMessage {
-  body: string;
-  tag?: string;
-  keys?: string[];
-  properties?: Record<string, string>;
-  contentType?: string;
-}
-
-/** Headers hold no Chinese in a browser, envelopes do. */
-const envelope = { "content-type": "application/vnd.gantry.message+json" };
-
-export const sendMessage = (topic: string, message: NewMessage) =>
-  call<Published>("POST", apiPaths.messages(topic), { json: message, headers: envelope });
-
-export type SendResult = (Published & { status: number }) | { status: number; problem: { title: string; detail: string } };
-
-export const sendMessages = async (topic: string, messages: NewMessage[]) =>
-  (await call<{ results: SendResult[] }>("POST", `${apiPaths.messages(topic)}/batch`, { json: { messages } })).results;
-
-export const listGroups = (signal?: AbortSignal) =>
-  all<Group>((cursor) => call("GET", apiPaths.groups(), { query: { lag: true, limit: pageRows, cursor }, signal }));
-
-export const readGroup = (group: string, signal?: AbortSignal) =>
-  call<Group>("GET", apiPaths.group(group), { signal });
-
-export const readGroupLag = (group: string, signal?: AbortSignal) =>
-  call<GroupLag>("GET", apiPaths.groupLag(group), { signal });
-
-export interface NewGroup {
-  retryMaxTimes: number;
-  startFrom: "min" | "max";
-}
-
-export const createGroup = (name: string, group: NewGroup) =>
-  call<Group>("PUT", apiPaths.group(name), { json: group, headers: { "If-None-Match": "*" } });
-
-export const deleteGroup = (group: string) => call<void>("DELETE", apiPaths.group(group));
-
-export const receive = async (group: string, topic: string, waitSeconds: number) => {
-  const headers = { Prefer: `wait=${waitSeconds}` };
-  const json = { topic, maxMessages: 1 };
-  return (await call<{ messages: Message[] }>("POST", apiPaths.receive(group), { json, headers })).messages;
+) => {
+  const path = { topic, broker: brokerName, queueId };
+  return take(client.GET("/v1/topics/{topic}/queues/{broker}/{queueId}/messages", { params: { path, query }, signal }));
 };
 
-export const acknowledge = (receiptHandle: string) => call<void>("DELETE", apiPaths.receipt(receiptHandle));
+export const readMessage = (topic: string, messageId: string, bodyAs: "text" | "base64", signal?: AbortSignal) => {
+  const params = { path: { topic, messageId }, query: { bodyAs, systemProperties: true } };
+  return take(client.GET("/v1/topics/{topic}/messages/{messageId}", { params, signal }));
+};
+
+export const findMessage = (offsetMessageId: string, signal?: AbortSignal) => {
+  const params = { path: { offsetMessageId }, query: { bodyAs: "none" } } as const;
+  return take(client.GET("/v1/messages/{offsetMessageId}", { params, signal }));
+};
+
+/** As an envelope: a browser's headers hold no Chinese. */
+const headers = { "Content-Type": "application/vnd.gantry.message+json" };
+
+export const sendMessage = (topic: string, body: NewMessage): Promise<Published> =>
+  take(client.POST("/v1/topics/{topic}/messages", { params: { path: { topic } }, headers, body }));
+
+export const sendMessages = async (topic: string, messages: NewMessage[]): Promise<PublishResult[]> => {
+  const params = { path: { topic } };
+  return (await take(client.POST("/v1/topics/{topic}/messages/batch", { params, body: { messages } }))).results;
+};
+
+export const listGroups = (signal?: AbortSignal): Promise<Listed<Group>> =>
+  all((cursor) =>
+    take(client.GET("/v1/groups", { params: { query: { lag: true, limit: pageRows, cursor } }, signal })),
+  );
+
+export const readGroup = (group: string, signal?: AbortSignal) =>
+  take(client.GET("/v1/groups/{group}", { params: { path: { group } }, signal }));
+
+export const readGroupLag = (group: string, signal?: AbortSignal) =>
+  take(client.GET("/v1/groups/{group}/lag", { params: { path: { group } }, signal }));
+
+export const createGroup = (group: string, body: NewGroup) =>
+  take(client.PUT("/v1/groups/{group}", { params: { path: { group }, header: onlyNew }, body: body as GroupIn }));
+
+export const deleteGroup = (group: string) =>
+  done(client.DELETE("/v1/groups/{group}", { params: { path: { group } } }));
+
+export const receive = async (group: string, topic: string, waitSeconds: number): Promise<Message[]> => {
+  const params = { path: { group }, header: { Prefer: `wait=${waitSeconds}` } };
+  const body = { topic, maxMessages: 1, invisibleDuration: "60s" };
+  const received = await take(client.POST("/v1/groups/{group}/receive", { params, body }));
+  // The other form, raw bytes, answers only who asks for it.
+  return "messages" in received ? received.messages : [];
+};
+
+export const acknowledge = (handle: string) =>
+  done(client.DELETE("/v1/receipts/{handle}", { params: { path: { handle } } }));

@@ -15,7 +15,7 @@ import { apiPaths, serverUrl } from "../paths";
 import { useTitle } from "../ui/Page";
 import { SidePanel } from "../ui/SidePanel";
 import { Failure } from "../ui/states";
-import { Code, Hint } from "../ui/text";
+import { Code } from "../ui/text";
 
 const retryDefault = 16;
 const retryMost = 10_000;
@@ -95,6 +95,7 @@ export function CreateGroup() {
         </fieldset>
         <NumberInput
           label={t.group.retryMax}
+          description={t.group.retryMaxHint}
           value={retryMaxTimes}
           onChange={(value) => setRetryMaxTimes(Number(value) || 1)}
           min={1}
@@ -102,7 +103,6 @@ export function CreateGroup() {
           allowDecimal={false}
           error={problem?.field("retryMaxTimes")}
         />
-        <Hint>{t.group.retryMaxHint}</Hint>
         {problem !== undefined && <Failure error={problem} />}
         <details className="call">
           <summary>{t.action.apiCall}</summary>

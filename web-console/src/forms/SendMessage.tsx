@@ -6,11 +6,12 @@ import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
 import { useMemo, useRef, useState } from "react";
 import { asProblem } from "../api/problem";
 import { keys, topicQuery } from "../api/queries";
-import { type SendResult, sendMessage, sendMessages } from "../api/resources";
+import { sendMessage, sendMessages } from "../api/resources";
+import type { PublishResult } from "../api/types";
 import { curl } from "../curl";
 import { useWords } from "../i18n/i18n";
 import { serverUrl } from "../paths";
-import { parseJson } from "../ui/body";
+import { base64OfBytes, parseJson, textOf } from "../ui/body";
 import { Icon } from "../ui/icons";
 import { useTitle } from "../ui/Page";
 import { SidePanel } from "../ui/SidePanel";
@@ -54,7 +55,11 @@ export function SendMessage() {
               <Button variant="default" onClick={close}>
                 {t.action.close}
               </Button>
-              <Button loading={send.isPending} onClick={() => send.mutate(draft)} leftSection={<Icon name="send" size={14} />}>
+              <Button
+                loading={send.isPending}
+                onClick={() => send.mutate(draft)}
+                leftSection={<Icon name="send" size={14} />}
+              >
                 {t.send.count(draft.count)}
               </Button>
             </div>
@@ -113,7 +118,7 @@ export function SendMessage() {
 export function useSend(topic: string, onSent?: () => void) {
   const client = useQueryClient();
   return useMutation({
-    mutationFn: async (draft: Draft): Promise<SendResult[]> => {
+    mutationFn: async (draft: Draft): Promise<PublishResult[]> => {
       const now = new Date();
       if (draft.count > 1) return sendMessages(topic, messagesOf(draft, now));
       return [{ status: 201, ...(await sendMessage(topic, messageOf(draft, 1, now))) }];
@@ -123,6 +128,14 @@ export function useSend(topic: string, onSent?: () => void) {
       return client.invalidateQueries({ queryKey: keys.topic(topic) });
     },
   });
+}
+
+/** Text can be edited on; other bytes are kept apart, untouched. */
+async function ofFile(file: File): Promise<Partial<Draft>> {
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const text = textOf(bytes);
+  if (text !== undefined) return { body: text, file: undefined };
+  return { file: { name: file.name, size: bytes.length, base64: base64OfBytes(bytes) } };
 }
 
 const contentTypes = ["text/plain", "application/json", "application/xml", "application/octet-stream"];
@@ -144,8 +157,20 @@ function BodyField({
   const pretty = () => json?.ok === true && onChange({ body: JSON.stringify(json.value, undefined, 2) });
   return (
     <div className="body-field">
+      {draft.file !== undefined && (
+        <div className="body-file">
+          <span className="mono">{draft.file.name}</span>
+          <span className="hint">
+            {t.message.binary} · {format.bytes(draft.file.size)}
+          </span>
+          <Button variant="default" size="compact-xs" onClick={() => onChange({ file: undefined })}>
+            {t.send.removeFile}
+          </Button>
+        </div>
+      )}
       <Textarea
         label={t.message.body}
+        disabled={draft.file !== undefined}
         value={draft.body}
         onChange={(event) => onChange({ body: event.currentTarget.value })}
         error={error}
@@ -158,7 +183,7 @@ function BodyField({
         classNames={{ input: "mono" }}
       />
       <div className="body-status">
-        <span>{format.bytes(bytes)}</span>
+        <span>{format.bytes(draft.file?.size ?? bytes)}</span>
         {looksJson && json !== undefined && (
           <span data-tone={json.ok ? "good" : "bad"} role="status">
             {json.ok ? t.send.jsonGood : t.send.jsonBad(json.reason)}
@@ -180,7 +205,7 @@ function BodyField({
             aria-label={t.send.fromFile}
             onChange={async (event) => {
               const chosen = event.currentTarget.files?.[0];
-              if (chosen !== undefined) onChange({ body: await chosen.text() });
+              if (chosen !== undefined) onChange(await ofFile(chosen));
             }}
           />
         </span>
@@ -240,7 +265,13 @@ function Properties({
         </div>
       ))}
       {error !== undefined && <p className="field-error">{error}</p>}
-      <Button variant="default" size="compact-sm" className="start" leftSection={<Icon name="plus" size={12} />} onClick={add}>
+      <Button
+        variant="default"
+        size="compact-sm"
+        className="start"
+        leftSection={<Icon name="plus" size={12} />}
+        onClick={add}
+      >
         {t.send.addProperty}
       </Button>
     </fieldset>
@@ -249,7 +280,7 @@ function Properties({
 
 const resultsShownMax = 5;
 
-export function Results({ topic, results }: { topic: string; results: SendResult[] }) {
+export function Results({ topic, results }: { topic: string; results: PublishResult[] }) {
   const { t, format } = useWords();
   const stored = results.flatMap((result) => ("messageId" in result ? [result] : []));
   const refused = results.flatMap((result) => ("problem" in result ? [result.problem] : []));

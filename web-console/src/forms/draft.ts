@@ -1,11 +1,13 @@
 /** What the send form holds, turned into messages and into the call that sends them. Pure. */
 
-import type { NewMessage } from "../api/resources";
+import type { NewMessage } from "../api/types";
 import { type Call, encodeProperty } from "../curl";
 import { apiPaths } from "../paths";
 
 export interface Draft {
   body: string;
+  /** A file whose bytes are no text goes out as it is, in place of the body. */
+  file?: { name: string; size: number; base64: string };
   contentType: string;
   tag: string;
   /** Separated by commas or blanks. */
@@ -34,7 +36,7 @@ export function messageOf(draft: Draft, seq: number, now: Date): NewMessage {
   const keys = splitKeys(fill(draft.keys));
   const properties = draft.properties.filter(({ name }) => name.trim() !== "");
   return {
-    body: fill(draft.body),
+    ...(draft.file === undefined ? { body: fill(draft.body) } : { bodyBase64: draft.file.base64 }),
     contentType: draft.contentType || undefined,
     tag: draft.tag.trim() || undefined,
     keys: keys.length === 0 ? undefined : keys,
@@ -53,7 +55,7 @@ export function messagesOf(draft: Draft, now: Date): NewMessage[] {
 export function callOf(topic: string, draft: Draft, server: string): Call {
   const url = `${server}${apiPaths.messages(topic)}`;
   const message: NewMessage = {
-    body: draft.body,
+    ...(draft.file === undefined ? { body: draft.body } : { bodyBase64: draft.file.base64 }),
     contentType: draft.contentType || undefined,
     tag: draft.tag.trim() || undefined,
     keys: draft.keys.trim() === "" ? undefined : splitKeys(draft.keys),
@@ -67,10 +69,11 @@ export function callOf(topic: string, draft: Draft, server: string): Call {
     return { method: "POST", url: `${url}/batch`, json: { messages: [entry] } };
   }
   const headers: [string, string][] = [["Content-Type", message.contentType ?? "text/plain"]];
-  if (message.tag !== undefined) headers.push(["Gantry-Tag", message.tag]);
-  if (message.keys !== undefined) headers.push(["Gantry-Keys", message.keys.join(",")]);
+  if (message.tag) headers.push(["Gantry-Tag", message.tag]);
+  if (message.keys) headers.push(["Gantry-Keys", message.keys.join(",")]);
   for (const [name, value] of Object.entries(message.properties ?? {})) {
     headers.push(["Gantry-Property", `${encodeProperty(name)}=${encodeProperty(value)}`]);
   }
-  return { method: "POST", url, headers, data: draft.body };
+  // With `@` curl reads the file itself.
+  return { method: "POST", url, headers, data: draft.file === undefined ? draft.body : `@${draft.file.name}` };
 }

@@ -3,7 +3,7 @@
 import { Button, Tabs } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
-import { lazy, Suspense, useState } from "react";
+import { lazy, Suspense } from "react";
 import { asProblem } from "../api/problem";
 import { groupLagQuery, groupQuery, useRefreshInterval } from "../api/queries";
 import type { Group, GroupLag, QueueLag, TopicLag } from "../api/types";
@@ -124,17 +124,86 @@ function Topics({ group, lag }: { group: string; lag: GroupLag }) {
     );
   }
   return (
-    <div className="topic-lags">
-      {lag.topics.map((topic, index) => (
-        <TopicSection key={topic.topic} lag={topic} open={index === 0 && lag.topics.length === 1} />
-      ))}
-    </div>
+    <table className="table lags" aria-label={t.group.tabs.lag}>
+      <thead>
+        <tr>
+          <th scope="col" className="grow">
+            {t.group.topic}
+          </th>
+          <th scope="col" className="right">
+            {t.group.lag}
+          </th>
+          <th scope="col" className="right">
+            {t.group.behind}
+          </th>
+          <th scope="col" className="right wide-only">
+            {t.group.inflight}
+          </th>
+          <th scope="col" className="right wide-only">
+            {t.group.ready}
+          </th>
+        </tr>
+      </thead>
+      <tbody>
+        {lag.topics.map((topic) => (
+          <TopicRows key={topic.topic} lag={topic} only={lag.topics.length === 1} />
+        ))}
+      </tbody>
+    </table>
   );
 }
 
-function TopicSection({ lag, open }: { lag: TopicLag; open: boolean }) {
+/** One topic, and below it its queues when they are asked for. */
+function TopicRows({ lag, only }: { lag: TopicLag; only: boolean }) {
   const { t, format } = useWords();
-  const [shown, setShown] = useState(open);
+  const search = route.useSearch();
+  const navigate = useNavigate({ from: "/groups/$group" });
+  const shown = search.open === undefined ? only : search.open === lag.topic;
+  const toggle = () => navigate({ to: ".", search: { ...search, open: shown ? closed : lag.topic }, replace: true });
+  return (
+    <>
+      <tr>
+        <td className="grow">
+          <span className="lag-topic">
+            <button
+              type="button"
+              className="disclosure"
+              aria-expanded={shown}
+              aria-label={t.group.showQueues(lag.topic)}
+              onClick={toggle}
+            >
+              <Icon name={shown ? "chevronDown" : "chevronRight"} size={14} />
+            </button>
+            <Link to="/topics/$topic" params={{ topic: lag.topic }} className="name">
+              {lag.topic}
+            </Link>
+          </span>
+        </td>
+        <td className="right">
+          <Lag count={lag.lag} />
+        </td>
+        <td className="right">
+          <Behind ms={lag.delayMs} />
+        </td>
+        <td className="right wide-only">{format.number(lag.inflight)}</td>
+        <td className="right wide-only">{format.number(lag.ready)}</td>
+      </tr>
+      {shown && (
+        <tr className="lag-queues">
+          <td colSpan={5}>
+            <Queues lag={lag} />
+          </td>
+        </tr>
+      )}
+    </>
+  );
+}
+
+/** No topic has this name: all are closed. */
+const closed = "-";
+
+function Queues({ lag }: { lag: TopicLag }) {
+  const { t, format } = useWords();
   const columns: Column<QueueLag>[] = [
     {
       id: "queue",
@@ -162,50 +231,12 @@ function TopicSection({ lag, open }: { lag: TopicLag; open: boolean }) {
     { id: "lag", header: t.group.lag, align: "right", narrow: true, cell: (queue) => <Lag count={queue.lag} /> },
   ];
   return (
-    <section className="topic-lag">
-      <div className="topic-lag-head">
-        <button
-          type="button"
-          className="disclosure"
-          aria-expanded={shown}
-          aria-label={t.group.showQueues(lag.topic)}
-          onClick={() => setShown(!shown)}
-        >
-          <Icon name={shown ? "chevronDown" : "chevronRight"} size={14} />
-        </button>
-        <h2>
-          <Link to="/topics/$topic" params={{ topic: lag.topic }} className="name">
-            {lag.topic}
-          </Link>
-        </h2>
-        <dl>
-          <div>
-            <dt>{t.group.lag}</dt>
-            <dd>
-              <Lag count={lag.lag} />
-            </dd>
-          </div>
-          <div>
-            <dt>{t.group.behind}</dt>
-            <dd>
-              <Behind ms={lag.delayMs} />
-            </dd>
-          </div>
-          <div>
-            <dt>{t.group.inflight}</dt>
-            <dd>{format.number(lag.inflight)}</dd>
-          </div>
-        </dl>
-      </div>
-      {shown && (
-        <DataTable
-          label={t.group.showQueues(lag.topic)}
-          columns={columns}
-          rows={lag.queues}
-          rowId={({ brokerName, queueId }) => `${brokerName}/${queueId}`}
-        />
-      )}
-    </section>
+    <DataTable
+      label={t.group.showQueues(lag.topic)}
+      columns={columns}
+      rows={lag.queues}
+      rowId={({ brokerName, queueId }) => `${brokerName}/${queueId}`}
+    />
   );
 }
 

@@ -3,7 +3,7 @@
 import { ActionIcon, Button, Checkbox, TextInput, Tooltip } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link, Outlet, useNavigate } from "@tanstack/react-router";
-import { lazy, Suspense, useMemo, useState } from "react";
+import { lazy, Suspense, useCallback, useMemo, useState } from "react";
 import { groupsQuery, useRefreshInterval } from "../api/queries";
 import type { Group } from "../api/types";
 import { useWords } from "../i18n/i18n";
@@ -31,7 +31,10 @@ export function GroupsPage() {
   useTitle(t.nav["/groups"]);
   const create = () => navigate({ to: "/groups/new", search: true });
   useKey("n", create);
-  const change = (next: Partial<typeof search>) => navigate({ to: ".", search: { ...search, ...next }, replace: true });
+  const change = useCallback(
+    (next: Partial<typeof search>) => navigate({ to: ".", search: (now) => ({ ...now, ...next }), replace: true }),
+    [navigate],
+  );
 
   const columns = useMemo<Column<Group>[]>(
     () => [
@@ -81,7 +84,8 @@ export function GroupsPage() {
         header: t.group.inflight,
         align: "right",
         sortBy: ({ inflight }) => inflight,
-        cell: ({ inflight }) => (inflight === undefined ? <Unknown why={t.group.lagUnknown} /> : format.number(inflight)),
+        cell: ({ inflight }) =>
+          inflight === undefined || inflight === null ? <Unknown why={t.group.lagUnknown} /> : format.number(inflight),
       },
       {
         id: "mode",
@@ -103,8 +107,7 @@ export function GroupsPage() {
         ),
       },
     ],
-    // biome-ignore lint/correctness/useExhaustiveDependencies: `change` only builds on the search it was made with
-    [t, format, search],
+    [t, format, change],
   );
 
   const createButton = (
@@ -154,7 +157,11 @@ export function GroupsPage() {
                   className="toolbar-check"
                 />
                 <span className="count end" role="status">
-                  {t.table.rows(format.number(shown.length), format.number(items.length), shown.length === items.length)}
+                  {t.table.rows(
+                    format.number(shown.length),
+                    format.number(items.length),
+                    shown.length === items.length,
+                  )}
                   {!complete && ` · ${t.table.more}`}
                 </span>
               </div>
@@ -197,9 +204,9 @@ export function GroupsPage() {
   );
 }
 
-function TopicNames({ topics }: { topics: string[] | undefined }) {
+function TopicNames({ topics }: { topics: string[] | null | undefined }) {
   const { t, format } = useWords();
-  if (topics === undefined || topics.length === 0) return <Unknown why={t.group.noTopics} />;
+  if (!topics || topics.length === 0) return <Unknown why={t.group.noTopics} />;
   return (
     <span className="topic-names" title={topics.join(", ")}>
       {topics.slice(0, topicsShownMax).map((topic, index) => (
@@ -210,7 +217,9 @@ function TopicNames({ topics }: { topics: string[] | undefined }) {
           </Link>
         </span>
       ))}
-      {topics.length > topicsShownMax && <span className="hint inline"> +{format.number(topics.length - topicsShownMax)}</span>}
+      {topics.length > topicsShownMax && (
+        <span className="hint inline"> +{format.number(topics.length - topicsShownMax)}</span>
+      )}
     </span>
   );
 }

@@ -56,7 +56,7 @@ export function MessagePage() {
         title={t.message.title}
         beside={
           <>
-            {message.tag !== undefined && (
+            {typeof message.tag === "string" && (
               <span className="tag" title={message.tag}>
                 {message.tag}
               </span>
@@ -72,14 +72,14 @@ export function MessagePage() {
         <CurlButton calls={[{ url: `${serverUrl()}${apiPaths.message(topic, id)}` }]} />
       </PageHead>
       <dl className="message-facts">
-        <Fact name={t.message.id} wide>
+        <Fact name={t.message.id}>
           <span className="mono">{message.messageId}</span> <Copy value={message.messageId} />
         </Fact>
         <Fact name={t.message.stored}>
           <Instant at={message.storeTimestamp} />
         </Fact>
         <Fact name={t.message.sent}>
-          <Instant at={message.bornTimestamp} /> <span className="hint inline">{message.bornHost}</span>
+          <Instant at={message.bornTimestamp} />
         </Fact>
         <Fact name={t.message.place}>
           <Link
@@ -95,7 +95,7 @@ export function MessagePage() {
           </Link>
         </Fact>
         <Fact name={t.message.size}>{format.bytes(message.bodySize)}</Fact>
-        {message.messageGroup !== undefined && <Fact name={t.message.group}>{message.messageGroup}</Fact>}
+        {typeof message.messageGroup === "string" && <Fact name={t.message.group}>{message.messageGroup}</Fact>}
       </dl>
       <Tabs
         value={tab}
@@ -122,9 +122,9 @@ export function MessagePage() {
   );
 }
 
-function Fact({ name, wide = false, children }: { name: string; wide?: boolean; children: ReactNode }) {
+function Fact({ name, children }: { name: string; children: ReactNode }) {
   return (
-    <div data-wide={wide || undefined}>
+    <div>
       <dt>{name}</dt>
       <dd>{children}</dd>
     </div>
@@ -143,7 +143,8 @@ function Body({ message }: { message: Message }) {
   const text = useMemo(() => textOf(bytes), [bytes]);
   const json = useMemo(() => (text === undefined ? undefined : parseJson(text)), [text]);
   const isTree = json?.ok === true && typeof json.value === "object" && json.value !== null;
-  const actual: Exclude<BodyView, "auto"> = view !== "auto" ? view : isTree ? "json" : text === undefined ? "hex" : "text";
+  const actual: Exclude<BodyView, "auto"> =
+    view !== "auto" ? view : isTree ? "json" : text === undefined ? "hex" : "text";
   const cut = !whole && bytes.length > shownBytesMax && actual !== "json";
   const shownBytes = cut ? bytes.subarray(0, shownBytesMax) : bytes;
   const rawUrl = `${basePath()}${apiPaths.messageBody(message.topic, message.messageId)}`;
@@ -154,7 +155,6 @@ function Body({ message }: { message: Message }) {
       <div className="toolbar">
         <SegmentedControl
           aria-label={t.message.view}
-          withItemsBorders={false}
           data={bodyViews.map((value) => ({ value, label: t.message.views[value] }))}
           value={view}
           onChange={(next) =>
@@ -163,7 +163,7 @@ function Body({ message }: { message: Message }) {
         />
         <span className="count">
           {format.bytes(bytes.length)}
-          {message.contentType !== undefined && ` · ${message.contentType}`}
+          {typeof message.contentType === "string" && ` · ${message.contentType}`}
         </span>
         <span className="end">
           <CopyBody text={text ?? base64OfBytes(bytes)} />
@@ -269,15 +269,22 @@ function Properties({ message }: { message: Message }) {
   const user = entries.filter((entry) => !isSystem(entry));
   const system = entries.filter(isSystem);
   const fixed: [string, string][] = [
+    [t.message.from, message.bornHost],
     [t.message.offsetId, message.offsetMessageId],
     [t.message.checksum, message.bodyCrc32.toString(16).padStart(8, "0")],
-    ...(message.traceparent === undefined ? [] : ([[t.message.trace, message.traceparent]] as [string, string][])),
+    ...(typeof message.traceparent !== "string"
+      ? []
+      : ([[t.message.trace, message.traceparent]] as [string, string][])),
   ];
   return (
     <>
       <section className="section">
         <h2>{t.message.user}</h2>
-        {user.length === 0 ? <Hint>{t.message.noProperties}</Hint> : <PropertyTable label={t.message.user} rows={user} />}
+        {user.length === 0 ? (
+          <Hint>{t.message.noProperties}</Hint>
+        ) : (
+          <PropertyTable label={t.message.user} rows={user} />
+        )}
       </section>
       <section className="section">
         <h2>{t.message.system}</h2>
@@ -313,10 +320,12 @@ function PropertyTable({
               {about?.[name] !== undefined && <span className="property-about">{about[name]}</span>}
             </th>
             <td>
-              <span className="mono" dir="auto">
-                {value}
-              </span>{" "}
-              <Copy value={value} />
+              <span className="property-value">
+                <span className="mono" dir="auto">
+                  {value}
+                </span>
+                <Copy value={value} />
+              </span>
             </td>
           </tr>
         ))}

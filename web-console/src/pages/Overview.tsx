@@ -3,7 +3,14 @@
 import { useQueries, useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
 import { lazy, type ReactNode, Suspense } from "react";
-import { brokerStatsQuery, brokerStorageQuery, clusterQuery, groupsQuery, useRefreshInterval } from "../api/queries";
+import {
+  brokerStatsQuery,
+  brokerStorageQuery,
+  clusterQuery,
+  groupsQuery,
+  useRatesInterval,
+  useRefreshInterval,
+} from "../api/queries";
 import { useRates } from "../api/rates";
 import type { Broker, BrokerStats, BrokerStorage, Cluster, Group } from "../api/types";
 import { useWords } from "../i18n/i18n";
@@ -71,12 +78,15 @@ function Well({ cluster }: { cluster: Cluster }) {
   const { t, format } = useWords();
   const refetchInterval = useRefreshInterval();
   const { brokers, totals } = cluster;
-  const stats = useQueries({ queries: brokers.map((one) => ({ ...brokerStatsQuery(one.brokerName), refetchInterval })) });
+  const points = useRates(`broker/${brokers[0]?.brokerName}`);
+  const ratesInterval = useRatesInterval(points.length);
+  const stats = useQueries({
+    queries: brokers.map((one) => ({ ...brokerStatsQuery(one.brokerName), refetchInterval: ratesInterval })),
+  });
   const storage = useQueries({
     queries: brokers.map((one) => ({ ...brokerStorageQuery(one.brokerName), refetchInterval })),
   });
   const groups = useQuery({ ...groupsQuery(), refetchInterval });
-  const points = useRates(`broker/${brokers[0]?.brokerName}`);
 
   const reasons: ReactNode[] = [];
   for (const { brokerName, writable } of brokers) {
@@ -146,7 +156,11 @@ function Well({ cluster }: { cluster: Cluster }) {
         <section className="section">
           <h2>{t.overview.behind}</h2>
           {groups.data === undefined ? (
-            groups.error === null ? <Loading rows={4} /> : <Failure error={groups.error} onRetry={() => groups.refetch()} />
+            groups.error === null ? (
+              <Loading rows={4} />
+            ) : (
+              <Failure error={groups.error} onRetry={() => groups.refetch()} />
+            )
           ) : (
             <Furthest groups={groups.data.items} />
           )}
@@ -200,7 +214,13 @@ function Furthest({ groups }: { groups: Group[] }) {
       ),
     },
     { id: "lag", header: t.group.lag, align: "right", narrow: true, cell: ({ totalLag }) => <Lag count={totalLag} /> },
-    { id: "behind", header: t.group.behind, align: "right", narrow: true, cell: ({ delayMs }) => <Behind ms={delayMs} /> },
+    {
+      id: "behind",
+      header: t.group.behind,
+      align: "right",
+      narrow: true,
+      cell: ({ delayMs }) => <Behind ms={delayMs} />,
+    },
   ];
   return <DataTable label={t.overview.behind} columns={columns} rows={behind} rowId={({ name }) => name} />;
 }
@@ -267,7 +287,13 @@ function Brokers({
       },
     },
     { id: "version", header: t.overview.version, cell: ({ version }) => version },
-    { id: "started", header: t.overview.started, align: "right", narrow: true, cell: ({ started }) => <Ago at={started} /> },
+    {
+      id: "started",
+      header: t.overview.started,
+      align: "right",
+      narrow: true,
+      cell: ({ started }) => <Ago at={started} />,
+    },
   ];
   return <DataTable label={t.figure.brokers} columns={columns} rows={brokers} rowId={({ brokerName }) => brokerName} />;
 }

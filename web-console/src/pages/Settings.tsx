@@ -1,6 +1,6 @@
 /** `/settings`: what this browser prefers, and what it talks to. */
 
-import { Button, Select, SegmentedControl, Switch, useMantineColorScheme } from "@mantine/core";
+import { Button, SegmentedControl, Select, Switch, useMantineColorScheme } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { type ReactNode, useId, useMemo, useState } from "react";
 import { clusterQuery, versionQuery } from "../api/queries";
@@ -32,7 +32,10 @@ export function SettingsPage() {
   useTitle(t.nav["/settings"]);
   const zones = useMemo(() => {
     const names = ["UTC", ...Intl.supportedValuesOf("timeZone").filter((name) => name !== "UTC")];
-    return [{ value: "", label: t.settings.browserZone(zoneName("")) }, ...names.map((value) => ({ value, label: value }))];
+    return [
+      { value: "", label: t.settings.browserZone(zoneName("")) },
+      ...names.map((value) => ({ value, label: value })),
+    ];
   }, [t]);
 
   return (
@@ -43,7 +46,6 @@ export function SettingsPage() {
           <h2>{t.settings.appearance}</h2>
           <Row name={t.settings.language}>
             <SegmentedControl
-              withItemsBorders={false}
               aria-label={t.settings.language}
               data={languages.map((value) => ({ value, label: languageNames[value] }))}
               value={prefs.language}
@@ -52,7 +54,6 @@ export function SettingsPage() {
           </Row>
           <Row name={t.settings.theme}>
             <SegmentedControl
-              withItemsBorders={false}
               aria-label={t.settings.theme}
               data={schemes.map((value) => ({ value, label: t.settings.themes[value] }))}
               value={colorScheme}
@@ -84,7 +85,6 @@ export function SettingsPage() {
           <h2>{t.settings.behaviour}</h2>
           <Row name={t.settings.refresh} hint={t.settings.refreshHint}>
             <SegmentedControl
-              withItemsBorders={false}
               aria-label={t.settings.refresh}
               data={refreshSeconds.map((value) => ({ value: String(value), label: t.refresh.every(value) }))}
               value={String(prefs.refresh)}

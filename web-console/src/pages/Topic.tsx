@@ -5,7 +5,7 @@ import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link, Outlet, useNavigate } from "@tanstack/react-router";
 import { lazy, Suspense } from "react";
 import { asProblem } from "../api/problem";
-import { topicQuery, topicStatsQuery, useRefreshInterval } from "../api/queries";
+import { topicQuery, topicStatsQuery, useRatesInterval, useRefreshInterval } from "../api/queries";
 import { useRates } from "../api/rates";
 import { useWords } from "../i18n/i18n";
 import { apiPaths, serverUrl } from "../paths";
@@ -115,9 +115,9 @@ export function TopicPage() {
 
 function LiveFigures({ topic }: { topic: string }) {
   const { t, format } = useWords();
-  const refetchInterval = useRefreshInterval();
-  const { data, error } = useQuery({ ...topicStatsQuery(topic), refetchInterval });
   const points = useRates(`topic/${topic}`);
+  const refetchInterval = useRatesInterval(points.length);
+  const { data, error } = useQuery({ ...topicStatsQuery(topic), refetchInterval });
   const shown = (value: number | undefined, as: (value: number) => string) =>
     value === undefined ? <Unknown why={error === null ? t.state.loading : t.state.noStats} /> : as(value);
   return (
@@ -126,8 +126,16 @@ function LiveFigures({ topic }: { topic: string }) {
         { name: t.figure.in, value: shown(data?.tpsIn, format.rate), unit: t.figure.perSecond, tone: "in" },
         { name: t.figure.out, value: shown(data?.tpsOut, format.rate), unit: t.figure.perSecond, tone: "out" },
         { name: t.figure.kept, value: shown(data?.messages, format.compact) },
-        { name: t.figure.inTotal, value: shown(data?.messagesIn, format.compact), unit: data && format.bytes(data.bytesIn) },
-        { name: t.figure.outTotal, value: shown(data?.messagesOut, format.compact), unit: data && format.bytes(data.bytesOut) },
+        {
+          name: t.figure.inTotal,
+          value: shown(data?.messagesIn, format.compact),
+          unit: data && format.bytes(data.bytesIn),
+        },
+        {
+          name: t.figure.outTotal,
+          value: shown(data?.messagesOut, format.compact),
+          unit: data && format.bytes(data.bytesOut),
+        },
       ]}
     >
       <Sparkline points={points} width={200} height={40} />

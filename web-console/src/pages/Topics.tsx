@@ -3,8 +3,8 @@
 import { ActionIcon, Button, Checkbox, Select, TextInput, Tooltip } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link, Outlet, useNavigate } from "@tanstack/react-router";
-import { lazy, Suspense, useMemo, useState } from "react";
-import { topicsQuery, useRefreshInterval } from "../api/queries";
+import { lazy, Suspense, useCallback, useMemo, useState } from "react";
+import { topicStatsQuery, topicsQuery, useRefreshInterval } from "../api/queries";
 import type { Topic } from "../api/types";
 import { useWords } from "../i18n/i18n";
 import { apiPaths, serverUrl } from "../paths";
@@ -15,7 +15,7 @@ import { IconLink } from "../ui/links";
 import { matcher } from "../ui/matcher";
 import { PageHead, useTitle } from "../ui/Page";
 import { Area, Empty } from "../ui/states";
-import { Code, CurlButton } from "../ui/text";
+import { Code, CurlButton, Unknown } from "../ui/text";
 
 const DeleteTopic = lazy(() => import("../forms/DeleteTopic").then((module) => ({ default: module.DeleteTopic })));
 
@@ -34,8 +34,10 @@ export function TopicsPage() {
   const create = () => navigate({ to: "/topics/new", search: true });
   useKey("n", create);
 
-  const change = (next: Partial<typeof search>) =>
-    navigate({ to: ".", search: { ...search, ...next }, replace: true });
+  const change = useCallback(
+    (next: Partial<typeof search>) => navigate({ to: ".", search: (now) => ({ ...now, ...next }), replace: true }),
+    [navigate],
+  );
 
   const columns = useMemo<Column<Topic>[]>(
     () => [
@@ -69,6 +71,20 @@ export function TopicsPage() {
           readQueues === writeQueues
             ? format.number(readQueues)
             : t.topic.queuesApart(format.number(readQueues), format.number(writeQueues)),
+      },
+      {
+        id: "kept",
+        header: t.figure.kept,
+        align: "right",
+        narrow: true,
+        cell: ({ name }) => <TopicFigure topic={name} of="messages" />,
+      },
+      { id: "in", header: t.topic.inRate, align: "right", cell: ({ name }) => <TopicFigure topic={name} of="tpsIn" /> },
+      {
+        id: "out",
+        header: t.topic.outRate,
+        align: "right",
+        cell: ({ name }) => <TopicFigure topic={name} of="tpsOut" />,
       },
       {
         id: "perm",
@@ -110,8 +126,7 @@ export function TopicsPage() {
         ),
       },
     ],
-    // biome-ignore lint/correctness/useExhaustiveDependencies: `change` only builds on the search it was made with
-    [t, format, search],
+    [t, format, change],
   );
 
   const createButton = (
@@ -136,10 +151,7 @@ export function TopicsPage() {
             return (
               <Empty icon="topics" title={t.topic.none} action={createButton}>
                 <p>{t.topic.what}</p>
-                <Code
-                  label={t.action.apiCall}
-                  text={`curl -X PUT ${serverUrl()}/v1/topics/orders --json '{}'`}
-                />
+                <Code label={t.action.apiCall} text={`curl -X PUT ${serverUrl()}/v1/topics/orders --json '{}'`} />
               </Empty>
             );
           }
@@ -172,7 +184,11 @@ export function TopicsPage() {
                   className="toolbar-check"
                 />
                 <span className="count end" role="status">
-                  {t.table.rows(format.number(shown.length), format.number(items.length), shown.length === items.length)}
+                  {t.table.rows(
+                    format.number(shown.length),
+                    format.number(items.length),
+                    shown.length === items.length,
+                  )}
                   {!complete && ` · ${t.table.more}`}
                 </span>
               </div>
@@ -213,6 +229,18 @@ export function TopicsPage() {
       <Outlet />
     </>
   );
+}
+
+const figuresPaceMs = 15_000;
+
+/** A figure of a row on the screen. Rows out of sight ask for nothing, and the three cells of one share their answer. */
+function TopicFigure({ topic, of }: { topic: string; of: "messages" | "tpsIn" | "tpsOut" }) {
+  const { t, format } = useWords();
+  const pace = useRefreshInterval();
+  const refetchInterval = pace === false ? false : Math.max(pace, figuresPaceMs);
+  const { data, error } = useQuery({ ...topicStatsQuery(topic), refetchInterval, staleTime: figuresPaceMs / 2 });
+  if (data === undefined) return <Unknown why={error === null ? t.state.loading : t.state.noStats} />;
+  return of === "messages" ? format.number(data.messages) : format.rate(data[of]);
 }
 
 export function messageTypeName(t: ReturnType<typeof useWords>["t"], type: string): string {

@@ -31,8 +31,8 @@ export function Welcome({ topic: asked }: { topic: string | undefined }) {
   const { t } = useWords();
   const navigate = useNavigate({ from: "/" });
   const topics = useQuery(topicsQuery(false)).data?.items ?? [];
-  // After a reload the walk goes on with the topic that there is.
-  const topic = topics.find(({ name }) => name === asked)?.name ?? topics[0]?.name;
+  // The address holds the topic, so that the walk goes on after a reload; a topic deleted since starts it anew.
+  const topic = topics.find(({ name }) => name === asked)?.name;
   const live = useLive(topic ?? "", undefined, topic !== undefined, false);
   const [consumed, setConsumed] = useState<Message>();
   const sent = live.rows.length > 0;
@@ -103,7 +103,9 @@ function Step({
 function CreateStep({ topic, onCreated }: { topic: string | undefined; onCreated: (topic: string) => void }) {
   const { t } = useWords();
   const client = useQueryClient();
-  const [name, setName] = useState(firstTopic);
+  const taken = useQuery(topicsQuery(false)).data?.items;
+  const [typed, setName] = useState<string>();
+  const name = typed ?? freeName(taken?.map((other) => other.name) ?? []);
   const create = useMutation({
     mutationFn: () => createTopic(name, { messageType: "normal", readQueues: queues, writeQueues: queues }),
     onSuccess: async () => {
@@ -146,6 +148,14 @@ function CreateStep({ topic, onCreated }: { topic: string | undefined; onCreated
       {create.error !== null && <Failure error={asProblem(create.error)} />}
     </>
   );
+}
+
+/** `orders`, or the first of its successors that nobody has. */
+export function freeName(taken: readonly string[]): string {
+  if (!taken.includes(firstTopic)) return firstTopic;
+  let number = 2;
+  while (taken.includes(`${firstTopic}-${number}`)) number += 1;
+  return `${firstTopic}-${number}`;
 }
 
 function SendStep({ topic }: { topic: string }) {
@@ -198,7 +208,7 @@ function WatchStep({ topic, rows }: { topic: string; rows: readonly Message[] })
                 <Link to="/topics/$topic/messages/$id" params={{ topic, id: message.messageId }} className="mono">
                   {format.timeOfDay(message.storeTimestamp)}
                 </Link>
-                {message.tag !== undefined && <span className="tag">{message.tag}</span>}
+                {typeof message.tag === "string" && <span className="tag">{message.tag}</span>}
                 <span className="preview" dir="auto">
                   {preview(message).text}
                 </span>
@@ -230,7 +240,7 @@ function ConnectStep({
   const consume = useMutation({
     mutationFn: async () => {
       const [message] = await receive(group, topic, waitSeconds);
-      if (message?.receiptHandle !== undefined) await acknowledge(message.receiptHandle);
+      if (typeof message?.receiptHandle === "string") await acknowledge(message.receiptHandle);
       return message ?? null;
     },
     onSuccess: (message) => {
@@ -282,7 +292,6 @@ function ConnectStep({
       <h3>{t.welcome.clients}</h3>
       <SegmentedControl
         aria-label={t.welcome.clients}
-        withItemsBorders={false}
         className="start"
         data={[...languages]}
         value={language}

@@ -194,7 +194,7 @@ export function DataTable<T extends object>({
 /** Room for the rows that are not drawn. */
 function Gap({ height, columns }: { height: number; columns: number }) {
   return (
-    <tr aria-hidden="true" className="gap">
+    <tr className="gap">
       <td colSpan={columns} style={{ height }} />
     </tr>
   );

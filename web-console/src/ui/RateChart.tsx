@@ -18,7 +18,7 @@ const ticks = 4;
 export function niceStep(top: number, steps: number): number {
   const rough = Math.max(top, 1) / steps;
   const power = 10 ** Math.floor(Math.log10(rough));
-  return (([1, 2, 2.5, 5, 10].find((factor) => factor * power >= rough) ?? 10) * power);
+  return ([1, 2, 2.5, 5, 10].find((factor) => factor * power >= rough) ?? 10) * power;
 }
 
 export function RateChart({ points }: { points: readonly RatePoint[] }) {
@@ -44,7 +44,13 @@ export function RateChart({ points }: { points: readonly RatePoint[] }) {
         })),
       );
     const times = [0, 1, 2, 3].map((part) => from + ((end.at - from) * part) / 3);
-    return { x, y, times, lines: { in: line("in"), out: line("out") }, levels: Array.from({ length: ticks + 1 }, (_, i) => i * step) };
+    return {
+      x,
+      y,
+      times,
+      lines: { in: line("in"), out: line("out") },
+      levels: Array.from({ length: ticks + 1 }, (_, i) => i * step),
+    };
   }, [points, width]);
 
   const at = pointed === undefined ? undefined : points[pointed];
@@ -78,7 +84,13 @@ export function RateChart({ points }: { points: readonly RatePoint[] }) {
         >
           {drawn.levels.map((level) => (
             <g key={level}>
-              <line x1={pad.left} x2={width - pad.right} y1={drawn.y(level)} y2={drawn.y(level)} className="rate-grid" />
+              <line
+                x1={pad.left}
+                x2={width - pad.right}
+                y1={drawn.y(level)}
+                y2={drawn.y(level)}
+                className="rate-grid"
+              />
               <text x={pad.left - 8} y={drawn.y(level)} dy="0.32em" textAnchor="end">
                 {format.rate(level)}
               </text>
@@ -98,7 +110,13 @@ export function RateChart({ points }: { points: readonly RatePoint[] }) {
           <path d={drawn.lines.out} className="sparkline-out" />
           {at !== undefined && (
             <g>
-              <line x1={drawn.x(at.at)} x2={drawn.x(at.at)} y1={pad.top} y2={height - pad.bottom} className="rate-cross" />
+              <line
+                x1={drawn.x(at.at)}
+                x2={drawn.x(at.at)}
+                y1={pad.top}
+                y2={height - pad.bottom}
+                className="rate-cross"
+              />
               <circle cx={drawn.x(at.at)} cy={drawn.y(at.in)} r="3" className="rate-dot-in" />
               <circle cx={drawn.x(at.at)} cy={drawn.y(at.out)} r="3" className="rate-dot-out" />
             </g>

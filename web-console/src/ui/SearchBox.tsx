@@ -37,6 +37,7 @@ export function SearchBox({ onClose }: { onClose: () => void }) {
     <Spotlight.Root
       overlayProps={{ backgroundOpacity: 0.35, blur: 0 }}
       shortcut={null}
+      centered={false}
       query={query}
       onQueryChange={setQuery}
       onSpotlightClose={onClose}
@@ -96,7 +97,12 @@ function useHits(query: string): Hit[] {
       note: t.search.page,
       go: () => navigate({ to }),
     });
-    const pages = [page("/", "overview"), page("/topics", "topics"), page("/groups", "groups"), page("/settings", "settings")];
+    const pages = [
+      page("/", "overview"),
+      page("/topics", "topics"),
+      page("/groups", "groups"),
+      page("/settings", "settings"),
+    ];
     const hits: Hit[] = [];
     if (message !== undefined) {
       const { topic, messageId } = message;

@@ -4,15 +4,15 @@ import {
   ActionIcon,
   Button,
   Kbd,
-  Menu,
   type MantineColorScheme,
+  Menu,
   Tooltip,
   UnstyledButton,
   useMantineColorScheme,
 } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link, Outlet, useLocation, useNavigate, useParams } from "@tanstack/react-router";
-import { type ReactNode, lazy, Suspense, useEffect, useRef, useState } from "react";
+import { lazy, type ReactNode, Suspense, useEffect, useRef, useState } from "react";
 import { clusterQuery, useRefreshNow } from "../api/queries";
 import { useWords } from "../i18n/i18n";
 import { ofOldHash } from "../paths";
@@ -63,6 +63,7 @@ export function Shell() {
 
   return (
     <div className="shell" data-collapsed={sidebarCollapsed || undefined} data-menu={menuOpen || undefined}>
+      {/* biome-ignore lint/a11y/useValidAnchor: a link to a place on the page, kept from becoming an address */}
       <a
         href="#main"
         className="skip"
@@ -108,7 +109,7 @@ export function Shell() {
           </ActionIcon>
           <Breadcrumb />
           <div className="bar-end">
-            <UnstyledButton className="search-button" onClick={() => setSearchOpen(true)} >
+            <UnstyledButton className="search-button" onClick={() => setSearchOpen(true)}>
               <Icon name="search" size={15} />
               <span className="search-hint">{t.search.open}</span>
               <Kbd size="xs" aria-hidden="true">
@@ -245,7 +246,12 @@ function RefreshControl() {
       </Tooltip>
       <Menu>
         <Menu.Target>
-          <Button variant="subtle" color="gray" size="compact-sm" aria-label={`${t.refresh.pace}: ${t.refresh.every(refresh)}`}>
+          <Button
+            variant="subtle"
+            color="gray"
+            size="compact-sm"
+            aria-label={`${t.refresh.pace}: ${t.refresh.every(refresh)}`}
+          >
             {t.refresh.every(refresh)}
           </Button>
         </Menu.Target>
@@ -264,7 +270,12 @@ function RefreshControl() {
 
 function Choice({ on, onClick, children }: { on: boolean; onClick: () => void; children: ReactNode }) {
   return (
-    <Menu.Item role="menuitemradio" aria-checked={on} onClick={onClick} rightSection={on && <Icon name="check" size={14} />}>
+    <Menu.Item
+      role="menuitemradio"
+      aria-checked={on}
+      onClick={onClick}
+      rightSection={on && <Icon name="check" size={14} />}
+    >
       {children}
     </Menu.Item>
   );

@@ -50,7 +50,13 @@ export function preview({ body, bodyEncoding }: Message): { text: string; binary
     return { text: [...head].map(hex2).join(" "), binary: true };
   }
   const text = typeof body === "string" ? body : JSON.stringify(body);
-  return { text: text.slice(0, previewCharacters * 4).replace(/\s+/g, " ").slice(0, previewCharacters), binary: false };
+  return {
+    text: text
+      .slice(0, previewCharacters * 4)
+      .replace(/\s+/g, " ")
+      .slice(0, previewCharacters),
+    binary: false,
+  };
 }
 
 const hex2 = (byte: number) => byte.toString(16).padStart(2, "0");

@@ -71,7 +71,9 @@ export function Failure({ error, onRetry }: { error: unknown; onRetry?: () => vo
       <div>
         <p className="failure-title">{title}</p>
         <p className="failure-detail">{problem.message}</p>
-        {problem.outcome === "unknown" && problem.status !== 0 && <p className="failure-detail">{t.state.outcomeUnknown}</p>}
+        {problem.outcome === "unknown" && problem.status !== 0 && (
+          <p className="failure-detail">{t.state.outcomeUnknown}</p>
+        )}
         {problem.requestId !== undefined && (
           <p className="failure-id">
             {t.state.requestId} <span className="mono">{problem.requestId}</span> <Copy value={problem.requestId} />

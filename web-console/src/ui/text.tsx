@@ -58,9 +58,9 @@ export function Copy({ value, label }: { value: string; label?: string }) {
 /** A block of text to take away: a snippet or a command. */
 export function Code({ text, label }: { text: string; label: string }) {
   return (
-    <figure className="code">
+    <figure className="code" aria-label={label}>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
-      <pre tabIndex={0} aria-label={label}>
+      <pre tabIndex={0}>
         <code>{text}</code>
       </pre>
       <Copy value={text} />

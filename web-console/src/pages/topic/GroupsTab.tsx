@@ -28,7 +28,13 @@ export function GroupsTab({ topic }: { topic: string }) {
       ),
     },
     { id: "lag", header: t.group.lag, align: "right", narrow: true, cell: ({ lag }) => <Lag count={lag} /> },
-    { id: "behind", header: t.group.behind, align: "right", narrow: true, cell: ({ delayMs }) => <Behind ms={delayMs} /> },
+    {
+      id: "behind",
+      header: t.group.behind,
+      align: "right",
+      narrow: true,
+      cell: ({ delayMs }) => <Behind ms={delayMs} />,
+    },
     { id: "inflight", header: t.group.inflight, align: "right", cell: ({ inflight }) => format.number(inflight) },
   ];
   return (

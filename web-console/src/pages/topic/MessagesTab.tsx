@@ -1,16 +1,34 @@
 /** The message browser: where to start, what to keep, and how far the look has got. */
 
-import { ActionIcon, Button, Checkbox, Menu, NumberInput, SegmentedControl, Select, TextInput, Tooltip } from "@mantine/core";
+import {
+  ActionIcon,
+  Button,
+  Checkbox,
+  Menu,
+  NumberInput,
+  SegmentedControl,
+  Select,
+  TextInput,
+  Tooltip,
+} from "@mantine/core";
 import { useDebouncedCallback } from "@mantine/hooks";
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
 import { type ReactNode, useMemo, useState } from "react";
 import { keys, queuesQuery, useRefreshInterval } from "../../api/queries";
 import { browseMessages, browseQueue } from "../../api/resources";
-import type { Message, MessagePage } from "../../api/types";
-import { useWords } from "../../i18n/i18n";
+import type { Message, MessagePage, Time } from "../../api/types";
 import { fromWallTime, toWallTimeField, zoneName } from "../../i18n/format";
-import { defaultColumns, type MessageColumn, messageColumns, parseColumns, parseQueue, type Start, starts } from "../../search";
+import { useWords } from "../../i18n/i18n";
+import {
+  defaultColumns,
+  type MessageColumn,
+  messageColumns,
+  parseColumns,
+  parseQueue,
+  type Start,
+  starts,
+} from "../../search";
 import { preview } from "../../ui/body";
 import { type Column, DataTable } from "../../ui/DataTable";
 import { Icon } from "../../ui/icons";
@@ -51,7 +69,10 @@ function Pages({ topic, system, start }: { topic: string; system: boolean; start
   const from = start === "time" ? (at ?? undefined) : undefined;
 
   const query = useInfiniteQuery({
-    queryKey: [...keys.messages(topic), { start, from, queue: queue && `${queue.brokerName}/${queue.queueId}`, offset, tag }],
+    queryKey: [
+      ...keys.messages(topic),
+      { start, from, queue: queue && `${queue.brokerName}/${queue.queueId}`, offset, tag },
+    ],
     enabled: start !== "queue" || queue !== undefined,
     initialPageParam: undefined as string | undefined,
     queryFn: async ({ pageParam, signal }): Promise<MessagePage> => {
@@ -239,13 +260,18 @@ function Toolbar({ topic, start }: { topic: string; start: Start }) {
     <div className="toolbar">
       <SegmentedControl
         className="starts-wide"
-        withItemsBorders={false}
         aria-label={t.browse.start}
         data={options}
         value={start}
         onChange={choose}
       />
-      <Select className="starts-narrow" aria-label={t.browse.start} data={options} value={start} onChange={(next) => next && choose(next)} />
+      <Select
+        className="starts-narrow"
+        aria-label={t.browse.start}
+        data={options}
+        value={start}
+        onChange={(next) => next && choose(next)}
+      />
       {start === "time" && (
         <Tooltip label={zoneName(zone)}>
           <TextInput
@@ -277,7 +303,9 @@ function Toolbar({ topic, start }: { topic: string; start: Start }) {
           <OffsetInput key={search.queue} value={search.offset} onChange={(offset) => change({ offset })} />
         </>
       )}
-      {start !== "queue" && <TagInput key={search.tag} value={search.tag ?? ""} onChange={(tag) => change({ tag: tag || undefined })} />}
+      {start !== "queue" && (
+        <TagInput key={search.tag} value={search.tag ?? ""} onChange={(tag) => change({ tag: tag || undefined })} />
+      )}
       <span className="end">
         <ColumnsMenu />
       </span>
@@ -285,7 +313,13 @@ function Toolbar({ topic, start }: { topic: string; start: Start }) {
   );
 }
 
-function OffsetInput({ value, onChange }: { value: number | undefined; onChange: (offset: number | undefined) => void }) {
+function OffsetInput({
+  value,
+  onChange,
+}: {
+  value: number | undefined;
+  onChange: (offset: number | undefined) => void;
+}) {
   const { t } = useWords();
   const later = useDebouncedCallback(onChange, 400);
   return (
@@ -368,12 +402,21 @@ function MessageTable({ topic, rows }: { topic: string; rows: readonly Message[]
     const shown = parseColumns(cols) ?? defaultColumns;
     const first = shown[0];
     const cell: Record<MessageColumn, (message: Message) => ReactNode> = {
-      time: ({ storeTimestamp }) => <time dateTime={storeTimestamp} title={format.instantZoned(storeTimestamp)}>{shortInstant(format.instant(storeTimestamp))}</time>,
-      born: ({ bornTimestamp }) => <time dateTime={bornTimestamp} title={format.instantZoned(bornTimestamp)}>{shortInstant(format.instant(bornTimestamp))}</time>,
+      time: ({ storeTimestamp }) => <ShortInstant at={storeTimestamp} />,
+      born: ({ bornTimestamp }) => <ShortInstant at={bornTimestamp} />,
       queue: ({ queueId, brokerName }) => <span title={brokerName}>{queueId}</span>,
       offset: ({ queueOffset }) => format.number(queueOffset),
-      tag: ({ tag }) => (tag === undefined ? null : <span className="tag" title={tag}>{tag}</span>),
-      keys: ({ keys }) => <span className="keys" title={keys?.join(" ")}>{keys?.join(" ")}</span>,
+      tag: ({ tag }) =>
+        typeof tag !== "string" ? null : (
+          <span className="tag" title={tag}>
+            {tag}
+          </span>
+        ),
+      keys: ({ keys }) => (
+        <span className="keys" title={keys?.join(" ")}>
+          {keys?.join(" ")}
+        </span>
+      ),
       id: ({ messageId }) => <span className="mono id">{messageId}</span>,
       size: ({ bodySize }) => format.bytes(bodySize),
       body: (message) => <Preview message={message} />,
@@ -402,11 +445,27 @@ function MessageTable({ topic, rows }: { topic: string; rows: readonly Message[]
       }),
     );
   }, [cols, topic, t, format]);
-  return <DataTable label={t.topic.tabs.messages} columns={columns} rows={rows} rowId={({ offsetMessageId }) => offsetMessageId} />;
+  return (
+    <DataTable
+      label={t.topic.tabs.messages}
+      columns={columns}
+      rows={rows}
+      rowId={({ offsetMessageId }) => offsetMessageId}
+    />
+  );
 }
 
 /** Without the year, which rarely changes between rows: it stands in the tooltip. */
-const shortInstant = (instant: string) => instant.slice(5);
+function ShortInstant({ at }: { at: Time }) {
+  const { format } = useWords();
+  const [date = "", time] = format.instant(at).split(" ");
+  return (
+    <time dateTime={new Date(at).toISOString()} title={format.instantZoned(at)} className="mono">
+      <span className="wide-inline">{date.slice("yyyy-".length)} </span>
+      {time}
+    </time>
+  );
+}
 
 function Preview({ message }: { message: Message }) {
   const { t } = useWords();

@@ -57,7 +57,8 @@ export function QueuesTab({ topic }: { topic: string }) {
             header: t.queue.last,
             align: "right",
             narrow: true,
-            cell: ({ lastUpdate }) => (lastUpdate === null || lastUpdate === undefined ? t.queue.never : <Ago at={lastUpdate} />),
+            cell: ({ lastUpdate }) =>
+              lastUpdate === null || lastUpdate === undefined ? t.queue.never : <Ago at={lastUpdate} />,
           },
         ];
         return (

@@ -25,7 +25,10 @@ export interface LiveState {
 const empty: LiveState = { rows: [], waiting: 0, dropped: 0, error: null, started: false };
 
 /** Puts what is new on top, once each, and lets go of what is too much. */
-export function merge(rows: readonly Message[], found: readonly Message[]): { rows: Message[]; fresh: number; dropped: number } {
+export function merge(
+  rows: readonly Message[],
+  found: readonly Message[],
+): { rows: Message[]; fresh: number; dropped: number } {
   const known = new Set(rows.map(({ offsetMessageId }) => offsetMessageId));
   const fresh = found.filter(({ offsetMessageId }) => !known.has(offsetMessageId));
   const all = [...fresh].reverse().concat(rows);
@@ -75,7 +78,7 @@ export function useLive(topic: string, tag: string | undefined, enabled: boolean
       let cursor: string | undefined;
       for (let pages = 0; pages < pagesMax; pages += 1) {
         // A cursor belongs to its query: the start goes along with it.
-        const browse = { order: "asc", limit: pageRows, tag, from: newest, cursor } as const;
+        const browse = { order: "asc", limit: pageRows, tag, from: String(newest), cursor } as const;
         const page = await browseMessages(topic, browse, control.signal);
         take(page.items);
         cursor = page.nextCursor ?? undefined;
