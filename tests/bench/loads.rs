@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 use gantry_proto::grpc::v2;
 use prost::Message as _;
 
-use crate::server::{Outcome, connect};
+use crate::server::{Outcome, bound_to_us, connect};
 
+/// A message id of RocketMQ's clients, in hex.
+const MESSAGE_ID_BYTES: u64 = 34;
 /// Every message's body.
 pub const BODY_BYTES: usize = 1024;
 
@@ -61,7 +63,7 @@ pub fn write_request(path: &Path, messages: u64) -> Outcome<()> {
 
 pub fn h2load(address: SocketAddr, request: &Path, calls: Calls, seconds: u64) -> Outcome<Load> {
     let log = request.with_extension("log");
-    let mut command = Command::new("h2load");
+    let mut command = bound_to_us(&installed("h2load", "nghttp2-client")?);
     command.args(["-t1", "-c", &calls.connections.to_string(), "-m", &calls.streams.to_string()]);
     command.args(["-D", &seconds.to_string(), "-d"]).arg(request);
     for header in ["content-type: application/grpc", "te: trailers", "x-mq-client-id: bench"] {
@@ -83,6 +85,12 @@ pub fn h2load(address: SocketAddr, request: &Path, calls: Calls, seconds: u64) -
         return Err(format!("failed: h2load counted failures: {counts}"));
     }
     let succeeded = count("succeeded").ok_or("h2load said no successes")? * calls.messages;
+    // h2load looks at the HTTP status, which is 200 for every gRPC error as well. A receipt repeats the message's id.
+    let data = said.lines().find_map(|line| line.strip_prefix("traffic: ")?.rsplit('(').next());
+    let data_bytes = data.and_then(|text| text.split(')').next()?.parse::<u64>().ok());
+    if data_bytes.ok_or("h2load said no traffic")? < succeeded * MESSAGE_ID_BYTES {
+        return Err("failed: the answers are too short to be receipts".into());
+    }
     let p50_us = if calls.latency { Some(median_of_log(&log)?) } else { None };
     let in_flight_max = calls.connections * calls.streams * calls.messages;
     Ok(Load { succeeded, in_flight_max, seconds, p50_us })
@@ -105,7 +113,7 @@ pub fn wrk(address: SocketAddr, scratch: &Path, seconds: u64) -> Outcome<Load> {
         "wrk.method = \"POST\"\nwrk.body = string.rep(\"x\", {BODY_BYTES})\nwrk.headers[\"Content-Type\"] = \"application/octet-stream\"\n"
     );
     std::fs::write(&script, lua).map_err(|error| error.to_string())?;
-    let mut command = Command::new("wrk");
+    let mut command = bound_to_us(&installed("wrk", "wrk")?);
     command.args(["-t1", &format!("-c{WRK_CONNECTIONS}"), &format!("-d{seconds}s"), "--latency", "-s"]).arg(script);
     command.arg(format!("http://{address}/v1/topics/t/messages"));
     let said = run(&mut command)?;
@@ -123,7 +131,7 @@ pub fn wrk(address: SocketAddr, scratch: &Path, seconds: u64) -> Outcome<Load> {
 
 /// `requests` entries through 64 clients: redis-benchmark knows no duration.
 pub fn redis_benchmark(port: u16, requests: u64) -> Outcome<Load> {
-    let mut command = Command::new("redis-benchmark");
+    let mut command = bound_to_us(&installed("redis-benchmark", "redis-tools")?);
     command.args(["-p", &port.to_string(), "-c", "64", "-n", &requests.to_string(), "--csv"]);
     command.args(["XADD", "s", "*", "f", &"x".repeat(BODY_BYTES)]);
     let begin = Instant::now();
@@ -165,6 +173,16 @@ impl Nats {
         let config = format!(r#"{{"name":"B","subjects":["{SUBJECT}"],"storage":"file","retention":"limits"}}"#);
         let answer = self.ask("STREAM.CREATE.B", &config)?;
         if answer.contains("\"error\"") { Err(format!("nats-server: {answer}")) } else { Ok(()) }
+    }
+
+    /// Whether the stream has as many messages as were acknowledged.
+    pub fn holds(&mut self, succeeded: u64) -> Outcome<()> {
+        let answer = self.ask("STREAM.INFO.B", "")?;
+        let json: serde_json::Value = serde_json::from_str(answer.trim_end()).map_err(|error| error.to_string())?;
+        match json["state"]["messages"].as_u64() {
+            Some(held) if held == succeeded => Ok(()),
+            held => Err(format!("failed: NATS acknowledged {succeeded} and holds {held:?}")),
+        }
     }
 
     /// One message and its acknowledgement.

@@ -14,8 +14,11 @@ pub struct Pace {
     pub warm_up_s: u64,
     /// A server whose store holds more starts anew, so that no round writes to memory the machine has not touched yet.
     pub store_bytes_max: u64,
+    /// Between rounds: what one side left to be written must not burden the other.
+    pub settle: Duration,
     /// How long servers idle before their memory is read.
     pub idle: Duration,
+    /// In each round.
     pub starts: usize,
 }
 
@@ -27,6 +30,7 @@ impl Pace {
             round_s: 5,
             warm_up_s: 2,
             store_bytes_max: 4 << 30,
+            settle: Duration::from_secs(1),
             idle: Duration::from_secs(60),
             starts: 9,
         }
@@ -39,8 +43,9 @@ impl Pace {
             round_s: 1,
             warm_up_s: 1,
             store_bytes_max: 3 << 29,
+            settle: Duration::from_millis(200),
             idle: Duration::from_secs(5),
-            starts: 9,
+            starts: 3,
         }
     }
 }
@@ -70,21 +75,44 @@ pub fn round(process: &Process, load: impl FnOnce() -> Outcome<Load>) -> Outcome
 /// One of those who take turns: a load of so many seconds.
 pub type Side<'a> = Box<dyn FnMut(u64) -> Outcome<Round> + 'a>;
 
-/// A-B-A-B. A side that failed sits out the rest.
-pub fn take_turns(pace: Pace, sides: Vec<Outcome<Side<'_>>>) -> Vec<Outcome<Vec<Round>>> {
-    let mut sides: Vec<(Outcome<Side<'_>>, Vec<Round>)> = sides.into_iter().map(|side| (side, Vec::new())).collect();
+/// What a side's rounds measured, or what stopped it.
+#[derive(Debug)]
+pub struct Rounds {
+    pub name: &'static str,
+    pub rounds: Outcome<Vec<Round>>,
+}
+
+/// A-B-A-B. A side that failed sits out the rest. Says on stderr how it goes.
+pub fn take_turns(pace: Pace, sides: Vec<(&'static str, Outcome<Side<'_>>)>) -> Vec<Rounds> {
+    let begin = |(name, side)| (side, Rounds { name, rounds: Ok(Vec::with_capacity(pace.rounds)) });
+    let mut sides: Vec<(Outcome<Side<'_>>, Rounds)> = sides.into_iter().map(begin).collect();
     for turn in 0..=pace.rounds {
-        for (side, rounds) in &mut sides {
+        for (side, Rounds { name, rounds }) in &mut sides {
             let Ok(load) = side else { continue };
+            std::thread::sleep(pace.settle);
             // The first turn only warms up.
             match load(if turn == 0 { pace.warm_up_s } else { pace.round_s }) {
-                Ok(round) if turn > 0 => rounds.push(round),
-                Ok(_) => {}
-                Err(error) => *side = Err(error),
+                Ok(_) if turn == 0 => eprintln!("bench:   {name} is warm"),
+                Ok(round) => {
+                    let Round { rate, cpu_us, .. } = round;
+                    eprintln!(
+                        "bench:   round {turn} of {}: {name} {rate:.0}/s, {cpu_us:.2} us of CPU each",
+                        pace.rounds
+                    );
+                    rounds.as_mut().expect("a side that runs has not failed").push(round);
+                }
+                Err(error) => {
+                    eprintln!("bench:   {name}: {error}");
+                    *side = Err(error);
+                }
             }
         }
     }
-    sides.into_iter().map(|(side, rounds)| side.map(|_| rounds)).collect()
+    let done = |(side, rounds): (Outcome<Side<'_>>, Rounds)| match side {
+        Ok(_) => rounds,
+        Err(error) => Rounds { rounds: Err(error), ..rounds },
+    };
+    sides.into_iter().map(done).collect()
 }
 
 /// What several rounds say.

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::loads::{Nats, installed};
-use crate::server::{Outcome, Process, connect, empty, free_port};
+use crate::loads::installed;
+use crate::server::{Outcome, Process, bound_to_us, connect, empty, free_port};
 
 /// A running nats-server with JetStream.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl NatsServer {
                 return Err(format!("{} has no sync_interval", version(&program)));
             }
         }
-        let mut command = Command::new(&program);
+        let mut command = bound_to_us(&program);
         command.arg("-c").arg(&path).stdout(Stdio::null());
         let process = Process::start(&mut command, &scratch.join("nats.log"))?;
         Ok(NatsServer { process, port, dir })
@@ -66,7 +66,7 @@ impl RedisServer {
         let dir = scratch.join("redis");
         empty(&dir)?;
         let port = free_port()?;
-        let mut command = Command::new(program);
+        let mut command = bound_to_us(&program);
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--daemonize", "no", "--dir"]);
         command.arg(&dir).args(["--appendonly", "yes", "--appendfsync", "always"]);
         command.args(["--auto-aof-rewrite-percentage", "0"]).stdout(Stdio::null());

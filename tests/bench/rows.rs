@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use crate::loads::{self, BODY_BYTES, Calls, Load, Nats};
-use crate::measure::{Figure, Pace, Round, Side, round, take_turns};
+use crate::measure::{Pace, Round, Side, round, take_turns};
 use crate::peers::{NatsServer, RedisServer};
 use crate::server::{Gantry, Null, Outcome};
 use crate::table::{Better, Reference, Row};
 
 mod footprint;
+
+const GANTRY: &str = "Gantry";
 
 /// Goals that have rows, in the table's order.
 pub const GOALS: [u32; 8] = [1, 2, 3, 5, 9, 14, 16, 21];
@@ -60,20 +62,19 @@ impl Bench {
         let calls = Calls { connections: 4, streams: 64, messages: 1, latency: false };
         let rounds = take_turns(self.pace, vec![self.gantry_calls("memory", calls), self.null_calls(calls)]);
         let row = Row::new(1, "gRPC send, 4 connections x 64", "A", "msg/s", Better::Higher);
-        vec![row.rates(&rounds[0]).against(Reference::of("null tonic", &rounds[1], rate), 0.50, Some(0.75))]
+        vec![row.rates(&rounds[0]).against(Reference::of(&rounds[1], rate), 0.50, Some(0.75))]
     }
 
     fn grpc_one_connection(&self) -> Vec<Row> {
         let calls = Calls { connections: 1, streams: 64, messages: 1, latency: false };
         let rounds = take_turns(self.pace, vec![self.gantry_calls("memory", calls), self.null_calls(calls)]);
         let many = Row::new(2, "gRPC send, 1 connection x 64", "A", "msg/s", Better::Higher);
-        let many = many.rates(&rounds[0]).against(Reference::of("null tonic", &rounds[1], rate), 0.55, Some(0.75));
+        let many = many.rates(&rounds[0]).against(Reference::of(&rounds[1], rate), 0.55, Some(0.75));
 
         let calls = Calls { connections: 1, streams: 1, messages: 1, latency: true };
         let rounds = take_turns(self.pace, vec![self.gantry_calls("memory", calls), self.null_calls(calls)]);
         let one = Row::new(2, "gRPC send, 1 connection x 1, p50", "A", "us", Better::Lower);
-        let one =
-            one.figures(&rounds[0], p50_us).against(Reference::of("null tonic", &rounds[1], p50_us), 1.3, Some(1.15));
+        let one = one.figures(&rounds[0], p50_us).against(Reference::of(&rounds[1], p50_us), 1.3, Some(1.15));
         vec![many, one]
     }
 
@@ -83,25 +84,23 @@ impl Bench {
         let rounds = take_turns(self.pace, sides);
         let row = || Row::new(3, "gRPC send, 32 in a call, 4 x 8", "A", "msg/s", Better::Higher).rates(&rounds[0]);
         vec![
-            row().against(Reference::of("null tonic", &rounds[1], rate), 0.25, Some(0.45)),
-            row().against(Reference::of("NATS, 256 in flight", &rounds[2], rate), 3.0, None),
+            row().against(Reference::of(&rounds[1], rate), 0.25, Some(0.45)),
+            row().against(Reference::of(&rounds[2], rate), 3.0, None),
         ]
     }
 
     fn rest(&self) -> Vec<Row> {
-        let gantry = loads::installed("wrk", "wrk").and_then(|_| GantrySide::start(self, "memory"));
-        let gantry = gantry.map(|mut side| -> Side<'_> {
+        let gantry = GantrySide::start(self, "memory").map(|mut side| -> Side<'_> {
             Box::new(move |seconds| side.round(seconds, |at, seconds| loads::wrk(at.http, &self.scratch, seconds)))
         });
-        let null = loads::installed("wrk", "wrk").and_then(|_| Null::start("null-http", &self.scratch));
-        let null = null.map(|null| -> Side<'_> {
+        let null = Null::start("null-http", &self.scratch).map(|null| -> Side<'_> {
             Box::new(move |seconds| {
                 round(&null.process, || loads::wrk(null.address, &self.scratch, seconds)).map(|(round, _)| round)
             })
         });
-        let rounds = take_turns(self.pace, vec![gantry, null]);
+        let rounds = take_turns(self.pace, vec![(GANTRY, gantry), ("null axum", null)]);
         let row = Row::new(5, "REST publish, 64 connections", "A", "msg/s", Better::Higher);
-        vec![row.rates(&rounds[0]).against(Reference::of("null axum", &rounds[1], rate), 0.60, Some(0.80))]
+        vec![row.rates(&rounds[0]).against(Reference::of(&rounds[1], rate), 0.60, Some(0.80))]
     }
 
     fn durable(&self) -> Vec<Row> {
@@ -118,11 +117,14 @@ impl Bench {
                 Ok(round)
             })
         });
-        let rounds = take_turns(self.pace, vec![self.gantry_calls("disk", calls), redis, self.nats(true)]);
+        let rounds = take_turns(
+            self.pace,
+            vec![self.gantry_calls("disk", calls), ("Redis, AOF always", redis), self.nats(true)],
+        );
         let row = || Row::new(9, "gRPC send, 64 connections x 1", "D", "msg/s", Better::Higher).rates(&rounds[0]);
         vec![
-            row().against(Reference::of("Redis, AOF always", &rounds[1], rate), 0.8, Some(1.2)),
-            row().against(Reference::of("NATS, fsync always", &rounds[2], rate), 6.0, None),
+            row().against(Reference::of(&rounds[1], rate), 0.8, Some(1.2)),
+            row().against(Reference::of(&rounds[2], rate), 6.0, None),
         ]
     }
 
@@ -132,30 +134,41 @@ impl Bench {
         Ok(path)
     }
 
-    fn gantry_calls(&self, level: &'static str, calls: Calls) -> Outcome<Side<'_>> {
-        loads::installed("h2load", "nghttp2-client")?;
-        let request = self.request(calls.messages)?;
-        let mut side = GantrySide::start(self, level)?;
-        Ok(Box::new(move |seconds| side.round(seconds, |at, seconds| loads::h2load(at.grpc, &request, calls, seconds))))
+    fn gantry_calls(&self, level: &'static str, calls: Calls) -> (&'static str, Outcome<Side<'_>>) {
+        let side = || -> Outcome<Side<'_>> {
+            let request = self.request(calls.messages)?;
+            let mut side = GantrySide::start(self, level)?;
+            Ok(Box::new(move |seconds| {
+                side.round(seconds, |at, seconds| loads::h2load(at.grpc, &request, calls, seconds))
+            }))
+        };
+        (GANTRY, side())
     }
 
-    fn null_calls(&self, calls: Calls) -> Outcome<Side<'_>> {
-        loads::installed("h2load", "nghttp2-client")?;
-        let request = self.request(calls.messages)?;
-        let null = Null::start("null-grpc", &self.scratch)?;
-        Ok(Box::new(move |seconds| {
-            round(&null.process, || loads::h2load(null.address, &request, calls, seconds)).map(|(round, _)| round)
-        }))
+    fn null_calls(&self, calls: Calls) -> (&'static str, Outcome<Side<'_>>) {
+        let side = || -> Outcome<Side<'_>> {
+            let request = self.request(calls.messages)?;
+            let null = Null::start("null-grpc", &self.scratch)?;
+            Ok(Box::new(move |seconds| {
+                round(&null.process, || loads::h2load(null.address, &request, calls, seconds)).map(|(round, _)| round)
+            }))
+        };
+        ("null tonic", side())
     }
 
     /// JetStream on files, an empty stream for each round.
-    fn nats(&self, durable: bool) -> Outcome<Side<'_>> {
-        let server = NatsServer::start(&self.scratch, durable)?;
-        Ok(Box::new(move |seconds| {
-            let mut nats = Nats::connect(server.port)?;
-            nats.create_stream()?;
-            round(&server.process, || nats.publish_for(NATS_IN_FLIGHT, seconds)).map(|(round, _)| round)
-        }))
+    fn nats(&self, durable: bool) -> (&'static str, Outcome<Side<'_>>) {
+        let side = || -> Outcome<Side<'_>> {
+            let server = NatsServer::start(&self.scratch, durable)?;
+            Ok(Box::new(move |seconds| {
+                let mut nats = Nats::connect(server.port)?;
+                nats.create_stream()?;
+                let (round, load) = round(&server.process, || nats.publish_for(NATS_IN_FLIGHT, seconds))?;
+                nats.holds(load.succeeded)?;
+                Ok(round)
+            }))
+        };
+        (if durable { "NATS, fsync always" } else { "NATS, 256 in flight" }, side())
     }
 }
 
@@ -206,9 +219,4 @@ fn rate(round: &Round) -> f64 {
 
 fn p50_us(round: &Round) -> f64 {
     round.p50_us.unwrap_or(f64::NAN)
-}
-
-/// The median of single measurements.
-fn figure(values: Outcome<Vec<f64>>) -> Outcome<Figure> {
-    values.map(Figure::of)
 }

@@ -99,7 +99,7 @@ impl Gantry {
     pub fn start_bare(program: &Path, scratch: &Path, level: &str) -> Outcome<Gantry> {
         let data_dir = scratch.join("gantry");
         empty(&data_dir)?;
-        let mut command = Command::new(program);
+        let mut command = bound_to_us(program);
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GANTRY_")) {
             command.env_remove(name);
         }
@@ -162,12 +162,23 @@ pub struct Null {
 impl Null {
     pub fn start(face: &str, scratch: &Path) -> Outcome<Null> {
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
-        let mut command = Command::new(program);
+        let mut command = bound_to_us(&program);
         command.arg(face).stdout(Stdio::piped());
         let mut process = Process::start(&mut command, &scratch.join(format!("{face}.log")))?;
         let address = process.line("ready")?.parse().map_err(|_| "the null server said no address")?;
         Ok(Null { process, address })
     }
+}
+
+/// The program, to be killed by the kernel when this process goes, however it goes. `setpriv` becomes the program: same id.
+pub fn bound_to_us(program: &Path) -> Command {
+    let setpriv = Path::new("/usr/bin/setpriv");
+    if !setpriv.is_file() {
+        return Command::new(program);
+    }
+    let mut command = Command::new(setpriv);
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
 }
 
 /// A folder with nothing in it.

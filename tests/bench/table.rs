@@ -1,8 +1,10 @@
 //! The report: rows and what they say, as text, Markdown and JSON. Measures nothing.
 
+use std::cmp::Ordering;
+
 use serde_json::{Value, json};
 
-use crate::measure::{Figure, Round};
+use crate::measure::{Figure, Round, Rounds};
 use crate::server::Outcome;
 
 /// A reference that varied by more cannot be compared with.
@@ -39,8 +41,8 @@ pub struct Reference {
 }
 
 impl Reference {
-    pub fn of(name: &str, rounds: &Outcome<Vec<Round>>, value: fn(&Round) -> f64) -> Reference {
-        Reference { name: name.into(), figure: figure(rounds, value), cpu_us: cpu_us(rounds) }
+    pub fn of(side: &Rounds, value: fn(&Round) -> f64) -> Reference {
+        Reference { name: side.name.into(), figure: figure(side, value), cpu_us: cpu_us(side) }
     }
 }
 
@@ -53,12 +55,12 @@ impl Row {
         Row { goal, shape, level, unit, better, gantry, gantry_cpu_us: None, reference, bar: f64::NAN, moon: None }
     }
 
-    pub fn rates(self, rounds: &Outcome<Vec<Round>>) -> Row {
-        self.figures(rounds, |round| round.rate)
+    pub fn rates(self, gantry: &Rounds) -> Row {
+        self.figures(gantry, |round| round.rate)
     }
 
-    pub fn figures(self, rounds: &Outcome<Vec<Round>>, value: fn(&Round) -> f64) -> Row {
-        Row { gantry: figure(rounds, value), gantry_cpu_us: cpu_us(rounds), ..self }
+    pub fn figures(self, gantry: &Rounds, value: fn(&Round) -> f64) -> Row {
+        Row { gantry: figure(gantry, value), gantry_cpu_us: cpu_us(gantry), ..self }
     }
 
     pub fn figure(self, figure: Outcome<Figure>) -> Row {
@@ -75,29 +77,37 @@ impl Row {
         Some(gantry.median / reference.median).filter(|ratio| ratio.is_finite())
     }
 
-    fn verdict(&self) -> String {
+    /// One word or two, and why where that is not plain from the figures.
+    fn verdict(&self) -> (&'static str, Option<String>) {
         // Whatever lost or invented messages has no speed.
-        let failed = [&self.gantry, &self.reference.figure].into_iter().filter_map(|side| side.as_ref().err());
-        if let Some(reason) = failed.clone().find(|reason| reason.starts_with("failed")) {
-            return reason.clone();
+        let stopped = [&self.gantry, &self.reference.figure].into_iter().filter_map(|side| side.as_ref().err());
+        if let Some(reason) = stopped.clone().find(|reason| reason.starts_with("failed")) {
+            return ("failed", Some(reason.clone()));
         }
-        if let Some(reason) = failed.clone().next() {
-            return format!("not measured: {reason}");
+        if let Some(reason) = stopped.clone().next() {
+            return ("not measured", Some(reason.clone()));
         }
-        let Some(ratio) = self.ratio() else { return "not measured: a figure is missing".into() };
+        let Some(ratio) = self.ratio() else { return ("not measured", Some("a figure is missing".into())) };
         let spread = self.reference.figure.as_ref().map_or(f64::NAN, |figure| figure.spread);
-        if spread > SPREAD_MAX {
-            return format!("not measured: the reference varied by {:.0} %", spread * 100.0);
+        // Written so that a spread that is no number does not pass.
+        if !matches!(spread.partial_cmp(&SPREAD_MAX), Some(Ordering::Less | Ordering::Equal)) {
+            return ("not measured", Some(format!("{} varied by {:.0} %", self.reference.name, spread * 100.0)));
         }
         let reaches = |goal: f64| match self.better {
             Better::Higher => ratio >= goal,
             Better::Lower => ratio <= goal,
         };
         match self.moon {
-            Some(moon) if reaches(moon) => "reached, and the moon".into(),
-            _ if reaches(self.bar) => "reached".into(),
-            _ => "missed".into(),
+            Some(moon) if reaches(moon) => ("moon", None),
+            _ if reaches(self.bar) => ("reached", None),
+            _ => ("MISSED", None),
         }
+    }
+
+    /// What the table's last column had no room for.
+    fn note(&self) -> Option<String> {
+        let (_, reason) = self.verdict();
+        Some(format!("goal {}, {}: {}", self.goal, self.reference.name, reason?.trim().replace('\n', " ")))
     }
 
     fn goal_text(&self, goal: Option<f64>) -> String {
@@ -125,7 +135,7 @@ impl Row {
             format!("{} / {}", cpu(self.gantry_cpu_us), cpu(self.reference.cpu_us)),
             self.goal_text(Some(self.bar)),
             self.goal_text(self.moon),
-            self.verdict(),
+            self.verdict().0.into(),
         ]
     }
 
@@ -146,7 +156,8 @@ impl Row {
             "better": if self.better == Better::Higher { "higher" } else { "lower" },
             "bar": self.bar,
             "moon": self.moon,
-            "verdict": self.verdict(),
+            "verdict": self.verdict().0,
+            "reason": self.verdict().1,
         })
     }
 }
@@ -162,13 +173,16 @@ pub struct Report {
 }
 
 const HEADINGS: [&str; 11] =
-    ["goal", "shape", "level", "Gantry", "reference", "ratio", "spread", "server CPU us/op", "bar", "moon", "verdict"];
+    ["goal", "shape", "level", "Gantry", "reference", "ratio", "spread", "CPU us/op", "bar", "moon", "verdict"];
 
 impl Report {
     pub fn text(&self) -> String {
         let mut lines = vec![HEADINGS.map(String::from).to_vec()];
         lines.extend(self.rows.iter().map(Row::cells));
         let mut text = aligned(&lines);
+        for note in self.rows.iter().filter_map(Row::note) {
+            text.push_str(&format!("  {note}\n"));
+        }
         if !self.device.is_empty() {
             let lines: Vec<Vec<String>> = self.device.iter().map(|probe| device_cells(probe).to_vec()).collect();
             text.push_str("\nthe machine itself\n");
@@ -192,6 +206,10 @@ impl Report {
         text.push_str(&line(&HEADINGS.map(|_| "---".into())));
         for row in &self.rows {
             text.push_str(&line(&row.cells()));
+        }
+        text.push('\n');
+        for note in self.rows.iter().filter_map(Row::note) {
+            text.push_str(&format!("- {note}\n"));
         }
         if !self.device.is_empty() {
             text.push_str("\n## The machine itself\n\n| what | value |\n| --- | --- |\n");
@@ -225,12 +243,12 @@ fn device_cells((name, figure, unit): &(String, Outcome<f64>, &'static str)) -> 
     [name.clone(), said]
 }
 
-fn figure(rounds: &Outcome<Vec<Round>>, value: fn(&Round) -> f64) -> Outcome<Figure> {
-    rounds.as_ref().map(|rounds| Figure::of(rounds.iter().map(value))).map_err(Clone::clone)
+fn figure(side: &Rounds, value: fn(&Round) -> f64) -> Outcome<Figure> {
+    side.rounds.as_ref().map(|rounds| Figure::of(rounds.iter().map(value))).map_err(Clone::clone)
 }
 
-fn cpu_us(rounds: &Outcome<Vec<Round>>) -> Option<f64> {
-    rounds.as_ref().ok().map(|rounds| Figure::of(rounds.iter().map(|round| round.cpu_us)).median)
+fn cpu_us(side: &Rounds) -> Option<f64> {
+    side.rounds.as_ref().ok().map(|rounds| Figure::of(rounds.iter().map(|round| round.cpu_us)).median)
 }
 
 /// Three digits that matter.
