@@ -75,6 +75,14 @@ pub fn h2load(address: SocketAddr, request: &Path, calls: Calls, seconds: u64) -
     }
     command.arg(format!("http://{address}/apache.rocketmq.v2.MessagingService/SendMessage"));
     let said = run(&mut command)?;
+    let (succeeded, seconds) = receipts(&said, calls.messages)?;
+    let p50_us = if calls.latency { Some(median_of_log(&log)?) } else { None };
+    let in_flight_max = calls.connections * calls.streams * calls.messages;
+    Ok(Load { succeeded, in_flight_max, seconds, p50_us })
+}
+
+/// Messages and seconds in what h2load says.
+fn receipts(said: &str, messages: u64) -> Outcome<(u64, f64)> {
     let finished = said.lines().find_map(|line| line.strip_prefix("finished in ")?.split(',').next());
     let seconds = finished.and_then(duration_s).ok_or("h2load said no duration")?;
     let counts = said.lines().find_map(|line| line.strip_prefix("requests: ")).ok_or("h2load said no counts")?;
@@ -84,16 +92,14 @@ pub fn h2load(address: SocketAddr, request: &Path, calls: Calls, seconds: u64) -
     if count("failed") != Some(0) || count("errored") != Some(0) {
         return Err(format!("failed: h2load counted failures: {counts}"));
     }
-    let succeeded = count("succeeded").ok_or("h2load said no successes")? * calls.messages;
+    let succeeded = count("succeeded").ok_or("h2load said no successes")? * messages;
     // h2load looks at the HTTP status, which is 200 for every gRPC error as well. A receipt repeats the message's id.
     let data = said.lines().find_map(|line| line.strip_prefix("traffic: ")?.rsplit('(').next());
     let data_bytes = data.and_then(|text| text.split(')').next()?.parse::<u64>().ok());
     if data_bytes.ok_or("h2load said no traffic")? < succeeded * MESSAGE_ID_BYTES {
         return Err("failed: the answers are too short to be receipts".into());
     }
-    let p50_us = if calls.latency { Some(median_of_log(&log)?) } else { None };
-    let in_flight_max = calls.connections * calls.streams * calls.messages;
-    Ok(Load { succeeded, in_flight_max, seconds, p50_us })
+    Ok((succeeded, seconds))
 }
 
 /// The third column: microseconds until the answer's end.
@@ -283,4 +289,34 @@ fn duration_s(text: &str) -> Option<f64> {
     let units = [("ms", 1e-3), ("us", 1e-6), ("s", 1.0), ("m", 60.0)];
     let (number, factor) = units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)))?;
     number.trim().parse::<f64>().ok().map(|number| number * factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAID: &str = "finished in 5.03s, 100.00 req/s, 85KB/s\n\
+        requests: 600 total, 600 started, 500 done, 500 succeeded, 0 failed, 0 errored, 0 timeout\n\
+        status codes: 500 2xx, 0 3xx, 0 4xx, 0 5xx\n\
+        traffic: 53.5KB (54784) total, 2.5KB (2560) headers (space savings 91.00%), 50.0KB (51200) data\n";
+
+    #[test]
+    fn h2load_counts_receipts() {
+        assert_eq!(receipts(SAID, 2), Ok((1_000, 5.03)));
+    }
+
+    #[test]
+    fn h2load_with_failures_is_no_figure() {
+        for (from, to) in [("0 failed", "1 failed"), ("0 errored", "1 errored"), ("(51200) data", "(0) data")] {
+            let said = receipts(&SAID.replace(from, to), 2);
+            assert!(said.is_err_and(|reason| reason.starts_with("failed")), "{to}");
+        }
+        assert!(receipts("", 1).is_err());
+    }
+
+    #[test]
+    fn durations_of_loaders() {
+        let texts = ["5.00s", "733.21ms", "1.50m", "85us", "5"];
+        assert_eq!(texts.map(duration_s), [Some(5.0), Some(0.73321), Some(90.0), Some(85.0 * 1e-6), None]);
+    }
 }

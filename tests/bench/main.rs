@@ -120,13 +120,21 @@ fn about(bench: &Bench) -> Vec<(String, String)> {
         (
             "method".to_owned(),
             format!(
-                "{}taking turns, {} rounds of {} s, medians; spread is (max - min) / median, Gantry / reference; \
-                 messages of 1 KiB over loopback; A: acknowledged from memory, D: from the disk",
+                "{}taking turns, {} rounds of {} s after {} s of warm-up, medians; a reference that varies by more than \
+                 30 % decides nothing",
                 if pace.quick { "QUICK, decides nothing: " } else { "" },
                 pace.rounds,
-                pace.round_s
+                pace.round_s,
+                pace.warm_up_s
             ),
         ),
+        ("columns".to_owned(), "spread: (max - min) / median; spread and CPU: Gantry / reference".to_owned()),
+        ("levels".to_owned(), "A: acknowledged from memory; D: after the disk has it".to_owned()),
+        (
+            "messages".to_owned(),
+            "1 KiB over loopback, 8 queues; each side is given the same bytes by the same loader".to_owned(),
+        ),
+        ("left out".to_owned(), "rocketmq-rust's proxy (goals 1, 14) and remoting (goal 9)".to_owned()),
     ];
     for (program, package) in
         [("nats-server", "nats-server"), ("redis-server", "redis-server"), ("h2load", "nghttp2-client"), ("wrk", "wrk")]

@@ -55,8 +55,8 @@ impl Pace {
 pub struct Round {
     /// Operations in a second.
     pub rate: f64,
-    /// The server's CPU time for each.
-    pub cpu_us: f64,
+    /// The server's CPU time for each, where that is more than the kernel's grain.
+    pub cpu_us: Option<f64>,
     pub p50_us: Option<f64>,
 }
 
@@ -69,7 +69,7 @@ pub fn round(process: &Process, load: impl FnOnce() -> Outcome<Load>) -> Outcome
         return Err("failed: nothing succeeded".into());
     }
     let succeeded = load.succeeded as f64;
-    Ok((Round { rate: succeeded / load.seconds, cpu_us: cpu_us / succeeded, p50_us: load.p50_us }, load))
+    Ok((Round { rate: succeeded / load.seconds, cpu_us: Some(cpu_us / succeeded), p50_us: load.p50_us }, load))
 }
 
 /// One of those who take turns: a load of so many seconds.
@@ -94,11 +94,8 @@ pub fn take_turns(pace: Pace, sides: Vec<(&'static str, Outcome<Side<'_>>)>) -> 
             match load(if turn == 0 { pace.warm_up_s } else { pace.round_s }) {
                 Ok(_) if turn == 0 => eprintln!("bench:   {name} is warm"),
                 Ok(round) => {
-                    let Round { rate, cpu_us, .. } = round;
-                    eprintln!(
-                        "bench:   round {turn} of {}: {name} {rate:.0}/s, {cpu_us:.2} us of CPU each",
-                        pace.rounds
-                    );
+                    let cpu = round.cpu_us.map_or_else(String::new, |us| format!(", {us:.2} us of CPU each"));
+                    eprintln!("bench:   round {turn} of {}: {name} {:.0}/s{cpu}", pace.rounds, round.rate);
                     rounds.as_mut().expect("a side that runs has not failed").push(round);
                 }
                 Err(error) => {
@@ -137,5 +134,33 @@ impl Figure {
 
     pub fn exact(value: f64) -> Figure {
         Figure { median: value, spread: 0.0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_is_the_median_and_how_far_rounds_lie_apart() {
+        let figure = Figure::of([90.0, 120.0, 100.0]);
+        assert_eq!((figure.median, figure.spread), (100.0, 0.3));
+        assert_eq!(Figure::of([1.0, 3.0]).median, 2.0);
+        assert!(Figure::of([]).median.is_nan());
+    }
+
+    #[test]
+    fn a_side_that_failed_sits_out_the_rest() {
+        let pace = Pace { settle: Duration::ZERO, ..Pace::quick() };
+        let mut turns = 0;
+        let round = Round { rate: 1.0, cpu_us: None, p50_us: None };
+        let failing: Side<'_> = Box::new(|_| {
+            turns += 1;
+            if turns == 2 { Err("failed: lost one".into()) } else { Ok(round) }
+        });
+        let rounds = take_turns(pace, vec![("a", Ok(failing)), ("b", Ok(Box::new(|_| Ok(round))))]);
+        assert_eq!(rounds[0].rounds.as_ref().map(Vec::len), Err(&"failed: lost one".to_owned()));
+        assert_eq!(rounds[1].rounds.as_ref().map(Vec::len), Ok(pace.rounds));
+        assert_eq!(turns, 2);
     }
 }

@@ -106,13 +106,36 @@ impl Drop for RedisServer {
     }
 }
 
-/// The first line of `--version`; wrk says it on -v, and ends with 1.
+/// Its number alone, from the first line of `--version`; wrk says it on -v, and ends with 1.
 pub fn version(program: &Path) -> String {
     let said = |argument: &str| {
         let output = Command::new(program).arg(argument).output().ok()?;
         let text = [output.stdout, output.stderr].concat();
-        let text = String::from_utf8_lossy(&text);
-        Some(text.lines().next()?.trim().to_owned())
+        number(&String::from_utf8_lossy(&text)).map(str::to_owned)
     };
     said(if program.ends_with("wrk") { "-v" } else { "--version" }).unwrap_or_else(|| "unknown".into())
+}
+
+/// The first word after the name that holds a digit, without what is in front of it.
+fn number(said: &str) -> Option<&str> {
+    let mut words = said.lines().next()?.split_whitespace().skip(1);
+    let word = words.find(|word| word.contains(|char: char| char.is_ascii_digit()))?;
+    Some(word.rsplit(['/', '=']).next()?.trim_start_matches('v'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_peers_and_loaders() {
+        let said = [
+            "nats-server: v2.9.10",
+            "Redis server v=7.0.15 sha=0:0",
+            "h2load nghttp2/1.52.0",
+            "wrk debian/4.1.0-3 [epoll]",
+        ];
+        assert_eq!(said.map(number), [Some("2.9.10"), Some("7.0.15"), Some("1.52.0"), Some("4.1.0-3")]);
+        assert_eq!(number(""), None);
+    }
 }

@@ -107,7 +107,7 @@ impl Row {
     /// What the table's last column had no room for.
     fn note(&self) -> Option<String> {
         let (_, reason) = self.verdict();
-        Some(format!("goal {}, {}: {}", self.goal, self.reference.name, reason?.trim().replace('\n', " ")))
+        Some(format!("goal {}, {}: {}", self.goal, self.shape, reason?.trim().replace('\n', " ")))
     }
 
     fn goal_text(&self, goal: Option<f64>) -> String {
@@ -248,7 +248,11 @@ fn figure(side: &Rounds, value: fn(&Round) -> f64) -> Outcome<Figure> {
 }
 
 fn cpu_us(side: &Rounds) -> Option<f64> {
-    side.rounds.as_ref().ok().map(|rounds| Figure::of(rounds.iter().map(|round| round.cpu_us)).median)
+    side.rounds
+        .as_ref()
+        .ok()
+        .map(|rounds| Figure::of(rounds.iter().filter_map(|round| round.cpu_us)).median)
+        .filter(|us| us.is_finite())
 }
 
 /// Three digits that matter.
@@ -272,4 +276,40 @@ fn aligned(lines: &[Vec<String>]) -> String {
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
     };
     lines.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(gantry: f64, reference: f64, spread: f64, better: Better) -> Row {
+        let side = Reference { name: "peer".into(), figure: Ok(Figure { median: reference, spread }), cpu_us: None };
+        Row::new(1, "shape", "A", "msg/s", better).figure(Ok(Figure::exact(gantry))).against(side, 0.5, Some(0.75))
+    }
+
+    #[test]
+    fn a_ratio_is_held_against_bar_and_moon() {
+        let verdict = |gantry, better| row(gantry, 100.0, 0.1, better).verdict().0;
+        assert_eq!([49.0, 50.0, 75.0].map(|rate| verdict(rate, Better::Higher)), ["MISSED", "reached", "moon"]);
+        let low = |gantry| {
+            let row = row(gantry, 100.0, 0.1, Better::Lower);
+            Row { bar: 1.5, moon: Some(1.0), ..row }.verdict().0
+        };
+        assert_eq!([151.0, 150.0, 100.0].map(low), ["MISSED", "reached", "moon"]);
+    }
+
+    #[test]
+    fn a_reference_that_varies_decides_nothing() {
+        for (spread, verdict) in [(0.30, "moon"), (0.31, "not measured"), (f64::NAN, "not measured")] {
+            assert_eq!(row(100.0, 100.0, spread, Better::Higher).verdict().0, verdict);
+        }
+    }
+
+    #[test]
+    fn a_failed_load_is_no_figure() {
+        let row =
+            row(100.0, 100.0, 0.1, Better::Higher).figure(Err("failed: 3 were acknowledged, 2 are stored".into()));
+        assert_eq!(row.verdict().0, "failed");
+        assert_eq!(row.ratio(), None);
+    }
 }

@@ -35,12 +35,11 @@ pub fn idle_memory(bench: &Bench) -> Vec<Row> {
 
 pub fn start(bench: &Bench) -> Vec<Row> {
     // A round is several starts and their median: one slow start of many is no figure.
-    let side = |one: fn(&Bench) -> Outcome<(f64, f64)>| -> Outcome<Side<'_>> {
+    let side = |one: fn(&Bench) -> Outcome<f64>| -> Outcome<Side<'_>> {
         Ok(Box::new(move |_| {
-            let starts: Vec<(f64, f64)> = (0..bench.pace.starts).map(|_| one(bench)).collect::<Outcome<_>>()?;
-            let us = Figure::of(starts.iter().map(|(us, _)| *us)).median;
-            let cpu_us = Figure::of(starts.iter().map(|(_, cpu_us)| *cpu_us)).median;
-            Ok(Round { rate: 1e6 / us, cpu_us, p50_us: Some(us) })
+            let starts: Vec<f64> = (0..bench.pace.starts).map(|_| one(bench)).collect::<Outcome<_>>()?;
+            let us = Figure::of(starts).median;
+            Ok(Round { rate: 1e6 / us, cpu_us: None, p50_us: Some(us) })
         }))
     };
     let rounds = take_turns(bench.pace, vec![(GANTRY, side(start_gantry)), ("NATS", side(start_nats))]);
@@ -49,21 +48,25 @@ pub fn start(bench: &Bench) -> Vec<Row> {
 }
 
 /// Until a message is acknowledged, its topic made on the way.
-fn start_gantry(bench: &Bench) -> Outcome<(f64, f64)> {
+fn start_gantry(bench: &Bench) -> Outcome<f64> {
     let begin = Instant::now();
     let mut gantry = Gantry::start_bare(&bench.gantry, &bench.scratch, "memory")?;
     gantry.put_topic()?;
     http(gantry.http, "POST", "/v1/topics/t/messages", "application/octet-stream", &[b'x'; BODY_BYTES])?;
-    Ok((begin.elapsed().as_secs_f64() * 1e6, gantry.process.cpu_us()?))
+    Ok(us(begin))
 }
 
-fn start_nats(bench: &Bench) -> Outcome<(f64, f64)> {
+fn start_nats(bench: &Bench) -> Outcome<f64> {
     let begin = Instant::now();
     let server = NatsServer::start(&bench.scratch, false)?;
     let mut nats = Nats::connect(server.port)?;
     nats.create_stream()?;
     nats.publish()?;
-    Ok((begin.elapsed().as_secs_f64() * 1e6, server.process.cpu_us()?))
+    Ok(us(begin))
+}
+
+fn us(begin: Instant) -> f64 {
+    begin.elapsed().as_secs_f64() * 1e6
 }
 
 fn ms(round: &Round) -> f64 {
