@@ -13,7 +13,7 @@ HAS_NODE := command -v npm >/dev/null && node -e 'process.exit(parseInt(process.
 CONSOLE_SOURCES := $(shell find web-console -type d \( -name node_modules -o -name dist \) -prune -o -type f -print) \
   $(wildcard openapi/*.yaml)
 
-.PHONY: help run console test conformance browser lint bench needs python node
+.PHONY: help run console test conformance browser lint bench bench-needs needs python node
 
 help:
 	@echo 'make run          build Gantry and start it with its data in ./gantry-data'
@@ -21,7 +21,7 @@ help:
 	@echo 'make test         everything that must hold before a change lands'
 	@echo 'make conformance  the official clients and the HTTP API against real servers'
 	@echo 'make browser      the console in Chromium against a real server'
-	@echo 'make bench        benchmarks as ratios (QUICK=1: under two minutes)'
+	@echo 'make bench        Gantry beside null servers and peers (QUICK=1: under two minutes; ROW=5: one row)'
 	@echo 'make lint         formatting and lints'
 
 # Release: a broker is judged by its speed from the first minute on. Without Node it runs all the same.
@@ -75,19 +75,34 @@ lint: web-console/node_modules/.package-lock.json
 	cargo clippy --workspace --all-targets -- -D warnings
 	cd web-console && npm run --silent check
 
-bench:
-	cargo run --release -p gantry-broker-core --example append
+# Two builds: what is measured is what `make run` builds. One ROW or more: ROW=5, ROW='1 2'.
+bench: bench-needs
+	@if $(HAS_NODE); then $(MAKE) --no-print-directory console; \
+	  else echo 'Node $(NODE_MIN) with npm is missing: Gantry is measured without its console'; fi
+	cargo build --release -p gantry-gateway
+	cargo build --release -p tests --features bench --bin bench
+	@exec $(TARGET)/release/bench $(if $(QUICK),--quick) $(foreach row,$(ROW),--row $(row))
 
 # Debian's packages where we may install them, else one line that says what to do.
+INSTALL_MISSING = if [ -z "$$missing" ]; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq $$missing; \
+	else echo "missing tools: sudo apt-get install$$missing"; exit 1; fi
+
 needs:
 	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust 1.95 or newer from rustup.rs'; exit 1; }
 	@missing=; want() { command -v $$1 >/dev/null || missing="$$missing $$2"; }; \
 	want curl curl; want jq jq; want cc build-essential; want npm 'nodejs npm'; want chromium chromium; want promtool prometheus; \
 	python3 -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
 	want fc-list fontconfig; fc-list :lang=zh 2>/dev/null | grep -q . || missing="$$missing fonts-noto-cjk"; \
-	if [ -z "$$missing" ]; then :; \
-	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq $$missing; \
-	else echo "missing tools: sudo apt-get install$$missing"; exit 1; fi
+	$(INSTALL_MISSING)
+
+# Peers and loaders of `make bench`. Debian keeps nats-server where only root's PATH looks.
+bench-needs:
+	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust 1.95 or newer from rustup.rs'; exit 1; }
+	@PATH="$$PATH:/usr/sbin"; missing=; want() { command -v $$1 >/dev/null || missing="$$missing $$2"; }; \
+	want nats-server nats-server; want redis-server redis-server; want redis-benchmark redis-tools; \
+	want h2load nghttp2-client; want wrk wrk; \
+	$(INSTALL_MISSING)
 
 python: $(VENV)/installed
 
