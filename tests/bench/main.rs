@@ -69,6 +69,10 @@ fn bench(line: CommandLine) -> Result<(), String> {
     let gantry = gantry.canonicalize().map_err(|error| format!("{}: {error}", gantry.display()))?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("tests/ lies in the repository")?;
     let out = root.join("target/bench");
+    std::fs::create_dir_all(&out).map_err(|error| format!("{}: {error}", out.display()))?;
+    // Held until the end. Two that measure at once measure each other.
+    let lock = std::fs::File::create(out.join("lock")).map_err(|error| error.to_string())?;
+    lock.try_lock().map_err(|_| format!("another bench runs in {}", out.display()))?;
     let scratch = out.join("scratch");
     server::empty(&scratch)?;
     let pace = if line.quick { Pace::quick() } else { Pace::full() };

@@ -34,7 +34,7 @@ impl NatsServer {
         if durable {
             let checked = Command::new(&program).arg("-t").arg("-c").arg(&path).output();
             if !checked.map_err(|error| error.to_string())?.status.success() {
-                return Err(format!("{} has no sync_interval", version(&program)));
+                return Err(format!("nats-server {} has no sync_interval", version(&program)));
             }
         }
         let mut command = bound_to_us(&program);
