@@ -73,6 +73,7 @@ browser: needs console tests/browser/node_modules/.package-lock.json
 lint: web-console/node_modules/.package-lock.json
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy -p tests --features bench --bin bench -- -D warnings
 	cd web-console && npm run --silent check
 
 # Two builds: what is measured is what `make run` builds. One ROW or more: ROW=5, ROW='1 2'.

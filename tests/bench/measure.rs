@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::loads::Load;
 use crate::server::{Outcome, Process};
+use crate::warm::WarmMemory;
 
 /// How long and how often.
 #[derive(Debug, Clone, Copy)]
@@ -12,8 +13,10 @@ pub struct Pace {
     pub rounds: usize,
     pub round_s: u64,
     pub warm_up_s: u64,
-    /// A server whose store holds more starts anew, so that no round writes to memory the machine has not touched yet.
+    /// A server whose store holds more starts anew.
     pub store_bytes_max: u64,
+    /// Most that the stores of one round can grow by.
+    pub warm_bytes: u64,
     /// Between rounds: what one side left to be written must not burden the other.
     pub settle: Duration,
     /// How long servers idle before their memory is read.
@@ -30,6 +33,7 @@ impl Pace {
             round_s: 5,
             warm_up_s: 2,
             store_bytes_max: 4 << 30,
+            warm_bytes: 4 << 30,
             settle: Duration::from_secs(1),
             idle: Duration::from_secs(60),
             starts: 9,
@@ -43,6 +47,7 @@ impl Pace {
             round_s: 1,
             warm_up_s: 1,
             store_bytes_max: 3 << 29,
+            warm_bytes: 1 << 30,
             settle: Duration::from_millis(200),
             idle: Duration::from_secs(5),
             starts: 3,
@@ -83,13 +88,15 @@ pub struct Rounds {
 }
 
 /// A-B-A-B. A side that failed sits out the rest. Says on stderr how it goes.
-pub fn take_turns(pace: Pace, sides: Vec<(&'static str, Outcome<Side<'_>>)>) -> Vec<Rounds> {
+pub fn take_turns(pace: Pace, warm: &WarmMemory, sides: Vec<(&'static str, Outcome<Side<'_>>)>) -> Vec<Rounds> {
     let begin = |(name, side)| (side, Rounds { name, rounds: Ok(Vec::with_capacity(pace.rounds)) });
     let mut sides: Vec<(Outcome<Side<'_>>, Rounds)> = sides.into_iter().map(begin).collect();
     for turn in 0..=pace.rounds {
         for (side, Rounds { name, rounds }) in &mut sides {
             let Ok(load) = side else { continue };
+            warm.fill();
             std::thread::sleep(pace.settle);
+            let _giving = warm.giving();
             // The first turn only warms up.
             match load(if turn == 0 { pace.warm_up_s } else { pace.round_s }) {
                 Ok(_) if turn == 0 => eprintln!("bench:   {name} is warm"),
@@ -158,7 +165,8 @@ mod tests {
             turns += 1;
             if turns == 2 { Err("failed: lost one".into()) } else { Ok(round) }
         });
-        let rounds = take_turns(pace, vec![("a", Ok(failing)), ("b", Ok(Box::new(|_| Ok(round))))]);
+        let rounds =
+            take_turns(pace, &WarmMemory::new(0), vec![("a", Ok(failing)), ("b", Ok(Box::new(|_| Ok(round))))]);
         assert_eq!(rounds[0].rounds.as_ref().map(Vec::len), Err(&"failed: lost one".to_owned()));
         assert_eq!(rounds[1].rounds.as_ref().map(Vec::len), Ok(pace.rounds));
         assert_eq!(turns, 2);

@@ -7,6 +7,7 @@ use crate::measure::{Pace, Round, Side, round, take_turns};
 use crate::peers::{NatsServer, RedisServer};
 use crate::server::{Gantry, Null, Outcome};
 use crate::table::{Better, Reference, Row};
+use crate::warm::WarmMemory;
 
 mod footprint;
 
@@ -29,6 +30,7 @@ pub struct Bench {
     pub scratch: PathBuf,
     pub console: PathBuf,
     pub pace: Pace,
+    pub warm: WarmMemory,
 }
 
 impl Bench {
@@ -46,33 +48,24 @@ impl Bench {
         }
     }
 
-    /// Fills as much of the store's memory as a row may use, and gives it back: a virtual machine's memory is slow when
-    /// it is touched for the first time.
-    pub fn touch_memory(&self) -> Outcome<()> {
-        let calls = Calls { connections: 4, streams: 8, messages: BATCH, latency: false };
-        let request = self.request(BATCH)?;
-        let mut gantry = GantrySide::start(self, "memory")?;
-        while gantry.stored * STORED_BYTES < self.pace.store_bytes_max {
-            gantry.round(1, |address, seconds| loads::h2load(address.grpc, &request, calls, seconds))?;
-        }
-        Ok(())
-    }
-
     fn grpc_single(&self) -> Vec<Row> {
         let calls = Calls { connections: 4, streams: 64, messages: 1, latency: false };
-        let rounds = take_turns(self.pace, vec![self.gantry_calls("memory", calls), self.null_calls(calls)]);
+        let rounds =
+            take_turns(self.pace, &self.warm, vec![self.gantry_calls("memory", calls), self.null_calls(calls)]);
         let row = Row::new(1, "gRPC send, 4 connections x 64", "A", "msg/s", Better::Higher);
         vec![row.rates(&rounds[0]).against(Reference::of(&rounds[1], rate), 0.50, Some(0.75))]
     }
 
     fn grpc_one_connection(&self) -> Vec<Row> {
         let calls = Calls { connections: 1, streams: 64, messages: 1, latency: false };
-        let rounds = take_turns(self.pace, vec![self.gantry_calls("memory", calls), self.null_calls(calls)]);
+        let rounds =
+            take_turns(self.pace, &self.warm, vec![self.gantry_calls("memory", calls), self.null_calls(calls)]);
         let many = Row::new(2, "gRPC send, 1 connection x 64", "A", "msg/s", Better::Higher);
         let many = many.rates(&rounds[0]).against(Reference::of(&rounds[1], rate), 0.55, Some(0.75));
 
         let calls = Calls { connections: 1, streams: 1, messages: 1, latency: true };
-        let rounds = take_turns(self.pace, vec![self.gantry_calls("memory", calls), self.null_calls(calls)]);
+        let rounds =
+            take_turns(self.pace, &self.warm, vec![self.gantry_calls("memory", calls), self.null_calls(calls)]);
         let one = Row::new(2, "gRPC send, 1 connection x 1, p50", "A", "us", Better::Lower);
         let one = one.figures(&rounds[0], p50_us).against(Reference::of(&rounds[1], p50_us), 1.3, Some(1.15));
         vec![many, one]
@@ -81,7 +74,7 @@ impl Bench {
     fn grpc_batch(&self) -> Vec<Row> {
         let calls = Calls { connections: 4, streams: 8, messages: BATCH, latency: false };
         let sides = vec![self.gantry_calls("memory", calls), self.null_calls(calls), self.nats(false)];
-        let rounds = take_turns(self.pace, sides);
+        let rounds = take_turns(self.pace, &self.warm, sides);
         let row = || Row::new(3, "gRPC send, 32 in a call, 4 x 8", "A", "msg/s", Better::Higher).rates(&rounds[0]);
         vec![
             row().against(Reference::of(&rounds[1], rate), 0.25, Some(0.45)),
@@ -98,7 +91,7 @@ impl Bench {
                 round(&null.process, || loads::wrk(null.address, &self.scratch, seconds)).map(|(round, _)| round)
             })
         });
-        let rounds = take_turns(self.pace, vec![(GANTRY, gantry), ("null axum", null)]);
+        let rounds = take_turns(self.pace, &self.warm, vec![(GANTRY, gantry), ("null axum", null)]);
         let row = Row::new(5, "REST publish, 64 connections", "A", "msg/s", Better::Higher);
         vec![row.rates(&rounds[0]).against(Reference::of(&rounds[1], rate), 0.60, Some(0.80))]
     }
@@ -119,6 +112,7 @@ impl Bench {
         });
         let rounds = take_turns(
             self.pace,
+            &self.warm,
             vec![self.gantry_calls("disk", calls), ("Redis, AOF always", redis), self.nats(true)],
         );
         let row = || Row::new(9, "gRPC send, 64 connections x 1", "D", "msg/s", Better::Higher).rates(&rounds[0]);

@@ -23,6 +23,14 @@ async function withPage(look, options) {
   await page.context().close();
 }
 
+/** Out of a menu of which one entry always holds. */
+async function choose(page, name) {
+  const entries = page.getByRole("menuitemradio");
+  await entries.first().waitFor();
+  assert.equal(await page.getByRole("menuitemradio", { checked: true }).count(), 1);
+  await page.getByRole("menuitemradio", { name, exact: true }).click();
+}
+
 const names = (table) => table.locator("tbody tr").evaluateAll((rows) => rows.map((row) => row.querySelector("a").textContent));
 
 test("a filtered and sorted list survives a reload, and back from a row", () =>
@@ -59,7 +67,7 @@ test("tab, start, tag and columns of a topic survive a reload, and back from a m
     await tag.fill("open");
     await tag.press("Enter");
     await page.getByRole("button", { name: t.table.columns }).click();
-    await page.getByRole("menu").getByText(t.browse.columns.keys, { exact: true }).click();
+    await page.getByRole("menuitemcheckbox", { name: t.browse.columns.keys, exact: true }).click();
     await page.keyboard.press("Escape");
     await page.waitForURL(/cols=/);
     const table = page.getByRole("table", { name: t.topic.tabs.messages });
@@ -122,11 +130,11 @@ test("language, theme and pace are remembered", () =>
   withPage(async (page, t) => {
     await visit(page, "/topics");
     await page.getByRole("button", { name: t.refresh.pace }).click();
-    await page.getByRole("menu").getByText(t.refresh.long(60), { exact: true }).click();
+    await choose(page, t.refresh.long(60));
     await page.getByRole("button", { name: t.settings.theme }).click();
-    await page.getByRole("menu").getByText(t.settings.themes.dark, { exact: true }).click();
+    await choose(page, t.settings.themes.dark);
     await page.getByRole("button", { name: t.settings.language }).click();
-    await page.getByRole("menu").getByText("中文", { exact: true }).click();
+    await choose(page, "中文");
     const { zh } = words;
     page.t = zh;
     const seen = async () => {

@@ -42,7 +42,7 @@ pub fn start(bench: &Bench) -> Vec<Row> {
             Ok(Round { rate: 1e6 / us, cpu_us: None, p50_us: Some(us) })
         }))
     };
-    let rounds = take_turns(bench.pace, vec![(GANTRY, side(start_gantry)), ("NATS", side(start_nats))]);
+    let rounds = take_turns(bench.pace, &bench.warm, vec![(GANTRY, side(start_gantry)), ("NATS", side(start_nats))]);
     let row = Row::new(16, "start to first message, empty store", "A", "ms", Better::Lower);
     vec![row.figures(&rounds[0], ms).against(Reference::of(&rounds[1], ms), 2.0, Some(1.0))]
 }

@@ -258,7 +258,12 @@ function RefreshControl() {
         <Menu.Dropdown>
           <Menu.Label>{t.refresh.pace}</Menu.Label>
           {refreshSeconds.map((seconds) => (
-            <Choice key={seconds} on={seconds === refresh} onClick={() => setPrefs({ refresh: seconds })}>
+            <Choice
+              key={seconds}
+              value={String(seconds)}
+              on={seconds === refresh}
+              onChoose={() => setPrefs({ refresh: seconds })}
+            >
               {t.refresh.long(seconds)}
             </Choice>
           ))}
@@ -268,16 +273,27 @@ function RefreshControl() {
   );
 }
 
-function Choice({ on, onClick, children }: { on: boolean; onClick: () => void; children: ReactNode }) {
+function Choice({
+  value,
+  on,
+  onChoose,
+  children,
+}: {
+  value: string;
+  on: boolean;
+  onChoose: () => void;
+  children: ReactNode;
+}) {
   return (
-    <Menu.Item
-      role="menuitemradio"
-      aria-checked={on}
-      onClick={onClick}
-      rightSection={on && <Icon name="check" size={14} />}
+    <Menu.RadioItem
+      value={value}
+      checked={on}
+      onChange={onChoose}
+      closeMenuOnClick
+      checkIcon={<Icon name="check" size={14} />}
     >
       {children}
-    </Menu.Item>
+    </Menu.RadioItem>
   );
 }
 
@@ -293,7 +309,7 @@ function LanguageMenu() {
       </Menu.Target>
       <Menu.Dropdown>
         {languages.map((one) => (
-          <Choice key={one} on={one === language} onClick={() => setPrefs({ language: one })}>
+          <Choice key={one} value={one} on={one === language} onChoose={() => setPrefs({ language: one })}>
             <span lang={one}>{languageNames[one]}</span>
           </Choice>
         ))}
@@ -318,7 +334,7 @@ function ThemeMenu() {
       </Menu.Target>
       <Menu.Dropdown>
         {schemes.map((scheme) => (
-          <Choice key={scheme} on={scheme === colorScheme} onClick={() => setColorScheme(scheme)}>
+          <Choice key={scheme} value={scheme} on={scheme === colorScheme} onChoose={() => setColorScheme(scheme)}>
             {t.settings.themes[scheme]}
           </Choice>
         ))}

@@ -370,15 +370,9 @@ function ColumnsMenu() {
       </Menu.Target>
       <Menu.Dropdown>
         {messageColumns.map((column) => (
-          <Menu.Item
-            key={column}
-            role="menuitemcheckbox"
-            aria-checked={columns.includes(column)}
-            onClick={() => toggle(column)}
-            leftSection={<Checkbox.Indicator size="xs" checked={columns.includes(column)} />}
-          >
+          <Menu.CheckboxItem key={column} checked={columns.includes(column)} onChange={() => toggle(column)}>
             {t.browse.columns[column]}
-          </Menu.Item>
+          </Menu.CheckboxItem>
         ))}
       </Menu.Dropdown>
     </Menu>
