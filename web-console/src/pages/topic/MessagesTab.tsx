@@ -1,6 +1,6 @@
 /** The message browser: where to start, what to keep, and how far the look has got. */
 
-import { ActionIcon, Button, Checkbox, Menu, NativeSelect, SegmentedControl, TextInput, Tooltip } from "@mantine/core";
+import { ActionIcon, Button, Menu, NativeSelect, SegmentedControl, TextInput, Tooltip } from "@mantine/core";
 import { useDebouncedCallback } from "@mantine/hooks";
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
