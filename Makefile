@@ -54,16 +54,17 @@ node:
 	@$(HAS_NODE) || { echo 'Node $(NODE_MIN) or newer with npm is missing: nodejs.org, or apt-get install nodejs npm'; exit 1; }
 
 # One profile and one set of features for everything that is built here: the server under test is the tests' own.
-BUILD := cargo build --workspace --all-targets
+EVERYTHING := --workspace --features tests/bench
+BUILD := cargo build $(EVERYTHING) --all-targets
 
 test: needs python lint console
 	$(BUILD)
-	GANTRY_PYTHON=$(CURDIR)/$(VENV)/bin/python cargo test --workspace
+	GANTRY_PYTHON=$(CURDIR)/$(VENV)/bin/python cargo test $(EVERYTHING)
 	$(MAKE) --no-print-directory browser
 
 conformance: needs python
 	$(BUILD)
-	GANTRY_PYTHON=$(CURDIR)/$(VENV)/bin/python cargo test --workspace --test conformance
+	GANTRY_PYTHON=$(CURDIR)/$(VENV)/bin/python cargo test $(EVERYTHING) --test conformance
 
 # Pictures of every page are left in target/browser.
 browser: needs console tests/browser/node_modules/.package-lock.json
@@ -72,8 +73,7 @@ browser: needs console tests/browser/node_modules/.package-lock.json
 
 lint: web-console/node_modules/.package-lock.json
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
-	cargo clippy -p tests --features bench --bin bench -- -D warnings
+	cargo clippy $(EVERYTHING) --all-targets -- -D warnings
 	cd web-console && npm run --silent check
 
 # Two builds: what is measured is what `make run` builds. One ROW or more: ROW=5, ROW='1 2'.

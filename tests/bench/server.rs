@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// What stopped a measurement, in words for the table.
@@ -97,7 +98,9 @@ impl Gantry {
 
     /// Without the topic.
     pub fn start_bare(program: &Path, scratch: &Path, level: &str) -> Outcome<Gantry> {
-        let data_dir = scratch.join("gantry");
+        // Each has its own: the one before cleans up after itself when it is dropped, and that may be later.
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let data_dir = scratch.join(format!("gantry-{}", STARTED.fetch_add(1, Ordering::Relaxed)));
         empty(&data_dir)?;
         let mut command = bound_to_us(program);
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GANTRY_")) {
