@@ -1,4 +1,6 @@
-//! Starts real servers for tests, on free ports and data directories of their own, and ends them by their id.
+//! What tests share: real servers on free ports and data directories of their own, ended by their id; and histories.
+
+pub mod history;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
