@@ -508,6 +508,11 @@ impl CommitLog {
         self.shared.flusher.reached(end)
     }
 
+    /// Ready when everything below `end` is on the disk, whatever the broker promises. Synced at once.
+    pub fn on_disk(&self, end: CommitLogOffset) -> Reached {
+        self.shared.flusher.on_disk(end)
+    }
+
     /// Somebody waits for what was appended as state: it is synced now and not with the next message.
     pub fn hurry(&self) {
         self.shared.flusher.arrived(true);

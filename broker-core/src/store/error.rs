@@ -38,6 +38,13 @@ pub enum StoreError {
     /// There is a store, and Gantry did not make it.
     #[error("{} holds a store that Gantry did not make: importing one is not built into this version", path.display())]
     Foreign { path: PathBuf },
+    /// The log no longer reaches back to its beginning, and no snapshot says what its deleted records had decided.
+    #[error(
+        "{} holds no usable snapshot of the state and the log begins at {log_min}: topics, groups and offsets cannot be \
+         read back",
+        path.display()
+    )]
+    StateLost { path: PathBuf, log_min: CommitLogOffset },
     /// The store is being closed.
     #[error("the store is closed")]
     Closed,
@@ -94,6 +101,7 @@ impl From<StoreError> for BrokerError {
             | StoreError::Record { .. }
             | StoreError::InUse { .. }
             | StoreError::Foreign { .. }
+            | StoreError::StateLost { .. }
             | StoreError::NewerFormat { .. } => BrokerError::Storage { reason: error.to_string() },
         }
     }

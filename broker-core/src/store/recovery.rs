@@ -32,19 +32,23 @@ pub struct LogEnd {
 }
 
 /// Finds the end of the log. After a clean stop it is where the checkpoint says; else every record from the start of the
-/// segment that holds the checkpoint's synced offset on is read and checked.
+/// segment that holds the checkpoint's synced offset on is read and checked. `synced` is another file's word that the log
+/// was synced below.
 pub fn find_end(
     log: &UncheckedLog,
     clean: bool,
     checkpoint: Option<Checkpoint>,
+    synced: CommitLogOffset,
     stamp_of: StampOf,
 ) -> Result<LogEnd, StoreError> {
-    let watermark = checkpoint.map_or(log.min(), |checkpoint| checkpoint.synced_offset.max(log.min()));
+    let checkpoint_synced = checkpoint.map_or(CommitLogOffset(0), |checkpoint| checkpoint.synced_offset);
+    let watermark = checkpoint_synced.max(synced).max(log.min());
     if watermark > log.max() {
         return Err(damaged(log, log.max(), watermark, "the segment is missing".into()));
     }
     if let Some(checkpoint) = checkpoint
         && clean
+        && checkpoint.synced_offset == watermark
         && matches!(log.inspect(watermark, CRC), Inspected::Invalid(RecordError::Empty) | Inspected::Outside)
     {
         return Ok(LogEnd { end: watermark, last_stored: checkpoint.log_timestamp });
