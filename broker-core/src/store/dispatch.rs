@@ -277,6 +277,11 @@ impl Dispatch {
             }
             let message = match self.log.read_next(next) {
                 Ok(message) => message,
+                // The log ends with a segment that was closed: killed before the first record of the next one.
+                Err(StoreError::NoRecord { at }) if at == to => {
+                    next = to;
+                    break;
+                }
                 Err(error) => {
                     tracing::error!(%error, "dispatch ends: the log holds something that is no record");
                     work.broken = Some(error);
