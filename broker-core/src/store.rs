@@ -20,6 +20,7 @@ pub mod index_file;
 mod mapped_file;
 pub mod record;
 pub mod recovery;
+pub mod repair;
 pub mod retention;
 pub mod segment;
 pub mod simulated_files;
@@ -540,6 +541,7 @@ impl Store {
             disk_total_bytes,
             log_end: log.written(),
             replay_floor: shared.snapshots.replay_floor().unwrap_or(CommitLogOffset(0)),
+            dispatched: self.dispatched_offset(),
         };
         let decision = retention::decide(rules, &seen, &log.closed_segments(), |segment| log.last_stored(segment))?;
         if log.refuse_messages(decision.refuse_messages) != decision.refuse_messages {

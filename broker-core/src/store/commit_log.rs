@@ -328,7 +328,7 @@ impl UncheckedLog {
     /// Makes `end` the end of the log (A10): segments behind it go to quarantine, what lies behind it in its own
     /// segment is zeroed, and when this returns that is on the disk, as is everything below, which a killed process
     /// may have left unsynced.
-    fn cut(&mut self, end: CommitLogOffset, synced: CommitLogOffset) -> Result<(), StoreError> {
+    pub(super) fn cut(&mut self, end: CommitLogOffset, synced: CommitLogOffset) -> Result<(), StoreError> {
         assert!(end >= self.min() && end <= self.max(), "the end lies in the log");
         let dir = self.data_dir.join(COMMIT_LOG_DIR);
         let io = |path: &Path| {
