@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use rustix::fs::FlockOperation;
 
+use crate::store::failpoint::{self, Point};
 use crate::store::files::{DataFile, Files, Listed, LogFile, TableFile};
 use crate::store::mapped_file::{self, MappedLogFile, MappedTableFile};
 
@@ -63,11 +64,15 @@ impl Files for DiskFiles {
         let mode = if private { 0o600 } else { 0o666 };
         let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(temporary)?;
         let written = file.write_all_at(bytes, 0).and_then(|()| file.sync_all());
+        failpoint::at(Point::RenameBefore);
         if let Err(error) = written.and_then(|()| std::fs::rename(temporary, path)) {
             let _ = std::fs::remove_file(temporary);
             return Err(error);
         }
-        self.sync_dir(parent)
+        failpoint::at(Point::RenameUnsynced);
+        let synced = self.sync_dir(parent);
+        failpoint::at(Point::RenameAfter);
+        synced
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Listed>> {
@@ -107,7 +112,10 @@ impl Files for DiskFiles {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        std::fs::remove_file(path)
+        failpoint::at(Point::DeleteBefore);
+        let removed = std::fs::remove_file(path);
+        failpoint::at(Point::DeleteAfter);
+        removed
     }
 
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
@@ -115,7 +123,10 @@ impl Files for DiskFiles {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        std::fs::rename(from, to)
+        failpoint::at(Point::RenameBefore);
+        let renamed = std::fs::rename(from, to);
+        failpoint::at(Point::RenameUnsynced);
+        renamed
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
