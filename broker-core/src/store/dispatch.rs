@@ -278,6 +278,11 @@ impl Dispatch {
             }
             let message = match self.log.read_next(next) {
                 Ok(message) => message,
+                // What begins here closes its segment, and the log ends with it.
+                Err(StoreError::NoRecord { at }) if at >= to && at > next => {
+                    next = to;
+                    break;
+                }
                 Err(error) => {
                     tracing::error!(%error, "dispatch ends: the log holds something that is no record");
                     work.broken = Some(error);
