@@ -13,6 +13,7 @@ pub mod consume_queue;
 pub mod disk_files;
 pub mod dispatch;
 pub mod error;
+pub mod failpoint;
 pub mod files;
 pub mod flusher;
 pub mod identity;
@@ -52,6 +53,7 @@ use crate::store::commit_log::{
 use crate::store::consume_queue::{ConsumeQueue, OpenFiles, QueueEntry};
 use crate::store::dispatch::{ArrivedHook, Dispatch, QueueTable};
 use crate::store::error::StoreError;
+use crate::store::failpoint::Point;
 use crate::store::files::Files;
 use crate::store::flusher::Reached;
 use crate::store::identity::{AbortFile, DirectoryLock, Identity};
@@ -521,7 +523,10 @@ impl Store {
         let reflects_below = log.written();
         log.on_disk(reflects_below).wait()?;
         let head = SnapshotHead { replay_from, reflects_below, state_end, taken: self.now() };
-        self.shared.snapshots.write(head, body)
+        failpoint::at(Point::SnapshotBefore);
+        let written = self.shared.snapshots.write(head, body);
+        failpoint::at(Point::SnapshotAfter);
+        written
     }
 
     /// Deletes what the rules let go, and says whether a newer snapshot would let more of it go. Blocking, and not to be
@@ -802,7 +807,9 @@ impl Shared {
     }
 
     fn write_derived_ends(&self, ends: &DerivedEnds) -> Result<(), StoreError> {
+        failpoint::at(Point::QueueEndsBefore);
         let written = ends.write(&*self.files, &self.config.data_dir);
+        failpoint::at(Point::QueueEndsAfter);
         written.map_err(|error| StoreError::io("writing gantry/queue-ends", &error))
     }
 
