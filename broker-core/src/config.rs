@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::BrokerName;
 use crate::store::index_file::IndexLayout;
+pub use crate::store::retention::Retention;
 
 /// How safe a message is before its producer hears of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +53,8 @@ pub struct BrokerConfig {
     pub pace: Pace,
     /// Written into every record as RocketMQ's store host.
     pub store_host: SocketAddr,
+    /// How long messages are kept, and when the disk is too full for more.
+    pub retention: Retention,
     /// Make a topic on its first send (RocketMQ's `autoCreateTopicEnable`).
     pub auto_create_topics: bool,
     /// Make a consumer group on its first receive (RocketMQ's `autoCreateSubscriptionGroup`).
@@ -69,6 +72,7 @@ impl BrokerConfig {
             index_layout: IndexLayout::default(),
             pace: Pace::default(),
             store_host: SocketAddr::from(([127, 0, 0, 1], 10911)),
+            retention: Retention::default(),
             auto_create_topics: false,
             auto_create_consumer_groups: true,
         }

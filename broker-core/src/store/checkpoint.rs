@@ -20,6 +20,7 @@ use crate::clock::Timestamp;
 use crate::names::TopicName;
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
 use crate::store::consume_queue::{ConsumeQueue, QueueEnds};
+use crate::store::failpoint::{self, Point};
 use crate::store::files::{DataFile, Files};
 use crate::store::index_file::IndexEnds;
 
@@ -91,8 +92,12 @@ impl CheckpointFile {
 
     /// Returns when it is on the disk.
     pub fn write(&self, checkpoint: &Checkpoint) -> io::Result<()> {
+        failpoint::at(Point::CheckpointBefore);
         self.file.write_at(0, &checkpoint.encode())?;
-        self.file.sync()
+        failpoint::at(Point::CheckpointUnsynced);
+        let synced = self.file.sync();
+        failpoint::at(Point::CheckpointAfter);
+        synced
     }
 }
 
@@ -101,6 +106,9 @@ impl CheckpointFile {
 #[serde(rename_all = "camelCase")]
 pub struct DerivedEnds {
     pub dispatched_below: u64,
+    /// No queue has an entry of a record below.
+    #[serde(default)]
+    pub log_min: u64,
     pub index: IndexEnds,
     topics: BTreeMap<String, TopicEnds>,
 }

@@ -22,9 +22,11 @@ use crate::message::StoredMessage;
 use crate::metrics::HistogramStats;
 use crate::offset::{CommitLogOffset, QueueOffset};
 use crate::store::error::{StoreError, is_full};
+use crate::store::failpoint::{self, Point};
 use crate::store::files::Files;
 use crate::store::flusher::{Flusher, Reached, SyncSource};
 use crate::store::record::{self, BLANK_LEN, EncodedRecord, PEEK_LEN, Peek, PropertyCrc, RecordError};
+use crate::store::retention::ClosedSegment;
 use crate::store::segment::{self, Segment};
 
 /// Directory of the segments, under the data directory.
@@ -174,6 +176,8 @@ struct Shared {
     closed: AtomicBool,
     /// No space was left when blocks were last reserved; only to say so once.
     full: AtomicBool,
+    /// The disk is too full for messages, though there is space left: that is for acks and deletes.
+    refuses_messages: AtomicBool,
     preparer: OnceLock<Thread>,
 }
 
@@ -325,8 +329,9 @@ impl UncheckedLog {
     /// Makes `end` the end of the log (A10): segments behind it go to quarantine, what lies behind it in its own
     /// segment is zeroed, and when this returns that is on the disk, as is everything below, which a killed process
     /// may have left unsynced.
-    fn cut(&mut self, end: CommitLogOffset, synced: CommitLogOffset) -> Result<(), StoreError> {
+    pub(super) fn cut(&mut self, end: CommitLogOffset, synced: CommitLogOffset) -> Result<(), StoreError> {
         assert!(end >= self.min() && end <= self.max(), "the end lies in the log");
+        failpoint::at(Point::CutBefore);
         let dir = self.data_dir.join(COMMIT_LOG_DIR);
         let io = |path: &Path| {
             let context = format!("ending the log at {end}: {}", path.display());
@@ -361,9 +366,11 @@ impl UncheckedLog {
                 let at = end.0.saturating_sub(segment.base);
                 let file = Arc::get_mut(&mut segment.file).expect("an unchecked log owns its files");
                 file.cut(at).map_err(io(&path))?;
+                failpoint::at(Point::CutUnsynced);
             }
             segment.file.sync().map_err(io(&path))?;
         }
+        failpoint::at(Point::CutAfter);
         Ok(())
     }
 }
@@ -408,6 +415,7 @@ impl CommitLog {
             prepared: Condvar::new(),
             closed: AtomicBool::new(false),
             full: AtomicBool::new(false),
+            refuses_messages: AtomicBool::new(false),
             preparer: OnceLock::new(),
         });
         let spawn = |name: &str, life: fn(&Shared)| {
@@ -436,6 +444,9 @@ impl CommitLog {
         let shared = &*self.shared;
         let is_message = records.iter().any(|append| append.class == AppendClass::Message);
         let kept_bytes = if is_message { shared.step_bytes } else { 0 };
+        if is_message && shared.refuses_messages.load(Ordering::Relaxed) {
+            return Err(StoreError::StorageFull);
+        }
         for _ in 0..PREPARE_ATTEMPTS_MAX {
             let needed = {
                 let mut writer = shared.writer.lock().expect("nobody panics holding it");
@@ -556,11 +567,44 @@ impl CommitLog {
         self.shared.fail(reason);
     }
 
+    /// From now on messages are refused as on a full disk, or taken again; state is taken always.
+    pub fn refuse_messages(&self, refuse: bool) -> bool {
+        self.shared.refuses_messages.swap(refuse, Ordering::Relaxed)
+    }
+
+    pub fn refuses_messages(&self) -> bool {
+        self.shared.refuses_messages.load(Ordering::Relaxed)
+    }
+
+    /// Segments that are not written any more, oldest first.
+    pub fn closed_segments(&self) -> Vec<ClosedSegment> {
+        let written = self.written();
+        let segments = self.shared.segments.read().expect("nobody panics holding it");
+        let closed = segments.iter().take_while(|segment| segment.end() < written);
+        closed.map(|segment| ClosedSegment { base: segment.base(), end: segment.end() }).collect()
+    }
+
+    /// When the last record of a closed segment was stored. The first time all of its records are gone over.
+    pub fn last_stored(&self, closed: &ClosedSegment) -> Result<Timestamp, StoreError> {
+        let no_record = StoreError::NoRecord { at: closed.base };
+        let segment = self.shared.segment_of(closed.base.0).ok_or(no_record.clone())?;
+        segment.last_stored(|| {
+            let mut last = None;
+            let mut at = closed.base;
+            while closed.end.0 - at.0 >= PEEK_LEN as u64 {
+                let Peek::Record { len } = record::peek(&segment.read(at, PEEK_LEN)) else { break };
+                last = Some((at, len));
+                at.0 += u64::from(len);
+            }
+            let (at, len) = last.ok_or(no_record)?;
+            self.read(at, len).map(|message| message.store_timestamp)
+        })
+    }
+
     /// Deletes the segments that end at or below `below`, except the one that is written. Views of them stay valid.
     /// Returns the new minimum.
     pub fn delete_before(&self, below: CommitLogOffset) -> Result<CommitLogOffset, StoreError> {
         let shared = &*self.shared;
-        let mut deleted = false;
         loop {
             let mut segments = shared.segments.write().expect("nobody panics holding it");
             let first = segments[0].clone();
@@ -572,9 +616,7 @@ impl CommitLog {
             drop(segments);
             let io = |error: io::Error| StoreError::io(format!("deleting {}", first.path().display()), &error);
             shared.files.remove_file(first.path()).map_err(io)?;
-            deleted = true;
-        }
-        if deleted {
+            // One by one, from the oldest on: a power cut must leave no hole.
             shared.files.sync_dir(&shared.dir).map_err(|error| {
                 shared.fail(format!("sync of {}: {error}", shared.dir.display()));
                 StoreError::io(format!("syncing {}", shared.dir.display()), &error)
@@ -666,9 +708,11 @@ impl Shared {
             let queue_offset = append.queue.next();
             append.record.place(queue_offset, CommitLogOffset(at), store_timestamp);
             let mut place = writer.segment.at(at);
+            failpoint::at(Point::AppendBefore);
             for piece in append.record.pieces() {
                 writer.segment.file.write_at(place, piece);
                 place += piece.len() as u64;
+                failpoint::at(Point::AppendTorn);
             }
             append.queue.0.store(queue_offset.0 + 1, Ordering::Release);
             let commit_log_offset = CommitLogOffset(at);
@@ -676,6 +720,7 @@ impl Shared {
             at += u64::from(record_len);
         }
         self.written.store(at, Ordering::Release);
+        failpoint::at(Point::AppendAfter);
         entries
     }
 
@@ -686,6 +731,7 @@ impl Shared {
             let remaining = u32::try_from(remaining).expect("a segment's length fits 31 bits");
             segment.file.write_at(segment.at(at), &record::encode_blank(remaining));
         }
+        failpoint::at(Point::RollClosed);
         // Nothing more will be written: all of it may be read.
         segment.file.write_at(segment.file.len(), &[]);
     }
@@ -895,7 +941,10 @@ impl SyncSource for Shared {
             let touched = |segment: &&Arc<Segment>| segment.base().0 < to && segment.end().0 > from;
             segments.iter().filter(touched).cloned().collect()
         };
-        touched.iter().try_for_each(|segment| segment.file.sync())
+        failpoint::at(Point::SyncBefore);
+        let synced = touched.iter().try_for_each(|segment| segment.file.sync());
+        failpoint::at(Point::SyncAfter);
+        synced
     }
 
     fn synced(&self, to: u64) {
@@ -925,9 +974,12 @@ fn create_segment(files: &dyn Files, dir: &Path, base: u64, len: u64) -> Result<
         let context = format!("creating {}", path.display());
         move |error: io::Error| CreateFailure { error: StoreError::io(context.clone(), &error), of_sync }
     };
+    failpoint::at(Point::RollBefore);
     let file = files.create_log_file(&path, len).map_err(failure(false))?;
+    failpoint::at(Point::RollUnsynced);
     file.sync().map_err(failure(true))?;
     files.sync_dir(dir).map_err(failure(true))?;
+    failpoint::at(Point::RollAfter);
     Ok(Segment::new(dir, base, file))
 }
 
