@@ -18,6 +18,7 @@ pub mod flusher;
 pub mod identity;
 pub mod index_file;
 mod mapped_file;
+pub mod offline;
 pub mod record;
 pub mod recovery;
 pub mod retention;
