@@ -167,11 +167,10 @@ impl<'a> Life<'a> {
                 None => self.start()?,
             };
             let load = self.callers.start(&running.http, &running.grpc, random.next());
+            let mut cuts = Vec::new();
             for _ in 0..CUTS_UNDER_LOAD {
                 tokio::time::sleep(Duration::from_millis(random.below(LOAD_MS_MAX))).await;
-                let cut = self.cut().await;
-                self.survives(cut, tally).await?;
-                progress.done(1);
+                cuts.push(self.cut().await);
             }
             running.kill_9();
             load.end().await;
@@ -179,11 +178,13 @@ impl<'a> Life<'a> {
             self.callers.recorder.invoke("rig", Operation::Restart, kill);
             let starting = Starting::spawn(store::command(&self.data), &self.data, &store::durability(self.level));
             tokio::time::sleep(Duration::from_micros(random.below(RECOVERY_US_MAX))).await;
-            let cut = self.cut().await;
+            cuts.push(self.cut().await);
             let unready = starting.kill_9();
             tally.lock().expect("nobody panics holding it").in_recovery += u64::from(unready);
-            self.survives(cut, tally).await?;
-            progress.done(1);
+            for cut in cuts {
+                self.survives(cut, tally).await?;
+                progress.done(1);
+            }
         }
         let stored = self.callers.recorder.lines().iter().filter(|line| is_stored(line)).count() as u64;
         tally.lock().expect("nobody panics holding it").sends += stored;
@@ -210,11 +211,8 @@ impl<'a> Life<'a> {
         if status.code() != Some(0) {
             return Err(vec![format!("{name}: the stop after it ended with {status}")]);
         }
-        match store::verify(&data) {
-            None => {}
-            Some(Ok(())) => tally.lock().expect("nobody panics holding it").verified += 1,
-            Some(Err(said)) => return Err(vec![format!("{name}: the store is not whole: {said}")]),
-        }
+        store::verify(&data).map_err(|said| vec![format!("{name}: {said}")])?;
+        tally.lock().expect("nobody panics holding it").verified += 1;
         Ok(())
     }
 
