@@ -13,13 +13,14 @@ HAS_NODE := command -v npm >/dev/null && node -e 'process.exit(parseInt(process.
 CONSOLE_SOURCES := $(shell find web-console -type d \( -name node_modules -o -name dist \) -prune -o -type f -print) \
   $(wildcard openapi/*.yaml)
 
-.PHONY: help run console test conformance browser lint fuzz bench bench-needs needs python node
+.PHONY: help run console test conformance torture browser lint fuzz bench bench-needs needs python node
 
 help:
 	@echo 'make run          build Gantry and start it with its data in ./gantry-data'
 	@echo 'make console      build the browser console, which the next build of Gantry embeds (needs Node $(NODE_MIN))'
 	@echo 'make test         everything that must hold before a change lands'
 	@echo 'make conformance  the official clients and the HTTP API against real servers'
+	@echo 'make torture      every fault with its full count: kills, power cuts, failing calls (an hour and more; root for power cuts)'
 	@echo 'make browser      the console in Chromium against a real server'
 	@echo 'make bench        Gantry beside null servers and peers (QUICK=1: under two minutes; ROW=5: one row)'
 	@echo 'make fuzz         each fuzz target for SECONDS=$(SECONDS)'
@@ -67,6 +68,11 @@ conformance: needs python
 	$(BUILD)
 	GANTRY_PYTHON=$(CURDIR)/$(VENV)/bin/python cargo test $(EVERYTHING) --test conformance
 
+# `make test` does a slice of each. A fault that cannot be tried here says what it needs.
+torture: needs
+	$(BUILD)
+	GANTRY_TORTURE=full cargo test $(EVERYTHING) --test torture
+
 # Pictures of every page are left in target/browser.
 browser: needs console tests/browser/node_modules/.package-lock.json
 	$(BUILD)
@@ -103,7 +109,7 @@ bench: bench-needs
 	@if $(HAS_NODE); then $(MAKE) --no-print-directory console; \
 	  else echo 'Node $(NODE_MIN) with npm is missing: Gantry is measured without its console'; fi
 	cargo build --release -p gantry-gateway
-	cargo build --release -p tests --features bench --bin bench
+	cargo build --release -p tests --no-default-features --features bench --bin bench
 	@exec $(TARGET)/release/bench $(if $(QUICK),--quick) $(foreach row,$(ROW),--row $(row))
 
 # Debian's packages where we may install them, else one line that says what to do.
@@ -116,6 +122,7 @@ needs:
 	@missing=; want() { command -v $$1 >/dev/null || missing="$$missing $$2"; }; \
 	want curl curl; want jq jq; want cc build-essential; want npm 'nodejs npm'; want chromium chromium; want promtool prometheus; \
 	python3 -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
+	want strace strace; PATH="$$PATH:/usr/sbin" want mkfs.xfs xfsprogs; PATH="$$PATH:/usr/sbin" want mkfs.ext4 e2fsprogs; \
 	want fc-list fontconfig; fc-list :lang=zh 2>/dev/null | grep -q . || missing="$$missing fonts-noto-cjk"; \
 	$(INSTALL_MISSING)
 

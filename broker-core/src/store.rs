@@ -13,6 +13,7 @@ pub mod consume_queue;
 pub mod disk_files;
 pub mod dispatch;
 pub mod error;
+pub mod failpoint;
 pub mod files;
 pub mod flusher;
 pub mod identity;
@@ -21,6 +22,7 @@ mod mapped_file;
 pub mod offline;
 pub mod record;
 pub mod recovery;
+pub mod repair;
 pub mod retention;
 pub mod segment;
 pub mod simulated_files;
@@ -53,6 +55,7 @@ use crate::store::commit_log::{
 use crate::store::consume_queue::{Boundary, ConsumeQueue, OpenFiles, QueueEntry};
 use crate::store::dispatch::{ArrivedHook, Dispatch, QueueTable};
 use crate::store::error::StoreError;
+use crate::store::failpoint::Point;
 use crate::store::files::Files;
 use crate::store::flusher::Reached;
 use crate::store::identity::{AbortFile, DirectoryLock, Identity};
@@ -550,7 +553,10 @@ impl Store {
         let reflects_below = log.written();
         log.on_disk(reflects_below).wait()?;
         let head = SnapshotHead { replay_from, reflects_below, state_end, taken: self.now() };
-        self.shared.snapshots.write(head, body)
+        failpoint::at(Point::SnapshotBefore);
+        let written = self.shared.snapshots.write(head, body);
+        failpoint::at(Point::SnapshotAfter);
+        written
     }
 
     /// Deletes what the rules let go, and says whether a newer snapshot would let more of it go. Blocking, and not to be
@@ -570,6 +576,7 @@ impl Store {
             disk_total_bytes,
             log_end: log.written(),
             replay_floor: shared.snapshots.replay_floor().unwrap_or(CommitLogOffset(0)),
+            dispatched: self.dispatched_offset(),
         };
         let decision = retention::decide(rules, &seen, &log.closed_segments(), |segment| log.last_stored(segment))?;
         if log.refuse_messages(decision.refuse_messages) != decision.refuse_messages {
@@ -830,7 +837,9 @@ impl Shared {
     }
 
     fn write_derived_ends(&self, ends: &DerivedEnds) -> Result<(), StoreError> {
+        failpoint::at(Point::QueueEndsBefore);
         let written = ends.write(&*self.files, &self.config.data_dir);
+        failpoint::at(Point::QueueEndsAfter);
         written.map_err(|error| StoreError::io("writing gantry/queue-ends", &error))
     }
 

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod config;
+mod duration;
 pub mod error;
 pub mod front;
 pub mod messaging;

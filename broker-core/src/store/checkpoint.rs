@@ -20,6 +20,7 @@ use crate::clock::Timestamp;
 use crate::names::TopicName;
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
 use crate::store::consume_queue::{ConsumeQueue, QueueEnds};
+use crate::store::failpoint::{self, Point};
 use crate::store::files::{DataFile, Files};
 use crate::store::index_file::IndexEnds;
 
@@ -93,8 +94,12 @@ impl CheckpointFile {
 
     /// Returns when it is on the disk.
     pub fn write(&self, checkpoint: &Checkpoint) -> io::Result<()> {
+        failpoint::at(Point::CheckpointBefore);
         self.file.write_at(0, &checkpoint.encode())?;
-        self.file.sync()
+        failpoint::at(Point::CheckpointUnsynced);
+        let synced = self.file.sync();
+        failpoint::at(Point::CheckpointAfter);
+        synced
     }
 }
 

@@ -18,6 +18,7 @@ use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
 use crate::store::commit_log::CommitLog;
 use crate::store::consume_queue::{ConsumeQueue, OpenFiles, QueueEntry};
 use crate::store::error::StoreError;
+use crate::store::failpoint::{self, Point};
 use crate::store::index_file::{Index, IndexWriter, TopicHash};
 
 /// Most records dispatched before queues are written and consumers woken.
@@ -277,6 +278,11 @@ impl Dispatch {
             }
             let message = match self.log.read_next(next) {
                 Ok(message) => message,
+                // What begins here closes its segment, and the log ends with it.
+                Err(StoreError::NoRecord { at }) if at >= to && at > next => {
+                    next = to;
+                    break;
+                }
                 Err(error) => {
                     tracing::error!(%error, "dispatch ends: the log holds something that is no record");
                     work.broken = Some(error);
@@ -291,11 +297,15 @@ impl Dispatch {
                 work.take(topic, &message, index.as_mut(), entries);
             }
         }
+        failpoint::at(Point::QueueBuildBefore);
         if work.write() {
             self.ailing.store(true, Ordering::Release);
         }
+        failpoint::at(Point::QueueBuildAfter);
         if let Some(index) = index {
+            failpoint::at(Point::IndexBuildBefore);
             index.finish(next);
+            failpoint::at(Point::IndexBuildAfter);
         }
         next
     }

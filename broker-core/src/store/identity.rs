@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::random::Random;
 use crate::store::error::StoreError;
+use crate::store::failpoint::{self, Point};
 use crate::store::files::Files;
 
 /// What this program writes; it reads no newer one.
@@ -90,9 +91,10 @@ impl Identity {
         let path = path(data_dir);
         let mut json = serde_json::to_vec_pretty(self).expect("plain fields become JSON");
         json.push(b'\n');
-        files
-            .replace(&path, &json, false)
-            .map_err(|error| StoreError::io(format!("writing {}", path.display()), &error))
+        failpoint::at(Point::BootBefore);
+        let replaced = files.replace(&path, &json, false);
+        failpoint::at(Point::BootAfter);
+        replaced.map_err(|error| StoreError::io(format!("writing {}", path.display()), &error))
     }
 }
 

@@ -267,6 +267,40 @@ fn a_store_rolls_over_many_segments_and_index_files() {
     assert_eq!(found(&store, "orders", "key-orders-2"), ["orders-2"]);
 }
 
+/// Found by a kill between the two: the dispatch of what was missing ran into the empty segment, and the start was refused.
+#[test]
+fn d10_a_kill_between_a_segments_end_and_the_next_record_is_no_damage() {
+    for sync in [false, true] {
+        let files = SimulatedFiles::new();
+        let rig = Rig::simulated(&files, Durability::Memory);
+        let store = rig.open().unwrap();
+        create(&store, "orders", 1).unwrap();
+        let mut expected = Vec::new();
+        while store.max_offset().0 <= SEGMENT_BYTES {
+            if sync && expected.len() == 100 {
+                sync_derived(&store);
+            }
+            let body = format!("orders-{}", expected.len());
+            send(&store, "orders", 0, &body).unwrap();
+            expected.push(body);
+        }
+        // The first segment is closed; of the record that did not fit nothing has arrived yet.
+        let killed = files.kill();
+        let second = Path::new(DIR).join(commit_log::COMMIT_LOG_DIR).join(segment::file_name(SEGMENT_BYTES));
+        killed.damage(&second, 0, &[0; 4_096]).unwrap();
+        expected.pop();
+        drop(store);
+        let rig = Rig::simulated(&killed, Durability::Memory);
+        for round in 0..3 {
+            let store = rig.open().unwrap();
+            assert_eq!(bodies(&store, "orders"), std::slice::from_ref(&expected));
+            let body = format!("after-{round}");
+            send(&store, "orders", 0, &body).unwrap();
+            expected.push(body);
+        }
+    }
+}
+
 #[test]
 fn d8_derived_files_come_back_when_they_were_deleted() {
     let dir = tempfile::tempdir().unwrap();
