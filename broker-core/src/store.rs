@@ -19,6 +19,7 @@ pub mod flusher;
 pub mod identity;
 pub mod index_file;
 mod mapped_file;
+pub mod offline;
 pub mod record;
 pub mod recovery;
 pub mod repair;
@@ -31,6 +32,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, Weak};
@@ -50,14 +52,14 @@ use crate::store::checkpoint::{Checkpoint, CheckpointFile, DerivedEnds};
 use crate::store::commit_log::{
     Append, AppendClass, AppendedBatch, CommitLog, CommitLogEvents, Recovered, UncheckedLog,
 };
-use crate::store::consume_queue::{ConsumeQueue, OpenFiles, QueueEntry};
+use crate::store::consume_queue::{Boundary, ConsumeQueue, OpenFiles, QueueEntry};
 use crate::store::dispatch::{ArrivedHook, Dispatch, QueueTable};
 use crate::store::error::StoreError;
 use crate::store::failpoint::Point;
 use crate::store::files::Files;
 use crate::store::flusher::Reached;
 use crate::store::identity::{AbortFile, DirectoryLock, Identity};
-use crate::store::index_file::{Index, IndexEnds, IndexLayout};
+use crate::store::index_file::{ALL_TIME, Index, IndexEnds, IndexLayout};
 use crate::store::record::EncodedRecord;
 use crate::store::recovery::{QueueRecovery, STATE_QUEUE, StampOf};
 use crate::store::retention::{Retention, Seen};
@@ -427,11 +429,16 @@ impl Store {
         self.shared.dispatch.table().topic(topic.as_str()).map(|topic| topic.queues.clone()).unwrap_or_default()
     }
 
-    /// The first message of a queue stored at or after `time`, its end if there is none.
-    pub fn offset_at_time(&self, queue: &ConsumeQueue, time: Timestamp) -> Result<QueueOffset, StoreError> {
+    /// The message of a queue at this boundary of a time.
+    pub fn offset_at_time(
+        &self,
+        queue: &ConsumeQueue,
+        time: Timestamp,
+        boundary: Boundary,
+    ) -> Result<QueueOffset, StoreError> {
         let stored_at = |entry: &QueueEntry| self.read_record(entry).ok().map(|message| message.store_timestamp);
         queue
-            .offset_at_time(time, stored_at)
+            .offset_at_time(time, boundary, stored_at)
             .map_err(|error| StoreError::io(format!("searching a queue of topic '{}'", queue.topic()), &error))
     }
 
@@ -460,31 +467,54 @@ impl Store {
         deleted
     }
 
-    /// Messages of a topic whose unique key or one of whose keys this is, newest first, `index_file::FOUND_MAX` at most.
-    pub fn find_by_key(&self, topic: &TopicName, key: &str) -> Vec<StoredMessage> {
-        let Some((topic_queues, index)) =
-            self.shared.dispatch.table().topic(topic.as_str()).zip(self.shared.dispatch.index())
-        else {
-            return Vec::new();
-        };
-        let bears = |message: &StoredMessage| {
-            message.topic() == topic.as_str()
-                && message.commit_log_offset.0 >= topic_queues.incarnation.0
-                && (message.unique_key() == Some(key) || message.keys().any(|word| word == key))
-        };
-        let found = index.find(topic.as_str(), key).into_iter();
-        found.filter_map(|at| self.read_record_at(at).ok()).filter(bears).collect()
+    /// Messages of a topic whose unique key or one of whose keys this is and that were stored in this time, newest first,
+    /// `index_file::FOUND_MAX` at most.
+    pub fn find_by_key(&self, topic: &TopicName, key: &str, stored: &RangeInclusive<Timestamp>) -> Vec<StoredMessage> {
+        self.search_by_key(topic, key, stored, index_file::FOUND_MAX, |_| true).0
     }
 
     /// The newest message of a topic with this unique key. `Overloaded` when so many others share the key's place in the
     /// index that it may lie behind them: an honest no is not possible then.
     pub fn find_by_unique_key(&self, topic: &TopicName, key: &str) -> Result<Option<StoredMessage>, StoreError> {
-        let places = self.shared.dispatch.index().map_or(0, |index| index.find(topic.as_str(), key).len());
-        let found = self.find_by_key(topic, key).into_iter().find(|message| message.unique_key() == Some(key));
-        if found.is_none() && places >= index_file::FOUND_MAX {
+        let is_it = |message: &StoredMessage| message.unique_key() == Some(key);
+        let (found, is_complete) = self.search_by_key(topic, key, &ALL_TIME, 1, is_it);
+        if found.is_empty() && !is_complete {
             return Err(StoreError::Overloaded { what: "places in the index for this key" });
         }
-        Ok(found)
+        Ok(found.into_iter().next())
+    }
+
+    /// Whether everything that the index knows was looked at, or enough was found.
+    fn search_by_key(
+        &self,
+        topic: &TopicName,
+        key: &str,
+        stored: &RangeInclusive<Timestamp>,
+        count_max: usize,
+        wanted: impl Fn(&StoredMessage) -> bool,
+    ) -> (Vec<StoredMessage>, bool) {
+        let Some((topic_queues, index)) =
+            self.shared.dispatch.table().topic(topic.as_str()).zip(self.shared.dispatch.index())
+        else {
+            return (Vec::new(), true);
+        };
+        let bears = |message: &StoredMessage| {
+            message.topic() == topic.as_str()
+                && message.commit_log_offset.0 >= topic_queues.incarnation.0
+                && stored.contains(&message.store_timestamp)
+                && (message.unique_key() == Some(key) || message.keys().any(|word| word == key))
+                && wanted(message)
+        };
+        let mut places = 0;
+        let found = index
+            .search(topic.as_str(), key, stored.clone())
+            .take(index_file::PLACES_MAX)
+            .inspect(|_| places += 1)
+            .filter_map(|at| self.read_record_at(at).ok())
+            .filter(bears)
+            .take(count_max)
+            .collect();
+        (found, places < index_file::PLACES_MAX)
     }
 
     /// How often this store has been opened, this time included; on the disk before `open` returned.

@@ -55,6 +55,16 @@ impl Identity {
 
     /// `None` if the directory has none yet.
     pub fn read(files: &dyn Files, data_dir: &Path) -> Result<Option<Identity>, StoreError> {
+        let path = path(data_dir);
+        match files.read(&path) {
+            Ok(bytes) => Identity::decode(&bytes, path).map(Some),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io(format!("reading {}", path.display()), &error)),
+        }
+    }
+
+    /// `path` is for the error's words.
+    pub(super) fn decode(bytes: &[u8], path: PathBuf) -> Result<Identity, StoreError> {
         /// What is read of a file that may be of any version.
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -63,22 +73,16 @@ impl Identity {
             min_reader_version: u32,
         }
 
-        let path = path(data_dir);
-        let bytes = match files.read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(StoreError::io(format!("reading {}", path.display()), &error)),
-        };
         let damaged = |error: serde_json::Error| StoreError::Damaged {
             file: path.clone(),
             offset: 0,
             reason: format!("it does not say whose store this is: {error}"),
         };
-        let version: Version = serde_json::from_slice(&bytes).map_err(damaged)?;
+        let version: Version = serde_json::from_slice(bytes).map_err(damaged)?;
         if version.format_version.max(version.min_reader_version) > FORMAT_VERSION {
             return Err(StoreError::NewerFormat { file: path });
         }
-        serde_json::from_slice(&bytes).map(Some).map_err(damaged)
+        serde_json::from_slice(bytes).map_err(damaged)
     }
 
     /// Raises the boot number; returns when the new one is on the disk.
@@ -94,7 +98,7 @@ impl Identity {
     }
 }
 
-fn path(data_dir: &Path) -> PathBuf {
+pub(super) fn path(data_dir: &Path) -> PathBuf {
     data_dir.join("gantry").join("store.json")
 }
 

@@ -1,5 +1,7 @@
 //! The store as a whole: round trips, kills, power cuts, damage, and derived files that come back.
 
+mod queries;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64};
@@ -182,7 +184,7 @@ fn bodies(store: &Store, topic: &str) -> Vec<Vec<String>> {
 }
 
 fn found(store: &Store, topic: &str, key: &str) -> Vec<String> {
-    let found = store.find_by_key(&name(topic), key);
+    let found = store.find_by_key(&name(topic), key, &ALL_TIME);
     found.into_iter().map(|message| String::from_utf8(message.body.to_vec()).unwrap()).collect()
 }
 
@@ -536,7 +538,7 @@ fn messages_are_found_by_the_time_they_were_stored() {
         rig.hands.advance(100);
     }
     let queue = store.queue(&name("orders"), QueueId(0)).unwrap();
-    let at = |ms: i64| store.offset_at_time(&queue, Timestamp(start.0 + ms)).unwrap().0;
+    let at = |ms: i64| store.offset_at_time(&queue, Timestamp(start.0 + ms), Boundary::Lower).unwrap().0;
     assert_eq!([at(-1_000), at(0), at(1), at(100), at(450), at(900), at(901)], [0, 0, 1, 1, 5, 9, 10]);
 }
 
