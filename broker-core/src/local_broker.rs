@@ -28,7 +28,6 @@ use crate::state::snapshot::Snapshot;
 use crate::state::tables::Tables;
 use crate::store::error::StoreError;
 use crate::store::files::Files;
-use crate::store::index_file::IndexLayout;
 use crate::store::snapshots::SnapshotFile;
 use crate::store::{Store, StoreConfig, StoreHooks, StoreParts, TopicAtStart};
 
@@ -86,7 +85,8 @@ impl LocalBroker {
                 durability: config.durability,
                 segment_bytes: config.segment_bytes,
                 store_host: config.store_host,
-                index_layout: IndexLayout::default(),
+                index_layout: config.index_layout,
+                pace: config.pace,
             },
             StoreParts { files: surroundings.files, clock: surroundings.clock, random: surroundings.random },
             StoreHooks {
