@@ -239,6 +239,9 @@ async fn one(
     }
     let in_start = at_start > 0 && (call.under_load == 0 || random.below(2) == 0);
     let nth = before + 1 + if in_start { random.below(at_start) } else { at_start + random.below(call.under_load) };
+    // Each thread's first: also of the one that prepares segments, on which a start once waited in vain.
+    let stands_still = call.name == "fallocate" && failure == Failure::Delay;
+    let nth = if stands_still { before + 1 } else { nth };
     let for_ever = random.below(2) == 0;
     let inject = match failure {
         Failure::Eio => format!("error=EIO:when={nth}{}", if for_ever { "+" } else { "" }),
