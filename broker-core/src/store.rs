@@ -18,6 +18,7 @@ pub mod flusher;
 pub mod identity;
 pub mod index_file;
 mod mapped_file;
+pub mod message_batch;
 pub mod record;
 pub mod recovery;
 pub mod segment;
@@ -37,7 +38,7 @@ use bytes::Bytes;
 
 use crate::clock::{Clock, EffectiveTime, Timestamp};
 use crate::config::Durability;
-use crate::message::StoredMessage;
+use crate::message::{StoredMessage, sys_flag};
 use crate::metrics::HistogramStats;
 use crate::names::TopicName;
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
@@ -317,7 +318,12 @@ impl Store {
     }
 
     pub fn read_record(&self, entry: &QueueEntry) -> Result<StoredMessage, StoreError> {
-        self.shared.log.read(entry.commit_log_offset, entry.record_len)
+        let record = self.shared.log.read(entry.commit_log_offset, entry.record_len)?;
+        if record.sys_flag & sys_flag::INNER_BATCH == 0 {
+            return Ok(record);
+        }
+        let message = message_batch::explode(record)?.into_iter().nth(entry.inner.into());
+        message.ok_or(StoreError::NoRecord { at: entry.commit_log_offset })
     }
 
     /// The record that begins at a place somebody names; only what consumers may see.
@@ -415,7 +421,8 @@ impl Store {
                 && (message.unique_key() == Some(key) || message.keys().any(|word| word == key))
         };
         let found = index.find(topic.as_str(), key).into_iter();
-        found.filter_map(|at| self.read_record_at(at).ok()).filter(bears).collect()
+        let records = found.filter_map(|at| self.read_record_at(at).ok());
+        records.flat_map(|record| message_batch::explode(record).unwrap_or_default()).filter(bears).collect()
     }
 
     /// The newest message of a topic with this unique key. `Overloaded` when so many others share the key's place in the

@@ -30,6 +30,9 @@ const TAIL_BYTES_MAX: usize = 4096 / UNIT_BYTES * UNIT_BYTES;
 const READ_UNITS: usize = 256;
 /// Most files held open over all queues.
 pub const OPEN_FILES_MAX: usize = 512;
+/// Bits of a unit's offset that name a place of the log: 256 TiB of it. The 15 above are `QueueEntry::inner`, which is
+/// 0 in every file that RocketMQ ever reads.
+const INNER_SHIFT: u32 = 48;
 /// Record length in the units that RocketMQ puts before the first message of a queue that begins inside a file.
 const FILLER_LEN: u32 = i32::MAX.unsigned_abs();
 /// Most queues that are synced one after the other: each one costs a commit of the file system's journal.
@@ -45,6 +48,8 @@ pub struct QueueEntry {
     pub commit_log_offset: CommitLogOffset,
     pub record_len: u32,
     pub tag_hash: i64,
+    /// Which of its record's messages this is: 0 but in the batch queues of foreign stores.
+    pub inner: u16,
 }
 
 impl QueueEntry {
@@ -55,29 +60,32 @@ impl QueueEntry {
 
     pub fn encode(&self) -> [u8; UNIT_BYTES] {
         let mut unit = [0; UNIT_BYTES];
-        unit[..8].copy_from_slice(&self.commit_log_offset.0.to_be_bytes());
+        let offset = self.commit_log_offset.0 | u64::from(self.inner) << INNER_SHIFT;
+        unit[..8].copy_from_slice(&offset.to_be_bytes());
         unit[8..12].copy_from_slice(&self.record_len.to_be_bytes());
         unit[12..].copy_from_slice(&self.tag_hash.to_be_bytes());
         unit
     }
 
     /// `None` for a unit that nobody wrote.
-    fn decode(unit: &[u8]) -> Option<QueueEntry> {
+    pub(super) fn decode(unit: &[u8]) -> Option<QueueEntry> {
         let offset = i64::from_be_bytes(unit[..8].try_into().expect("8 bytes"));
         let len = i32::from_be_bytes(unit[8..12].try_into().expect("4 bytes"));
         let tag_hash = i64::from_be_bytes(unit[12..20].try_into().expect("8 bytes"));
         if len <= 0 {
             return None;
         }
+        let offset = u64::try_from(offset).ok()?;
         Some(QueueEntry {
-            commit_log_offset: CommitLogOffset(u64::try_from(offset).ok()?),
+            commit_log_offset: CommitLogOffset(offset & ((1 << INNER_SHIFT) - 1)),
             record_len: u32::try_from(len).ok()?,
             tag_hash,
+            inner: u16::try_from(offset >> INNER_SHIFT).expect("15 bits"),
         })
     }
 
     fn filler() -> QueueEntry {
-        QueueEntry { commit_log_offset: CommitLogOffset(0), record_len: FILLER_LEN, tag_hash: 0 }
+        QueueEntry { commit_log_offset: CommitLogOffset(0), record_len: FILLER_LEN, tag_hash: 0, inner: 0 }
     }
 }
 
@@ -292,7 +300,11 @@ impl ConsumeQueue {
     }
 
     pub(super) fn saw(&self, offset: QueueOffset) {
-        self.seen_end.fetch_max(offset.0 + 1, Ordering::Relaxed);
+        self.saw_end(QueueOffset(offset.0 + 1));
+    }
+
+    fn saw_end(&self, end: QueueOffset) {
+        self.seen_end.fetch_max(end.0, Ordering::Relaxed);
     }
 
     pub(super) fn batch_hint(&self) -> usize {
@@ -415,6 +427,18 @@ impl ConsumeQueue {
         self.set_missing_from(Some(from.max(log_min)));
         self.begins_anywhere.store(log_min.0 > self.incarnation.0, Ordering::Relaxed);
         self.zero_from(0)
+    }
+
+    /// The first record that comes says where the queue begins, as when the log has lost the ones before.
+    pub(super) fn begin_anywhere(&self) {
+        self.begins_anywhere.store(true, Ordering::Relaxed);
+    }
+
+    /// A queue that was just rebuilt, and is empty, begins here.
+    pub(super) fn begin_empty_at(&self, first: QueueOffset) -> io::Result<()> {
+        assert!(self.max_offset() == QueueOffset(0), "nothing was taken yet");
+        self.saw_end(first);
+        self.begin_at(first.0)
     }
 
     /// Moves the directory away: its files are not this queue's.
@@ -801,7 +825,7 @@ mod tests {
 
     fn entry(at: u64) -> QueueEntry {
         let commit_log_offset = CommitLogOffset(at * u64::from(LEN));
-        QueueEntry { commit_log_offset, record_len: LEN, tag_hash: -(at as i64) }
+        QueueEntry { commit_log_offset, record_len: LEN, tag_hash: -(at as i64), inner: 0 }
     }
 
     fn units(range: std::ops::Range<u64>) -> Vec<u8> {
@@ -821,7 +845,10 @@ mod tests {
 
     #[test]
     fn a_unit_is_rocketmqs() {
-        let unit = QueueEntry { commit_log_offset: CommitLogOffset(1_024), record_len: 146, tag_hash: 2_598_919 };
+        let commit_log_offset = CommitLogOffset(1_024);
+        let unit = QueueEntry { commit_log_offset, record_len: 146, tag_hash: 2_598_919, inner: 0 };
+        let in_batch = QueueEntry { inner: 32_767, ..unit };
+        assert_eq!(QueueEntry::decode(&in_batch.encode()), Some(in_batch));
         let hex: String = unit.encode().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, "000000000000040000000092000000000027a807");
         assert_eq!(QueueEntry::decode(&unit.encode()), Some(unit));
