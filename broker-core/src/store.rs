@@ -9,6 +9,7 @@
 
 pub mod checkpoint;
 pub mod commit_log;
+pub mod config_json;
 pub mod consume_queue;
 pub mod disk_files;
 pub mod dispatch;
