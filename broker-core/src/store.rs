@@ -16,6 +16,7 @@ pub mod dispatch;
 pub mod error;
 pub mod files;
 pub mod flusher;
+pub mod foreign_log;
 pub mod identity;
 pub mod index_file;
 mod mapped_file;
@@ -53,7 +54,8 @@ use crate::store::dispatch::{ArrivedHook, Dispatch, QueueTable};
 use crate::store::error::StoreError;
 use crate::store::files::Files;
 use crate::store::flusher::Reached;
-use crate::store::identity::{AbortFile, DirectoryLock, Identity};
+use crate::store::foreign_log::ForeignLog;
+use crate::store::identity::{AbortFile, DirectoryLock, Identity, Stopped};
 use crate::store::index_file::{Index, IndexEnds, IndexLayout};
 use crate::store::record::EncodedRecord;
 use crate::store::recovery::{QueueRecovery, STATE_QUEUE, StampOf};
@@ -106,7 +108,14 @@ struct Shared {
     files: Arc<dyn Files>,
     config: StoreConfig,
     state_topic: TopicName,
-    identity: Identity,
+    boot: u64,
+    identity: Mutex<Identity>,
+    /// Somebody else wrote here since we stopped.
+    foreign: Option<ForeignLog>,
+    /// Topics whose queues RocketMQ keeps in other files: a clean stop leaves none of theirs in `consumequeue`.
+    batch_topics: Mutex<Vec<TopicName>>,
+    /// Files under `config/` that this stop has written, with their hashes.
+    exported: Mutex<Vec<(String, [u8; 32])>>,
     time: Arc<EffectiveTime>,
     log: Arc<CommitLog>,
     dispatch: Dispatch,
@@ -144,32 +153,37 @@ impl Store {
         let io = |what: &str, error: &std::io::Error| StoreError::io(format!("{what} in {}", dir.display()), error);
         files.create_dir(dir).map_err(|error| io("making the data directory", &error))?;
         let lock = DirectoryLock::take(&*files, dir)?;
-        let mut identity = match Identity::read(&*files, dir)? {
-            Some(identity) => identity,
-            None => {
-                // Nothing of ours is written before `store.json`.
-                for name in [commit_log::COMMIT_LOG_DIR, "consumequeue"] {
-                    let listed = files.list(&dir.join(name)).map_err(|error| io(name, &error))?;
-                    if !listed.is_empty() {
-                        return Err(StoreError::Foreign { path: dir.clone() });
-                    }
-                }
-                files.create_dir(&dir.join("gantry")).map_err(|error| io("making gantry", &error))?;
-                Identity::new(&*random, config.segment_bytes)
-            }
-        };
         let abort = AbortFile::new(dir);
-        let clean = !abort.exists(&*files)? && identity.boot > 0;
+        let aborted = abort.exists(&*files)?;
+        let known = Identity::read(&*files, dir)?;
+        let unchecked =
+            UncheckedLog::open(files.clone(), dir, known.as_ref().map_or(config.segment_bytes, |it| it.segment_bytes))?;
+        let segment_bytes = unchecked.segment_bytes();
+        if known.as_ref().is_some_and(|known| known.segment_bytes != segment_bytes) {
+            let reason = format!("its segments have {segment_bytes} bytes");
+            return Err(StoreError::Damaged { file: dir.join("gantry/store.json"), offset: 0, reason });
+        }
+        let mut identity = known.unwrap_or_else(|| Identity::new(&*random, segment_bytes));
+        let foreign = identity.find_foreign(&*files, dir, &unchecked, aborted)?;
+        let clean = !aborted && identity.boot > 0 && foreign.is_none();
+        // Nothing of ours is written before `store.json`.
+        files.create_dir(&dir.join("gantry")).map_err(|error| io("making gantry", &error))?;
+        match &foreign {
+            Some(foreign) => {
+                identity.foreign_end = foreign.end.end;
+                identity.importing = Some(foreign.end.end);
+            }
+            None => identity.stopped = None,
+        }
         identity.raise_boot(&*files, dir)?;
 
         let (checkpoint, last_checkpoint) = CheckpointFile::open(&*files, &dir.join("checkpoint"))
             .map_err(|error| io("opening the checkpoint", &error))?;
-        let unchecked = UncheckedLog::open(files.clone(), dir, identity.segment_bytes)?;
-        if unchecked.segment_bytes() != identity.segment_bytes {
-            let reason = format!("its segments have {} bytes", unchecked.segment_bytes());
-            return Err(StoreError::Damaged { file: dir.join("gantry/store.json"), offset: 0, reason });
-        }
-        let found = recovery::find_end(&unchecked, clean, last_checkpoint, hooks.stamp_of)?;
+        let last_checkpoint = last_checkpoint.filter(|_| foreign.is_none());
+        let found = match &foreign {
+            Some(foreign) => foreign.end,
+            None => recovery::find_end(&unchecked, clean, last_checkpoint, identity.foreign_end, hooks.stamp_of)?,
+        };
         let ends = DerivedEnds::read(&*files, dir).map_err(|error| io("reading gantry/queue-ends", &error))?;
         let ends = ends.filter(|ends| ends.needs_log_below() <= found.end).unwrap_or_default();
 
@@ -177,7 +191,7 @@ impl Store {
         abort.write(&*files)?;
         let time = Arc::new(EffectiveTime::start(clock, found.last_stored));
         let synced = last_checkpoint.unwrap_or_default().synced_offset;
-        let recovered = Recovered { end: found.end, synced, ..Recovered::default() };
+        let recovered = Recovered { end: found.end, synced, foreign_end: identity.foreign_end };
         let log = CommitLog::start(unchecked, recovered, config.durability, time.clone())?;
         let log = Arc::new(log);
         let queues_dir = dir.join("consumequeue");
@@ -189,7 +203,11 @@ impl Store {
             files,
             config,
             state_topic: TopicName::state(),
-            identity,
+            boot: identity.boot,
+            identity: Mutex::new(identity),
+            foreign,
+            batch_topics: Mutex::default(),
+            exported: Mutex::default(),
             time,
             log,
             dispatch,
@@ -439,11 +457,45 @@ impl Store {
 
     /// How often this store has been opened, this time included; on the disk before `open` returned.
     pub fn boot(&self) -> u64 {
-        self.shared.identity.boot
+        self.shared.boot
     }
 
-    pub fn identity(&self) -> &Identity {
-        &self.shared.identity
+    pub fn identity(&self) -> Identity {
+        self.shared.identity().clone()
+    }
+
+    /// What somebody else wrote here since we stopped. Until `import_done` a kill undoes all that was appended since.
+    pub fn foreign(&self) -> Option<&ForeignLog> {
+        self.shared.foreign.as_ref()
+    }
+
+    /// What somebody else wrote is in our state now: what was appended so far is kept for ever.
+    pub fn import_done(&self) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        shared.log.sync()?;
+        let mut identity = shared.identity();
+        (identity.importing, identity.stopped) = (None, None);
+        identity.write(&*shared.files, &shared.config.data_dir)
+    }
+
+    /// A file under `config/`; see `config_json::read_file`.
+    pub fn read_config(&self, name: &str) -> Result<Option<serde_json::Value>, StoreError> {
+        let shared = &self.shared;
+        config_json::read_file(&*shared.files, &shared.config.data_dir.join("config").join(name))
+    }
+
+    /// Puts a file under `config/` in place; see `config_json::replace_file`.
+    pub fn replace_config(&self, name: &str, text: &str) -> Result<(), StoreError> {
+        let Shared { files, config, .. } = &*self.shared;
+        let dir = config.data_dir.join("config");
+        files.create_dir(&dir).map_err(|error| StoreError::io("making config", &error))?;
+        config_json::replace_file(&**files, &dir.join(name), text)
+    }
+
+    /// What the clean stop that follows leaves under `config/`, and the topics whose queues are batch queues.
+    pub fn set_exported(&self, exported: Vec<(String, [u8; 32])>, batch_topics: Vec<TopicName>) {
+        *self.shared.exported.lock().expect("nobody panics holding it") = exported;
+        *self.shared.batch_topics.lock().expect("nobody panics holding it") = batch_topics;
     }
 
     /// A small file of ours, by its name under `gantry/`; `None` if there is none.
@@ -488,12 +540,16 @@ impl Store {
         }
         shared.dispatch.run();
         shared.dispatch.heal();
+        for topic in shared.batch_topics.lock().expect("nobody panics holding it").iter() {
+            shared.dispatch.delete(topic)?;
+        }
         let ends = shared.sync_derived();
         shared.write_derived_ends(&ends)?;
         shared.write_checkpoint()?;
         if let Some(reason) = self.failure() {
             return Err(StoreError::Failed { reason });
         }
+        shared.write_stopped()?;
         shared.abort.remove(&*shared.files)
     }
 
@@ -519,12 +575,27 @@ impl Drop for Store {
 }
 
 impl Shared {
+    fn identity(&self) -> std::sync::MutexGuard<'_, Identity> {
+        self.identity.lock().expect("nobody panics holding it")
+    }
+
+    /// From here on the directory may be somebody else's, and the next start will see what they did.
+    fn write_stopped(&self) -> Result<(), StoreError> {
+        let hex = |hash: &[u8; 32]| hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let exported = self.exported.lock().expect("nobody panics holding it");
+        let exported = exported.iter().map(|(name, hash)| (name.clone(), hex(hash))).collect();
+        let mut identity = self.identity();
+        identity.stopped = Some(Stopped { end: self.log.written(), exported });
+        identity.write(&*self.files, &self.config.data_dir)
+    }
+
     fn recovered(&self) -> std::sync::MutexGuard<'_, DerivedEnds> {
         self.recovered.lock().expect("nobody panics holding it")
     }
 
     fn queue_recovery<'a>(&'a self, ends: &'a DerivedEnds) -> QueueRecovery<'a> {
-        QueueRecovery { files: &*self.files, data_dir: &self.config.data_dir, log: &self.log, clean: self.clean, ends }
+        let (files, data_dir, foreign) = (&*self.files, &self.config.data_dir, self.foreign.as_ref());
+        QueueRecovery { files, data_dir, log: &self.log, clean: self.clean, ends, foreign }
     }
 
     fn recover_queues(&self, topics: &[(TopicName, Incarnation, u32)]) -> Result<(), StoreError> {

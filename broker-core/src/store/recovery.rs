@@ -18,7 +18,11 @@ use crate::store::commit_log::{CommitLog, Inspected, QUARANTINE_DIR, UncheckedLo
 use crate::store::consume_queue::{ConsumeQueue, QueueEntry};
 use crate::store::error::StoreError;
 use crate::store::files::Files;
+use crate::store::foreign_log::ForeignLog;
 use crate::store::record::{PropertyCrc, RecordError};
+
+/// Queues that RocketMQ makes without a topic.
+const LIGHT_QUEUE_PREFIX: &str = "%LMQ%";
 
 /// Reads the synced offset that a state record was stamped with; `None` for any other record.
 pub type StampOf = fn(&StoredMessage) -> Option<CommitLogOffset>;
@@ -37,15 +41,17 @@ pub fn find_end(
     log: &UncheckedLog,
     clean: bool,
     checkpoint: Option<Checkpoint>,
+    foreign_end: CommitLogOffset,
     stamp_of: StampOf,
 ) -> Result<LogEnd, StoreError> {
+    let crc = |at| if at < foreign_end { PropertyCrc::Optional } else { PropertyCrc::Required };
     let watermark = checkpoint.map_or(log.min(), |checkpoint| checkpoint.synced_offset.max(log.min()));
     if watermark > log.max() {
         return Err(damaged(log, log.max(), watermark, "the segment is missing".into()));
     }
     if let Some(checkpoint) = checkpoint
         && clean
-        && matches!(log.inspect(watermark, CRC), Inspected::Invalid(RecordError::Empty) | Inspected::Outside)
+        && matches!(log.inspect(watermark, crc(watermark)), Inspected::Invalid(RecordError::Empty) | Inspected::Outside)
     {
         return Ok(LogEnd { end: watermark, last_stored: checkpoint.log_timestamp });
     }
@@ -53,7 +59,7 @@ pub fn find_end(
     let mut end = start.unwrap_or(watermark);
     let mut last_stored = checkpoint.map_or(Timestamp(0), |checkpoint| checkpoint.log_timestamp);
     let reason = loop {
-        match log.inspect(end, CRC) {
+        match log.inspect(end, crc(end)) {
             Inspected::Record(message) => {
                 last_stored = message.store_timestamp;
                 end = end_of(&message);
@@ -68,7 +74,7 @@ pub fn find_end(
     }
     // Nothing at or behind this place may ever have been known to be on the disk: a later record would say so.
     let mut at = end;
-    while let Some(message) = log.find_record(at, CRC) {
+    while let Some(message) = log.find_record(at, PropertyCrc::Required) {
         if let Some(stamp) = stamp_of(&message)
             && stamp > end
         {
@@ -79,14 +85,16 @@ pub fn find_end(
     Ok(LogEnd { end, last_stored })
 }
 
-/// Every record here was written by us.
-const CRC: PropertyCrc = PropertyCrc::Required;
-
-fn end_of(message: &StoredMessage) -> CommitLogOffset {
+pub(super) fn end_of(message: &StoredMessage) -> CommitLogOffset {
     CommitLogOffset(message.commit_log_offset.0 + u64::from(message.record_len))
 }
 
-fn damaged(log: &UncheckedLog, at: CommitLogOffset, watermark: CommitLogOffset, reason: String) -> StoreError {
+pub(super) fn damaged(
+    log: &UncheckedLog,
+    at: CommitLogOffset,
+    watermark: CommitLogOffset,
+    reason: String,
+) -> StoreError {
     let segment = log.segments().iter().rfind(|segment| segment.base() <= at);
     StoreError::Damaged {
         file: segment.map_or_else(PathBuf::new, |segment| segment.path().to_path_buf()),
@@ -102,6 +110,8 @@ pub struct QueueRecovery<'a> {
     pub log: &'a CommitLog,
     pub clean: bool,
     pub ends: &'a DerivedEnds,
+    /// Somebody else wrote here since we stopped.
+    pub foreign: Option<&'a ForeignLog>,
 }
 
 impl QueueRecovery<'_> {
@@ -112,7 +122,7 @@ impl QueueRecovery<'_> {
             self.log.read(entry.commit_log_offset, entry.record_len).is_ok_and(|message| {
                 message.topic() == queue.topic().as_str()
                     && message.queue_id == queue.queue_id()
-                    && message.queue_offset == at
+                    && message.queue_offset.0 + u64::from(entry.inner) == at.0
                     && entry.end() <= dispatched_below
             })
         };
@@ -148,7 +158,16 @@ impl QueueRecovery<'_> {
             self.io(&to, queue.set_aside(&to))?;
         }
         // A disk too full for this is no reason not to start: dispatch tries again.
-        if let Err(error) = queue.rebuild(beginning, self.log.min()) {
+        let rebuilt = queue.rebuild(beginning, self.log.min()).and_then(|()| {
+            if beginning < self.log.foreign_end() {
+                queue.begin_anywhere();
+            }
+            match self.foreign.and_then(|foreign| foreign.span(queue.topic(), queue.queue_id())) {
+                Some(span) if span.first > QueueOffset(0) => queue.begin_empty_at(span.first),
+                _ => Ok(()),
+            }
+        });
+        if let Err(error) = rebuilt {
             tracing::error!(topic = %queue.topic(), queue_id = %queue.queue_id(), %error, "a consume queue cannot be made anew");
         }
         Ok(())
@@ -160,6 +179,10 @@ impl QueueRecovery<'_> {
         let mut strangers: Vec<PathBuf> = Vec::new();
         for listed in self.io(&root, self.files.list(&root))? {
             let name = TopicName::from_store(listed.name.as_encoded_bytes()).ok();
+            // The queues of light topics have no topic anywhere.
+            if name.as_ref().is_some_and(|name| name.as_str().starts_with(LIGHT_QUEUE_PREFIX)) {
+                continue;
+            }
             let Some((_, queues)) = name.and_then(|name| topics.get(&name)) else {
                 strangers.push(listed.name.into());
                 continue;
