@@ -1,5 +1,6 @@
 //! A broker in this process: the parts, opened and closed in order. What it does is in `operation/`.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
 use std::thread::JoinHandle;
@@ -22,11 +23,14 @@ use crate::operation::idempotency::Idempotency;
 use crate::random::Random;
 use crate::receipt_handle::{HandleKeys, LeaseId, ReceiptHandle};
 use crate::state::record::{Entry, StateRecordError, decode, encode, synced_stamp};
+use crate::state::replay::Replay;
+use crate::state::snapshot::Snapshot;
 use crate::state::tables::Tables;
 use crate::store::error::StoreError;
 use crate::store::files::Files;
 use crate::store::index_file::IndexLayout;
-use crate::store::{Store, StoreConfig, StoreHooks, StoreParts};
+use crate::store::snapshots::SnapshotFile;
+use crate::store::{Store, StoreConfig, StoreHooks, StoreParts, TopicAtStart};
 
 pub struct LocalBroker {
     parts: Arc<Parts>,
@@ -74,7 +78,7 @@ impl LocalBroker {
         let long_polling = Arc::new(LongPolling::default());
         let waiters = long_polling.clone();
         let random = surroundings.random.clone();
-        let store = Store::open(
+        let mut store = Store::open(
             StoreConfig {
                 data_dir: config.data_dir.clone(),
                 durability: config.durability,
@@ -94,22 +98,15 @@ impl LocalBroker {
             },
         )?;
 
-        let mut tables = Tables::default();
-        let cells = AllCells::default();
-        let mut refused = None;
-        store.read_state(|message| match decode(&message.body) {
-            Ok(entries) => entries.iter().for_each(|entry| {
-                tables.apply(entry, message.commit_log_offset);
-                cells.apply(entry);
-            }),
-            Err(error) => refused = refused.take().or(Some(refused_record(&message, &error))),
-        })?;
-        if let Some(refused) = refused {
-            return Err(refused);
-        }
+        let Replay { tables, cells, mut queue_ends, .. } = replay(&store)?;
         let topics: Vec<_> = tables
             .topics()
-            .map(|topic| (topic.config.topic.clone(), topic.incarnation, queues_of(&topic.config)))
+            .map(|topic| TopicAtStart {
+                topic: topic.config.topic.clone(),
+                incarnation: topic.incarnation,
+                queues: queues_of(&topic.config),
+                queue_ends: queue_ends.remove(&topic.topic_id).unwrap_or_default(),
+            })
             .collect();
         store.start(&topics)?;
 
@@ -192,15 +189,34 @@ pub(crate) fn stamp_of(message: &StoredMessage) -> Option<CommitLogOffset> {
     (message.topic() == STATE_TOPIC).then(|| synced_stamp(&message.body)).flatten()
 }
 
+/// The state as the log says it is.
+fn replay(store: &Store) -> Result<Replay, StoreError> {
+    let mut replay = Replay::default();
+    if let Some(SnapshotFile { head, body }) = store.snapshot() {
+        let name = format!("snapshot at {}", head.replay_from);
+        let snapshot = Snapshot::decode(body).map_err(|error| refused_state(name.into(), 0, &error))?;
+        replay = Replay::from_snapshot(snapshot);
+    }
+    let mut refused = None;
+    store.read_state(|message| match decode(&message.body) {
+        Ok(entries) => entries.iter().for_each(|entry| replay.apply(entry, message.commit_log_offset)),
+        Err(error) => {
+            let at = message.commit_log_offset;
+            let file = format!("state record at {at}").into();
+            refused = refused.take().or(Some(refused_state(file, at.0, &error)));
+        }
+    })?;
+    refused.map_or(Ok(replay), Err)
+}
+
 /// A whole record, its checksum right, that we cannot read: a newer Gantry wrote it, or this one is wrong.
-fn refused_record(message: &StoredMessage, error: &StateRecordError) -> StoreError {
-    let file = format!("state record at {}", message.commit_log_offset).into();
+fn refused_state(file: PathBuf, offset: u64, error: &StateRecordError) -> StoreError {
     match error {
         StateRecordError::NewerVersion(_) | StateRecordError::UnknownKind(_) | StateRecordError::NewerField(_) => {
             StoreError::NewerFormat { file }
         }
         StateRecordError::Malformed(reason) => {
-            StoreError::Damaged { file, offset: message.commit_log_offset.0, reason: (*reason).into() }
+            StoreError::Damaged { file, offset, reason: (*reason).into() }
         }
     }
 }

@@ -2,4 +2,6 @@
 //! there by `apply`, which reads no clock, no random number and no file.
 
 pub mod record;
+pub mod replay;
+pub mod snapshot;
 pub mod tables;

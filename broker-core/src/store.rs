@@ -25,6 +25,7 @@ pub mod record;
 pub mod recovery;
 pub mod segment;
 pub mod simulated_files;
+pub mod snapshots;
 #[cfg(test)]
 mod tests;
 
@@ -59,6 +60,7 @@ use crate::store::identity::{AbortFile, DirectoryLock, Identity, Stopped};
 use crate::store::index_file::{Index, IndexEnds, IndexLayout};
 use crate::store::record::EncodedRecord;
 use crate::store::recovery::{QueueRecovery, STATE_QUEUE, StampOf};
+use crate::store::snapshots::{SnapshotFile, SnapshotHead, Snapshots};
 
 /// The checkpoint is written this long after the first sync that it does not know, at the earliest.
 const CHECKPOINT_DELAY: Duration = Duration::from_secs(1);
@@ -78,6 +80,17 @@ pub struct StoreConfig {
     pub segment_bytes: u64,
     pub store_host: SocketAddr,
     pub index_layout: IndexLayout,
+}
+
+/// A topic as the state knows it when the store starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicAtStart {
+    pub topic: TopicName,
+    pub incarnation: Incarnation,
+    /// How many queues it has ever had.
+    pub queues: u32,
+    /// By queue id: where its queues end at least, whatever the log still holds of them.
+    pub queue_ends: Vec<QueueOffset>,
 }
 
 /// What the outer world is to the store.
@@ -102,6 +115,8 @@ pub struct StoreHooks {
 pub struct Store {
     shared: Arc<Shared>,
     keeper: Mutex<Option<JoinHandle<()>>>,
+    /// The state as of some place of the log, until the state has been read.
+    snapshot: Option<SnapshotFile>,
 }
 
 struct Shared {
@@ -124,6 +139,7 @@ struct Shared {
     abort: AbortFile,
     /// The last stop was a clean one.
     clean: bool,
+    snapshots: Snapshots,
     /// What the derived files held when they were last synced.
     recovered: Mutex<DerivedEnds>,
     started: AtomicBool,
@@ -170,6 +186,9 @@ impl Store {
         files.create_dir(&dir.join("gantry")).map_err(|error| io("making gantry", &error))?;
         match &foreign {
             Some(foreign) => {
+                if identity.boot == 0 {
+                    identity.state_from = foreign.end.end;
+                }
                 identity.foreign_end = foreign.end.end;
                 identity.importing = Some(foreign.end.end);
             }
@@ -180,17 +199,32 @@ impl Store {
         let (checkpoint, last_checkpoint) = CheckpointFile::open(&*files, &dir.join("checkpoint"))
             .map_err(|error| io("opening the checkpoint", &error))?;
         let last_checkpoint = last_checkpoint.filter(|_| foreign.is_none());
+        let log_id = u128::from_str_radix(&identity.log_id, 16).map_err(|_| StoreError::Damaged {
+            file: dir.join("gantry/store.json"),
+            offset: 0,
+            reason: format!("logId '{}' is no log id", identity.log_id),
+        })?;
+        let quarantine = dir.join(commit_log::QUARANTINE_DIR);
+        let (snapshots, found_snapshots) = Snapshots::open(files.clone(), dir.join("gantry"), &quarantine, log_id)?;
+        let synced = snapshots.newest().map_or(CommitLogOffset(0), |newest| newest.reflects_below);
         let found = match &foreign {
             Some(foreign) => foreign.end,
-            None => recovery::find_end(&unchecked, clean, last_checkpoint, identity.foreign_end, hooks.stamp_of)?,
+            None => {
+                let foreign_end = identity.foreign_end;
+                recovery::find_end(&unchecked, clean, last_checkpoint, synced, foreign_end, hooks.stamp_of)?
+            }
         };
+        let snapshot = found_snapshots.into_iter().find(|snapshot| snapshot.head.replay_from >= unchecked.min());
+        if snapshot.is_none() && unchecked.min() > identity.state_from {
+            return Err(StoreError::StateLost { path: dir.join("gantry"), log_min: unchecked.min() });
+        }
         let ends = DerivedEnds::read(&*files, dir).map_err(|error| io("reading gantry/queue-ends", &error))?;
         let ends = ends.filter(|ends| ends.needs_log_below() <= found.end).unwrap_or_default();
 
         // From here on the directory is written.
         abort.write(&*files)?;
         let time = Arc::new(EffectiveTime::start(clock, found.last_stored));
-        let synced = last_checkpoint.unwrap_or_default().synced_offset;
+        let synced = last_checkpoint.unwrap_or_default().synced_offset.max(synced);
         let recovered = Recovered { end: found.end, synced, foreign_end: identity.foreign_end };
         let log = CommitLog::start(unchecked, recovered, config.durability, time.clone())?;
         let log = Arc::new(log);
@@ -215,6 +249,7 @@ impl Store {
             checkpoint,
             abort,
             clean,
+            snapshots,
             recovered: Mutex::new(ends),
             started: AtomicBool::new(false),
             orders: Mutex::default(),
@@ -222,16 +257,30 @@ impl Store {
             asked: AtomicBool::new(false),
             _lock: lock,
         });
-        let state = shared.state_topic.clone();
-        shared.recover_queues(&[(state, Incarnation(0), 1)])?;
+        let state = TopicAtStart {
+            topic: shared.state_topic.clone(),
+            incarnation: Incarnation(0),
+            queues: 1,
+            queue_ends: snapshot.iter().map(|snapshot| snapshot.head.state_end).collect(),
+        };
+        shared.recover_queues(std::slice::from_ref(&state))?;
         shared.dispatch_again()?;
-        Ok(Store { shared, keeper: Mutex::default() })
+        shared.end_queues_no_earlier(&[state])?;
+        Ok(Store { shared, keeper: Mutex::default(), snapshot })
     }
 
-    /// Gives out all state records in the order of the log.
+    /// The state as of some place of the log, if it was ever written down as a whole.
+    pub fn snapshot(&self) -> Option<&SnapshotFile> {
+        self.snapshot.as_ref()
+    }
+
+    /// Gives out the state records that the snapshot does not cover, all without one, in the order of the log.
     pub fn read_state(&self, mut each: impl FnMut(StoredMessage)) -> Result<(), StoreError> {
         let queue = self.queue(&self.shared.state_topic, STATE_QUEUE).expect("the state topic has its queue");
-        let mut next = queue.min_offset();
+        let mut next = match &self.snapshot {
+            Some(snapshot) => self.offset_at_place(&queue, snapshot.head.replay_from)?,
+            None => queue.min_offset(),
+        };
         let mut entries = Vec::new();
         while next < queue.max_offset() {
             entries.clear();
@@ -244,18 +293,19 @@ impl Store {
         Ok(())
     }
 
-    /// Brings the queues of these topics and the index up to the end of the log, and opens the log for appends. Each
-    /// topic with its incarnation and how many queues it has ever had.
-    pub fn start(&self, topics: &[(TopicName, Incarnation, u32)]) -> Result<(), StoreError> {
+    /// Brings the queues of these topics and the index up to the end of the log, and opens the log for appends.
+    pub fn start(&mut self, topics: &[TopicAtStart]) -> Result<(), StoreError> {
+        self.snapshot = None;
         let shared = &self.shared;
         assert!(!shared.started.load(Ordering::Relaxed), "a store starts once");
         shared.recover_queues(topics)?;
         let mut known: HashMap<TopicName, (Incarnation, u32)> =
-            topics.iter().map(|(topic, incarnation, queues)| (topic.clone(), (*incarnation, *queues))).collect();
+            topics.iter().map(|topic| (topic.topic.clone(), (topic.incarnation, topic.queues))).collect();
         known.insert(shared.state_topic.clone(), (Incarnation(0), 1));
         shared.queue_recovery(&shared.recovered()).set_strangers_aside(&known)?;
         shared.dispatch.set_index(shared.recover_index()?);
         shared.dispatch_again()?;
+        shared.end_queues_no_earlier(topics)?;
         for queue in shared.dispatch.table().all() {
             queue.open_for_appends();
         }
@@ -472,7 +522,7 @@ impl Store {
     /// What somebody else wrote is in our state now: what was appended so far is kept for ever.
     pub fn import_done(&self) -> Result<(), StoreError> {
         let shared = &self.shared;
-        shared.log.sync()?;
+        shared.log.on_disk(shared.log.written()).wait()?;
         let mut identity = shared.identity();
         (identity.importing, identity.stopped) = (None, None);
         identity.write(&*shared.files, &shared.config.data_dir)
@@ -513,6 +563,24 @@ impl Store {
         let path = self.shared.config.data_dir.join("gantry").join(name);
         let replaced = self.shared.files.replace(&path, bytes, private);
         replaced.map_err(|error| StoreError::io(format!("writing {}", path.display()), &error))
+    }
+
+    /// Writes down the state: `body` says what was decided at and behind `replay_from` up to now, maybe; and everything
+    /// before. Returns when it is on the disk, which is after the log is.
+    pub fn write_snapshot(&self, replay_from: CommitLogOffset, body: &[u8]) -> Result<(), StoreError> {
+        let log = &self.shared.log;
+        let state_queue = self.queue(&self.shared.state_topic, STATE_QUEUE).expect("the state topic has its queue");
+        // In this order: whatever the counter counts lies below.
+        let state_end = state_queue.counter().next();
+        let reflects_below = log.written();
+        log.on_disk(reflects_below).wait()?;
+        let head = SnapshotHead { replay_from, reflects_below, state_end, taken: self.now() };
+        self.shared.snapshots.write(head, body)
+    }
+
+    /// The newest snapshot that was written.
+    pub fn newest_snapshot(&self) -> Option<SnapshotHead> {
+        self.shared.snapshots.newest()
     }
 
     /// Why the store takes nothing any more, if so.
@@ -594,16 +662,27 @@ impl Shared {
     }
 
     fn queue_recovery<'a>(&'a self, ends: &'a DerivedEnds) -> QueueRecovery<'a> {
-        let (files, data_dir, foreign) = (&*self.files, &self.config.data_dir, self.foreign.as_ref());
-        QueueRecovery { files, data_dir, log: &self.log, clean: self.clean, ends, foreign }
+        QueueRecovery { files: &*self.files, data_dir: &self.config.data_dir, log: &self.log, clean: self.clean, ends }
     }
 
-    fn recover_queues(&self, topics: &[(TopicName, Incarnation, u32)]) -> Result<(), StoreError> {
+    fn recover_queues(&self, topics: &[TopicAtStart]) -> Result<(), StoreError> {
         let ends = self.recovered();
         let recovery = self.queue_recovery(&ends);
-        for (topic, incarnation, count) in topics {
-            for queue in self.dispatch.table().create(topic, *incarnation, *count) {
+        for TopicAtStart { topic, incarnation, queues, .. } in topics {
+            for queue in self.dispatch.table().create(topic, *incarnation, *queues) {
                 recovery.recover(&queue)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues that the log has nothing of any more go on where they ended. After everything has been dispatched again.
+    fn end_queues_no_earlier(&self, topics: &[TopicAtStart]) -> Result<(), StoreError> {
+        for topic in topics {
+            for (queue_id, end) in (0..topic.queues).zip(&topic.queue_ends) {
+                let queue = self.dispatch.table().queue(topic.topic.as_str(), QueueId(queue_id));
+                let ended = queue.map_or(Ok(()), |queue| queue.end_no_earlier(*end));
+                ended.map_err(|error| StoreError::io(format!("queue {queue_id} of '{}'", topic.topic), &error))?;
             }
         }
         Ok(())

@@ -201,5 +201,5 @@ impl MessagingService for Null {
 
 /// No row measures it.
 fn nothing<T>() -> Reply<T> {
-    Err(Status::unimplemented("a null server only takes messages"))
+    Err(Status::new(tonic::Code::Unimplemented, "a null server only takes messages"))
 }

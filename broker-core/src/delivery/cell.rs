@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::error::BrokerError;
 use crate::receipt_handle::LeaseId;
-use crate::state::record::{Entry, LeaseEntry};
+use crate::state::record::{CellKey, Entry, LeaseEntry};
 
 /// Furthest that handing out may run ahead of the oldest message in flight.
 pub const WINDOW_MAX: u64 = 16_777_216;
@@ -96,6 +96,18 @@ impl Cell {
         }
     }
 
+    /// Entries that make this cell anew.
+    pub fn entries(&self, cell: CellKey) -> impl Iterator<Item = Entry> {
+        let leases = self.leases.iter().map(move |(offset, lease)| Entry::ChangeLease {
+            cell,
+            offset: *offset,
+            deadline: lease.deadline,
+            lease_id: lease.id,
+            attempt: lease.attempt,
+        });
+        std::iter::once(Entry::Start { cell, offset: self.next }).chain(leases)
+    }
+
     /// Takes an entry that names this cell.
     pub fn apply(&mut self, entry: &Entry) {
         match entry {
@@ -146,7 +158,6 @@ impl Cell {
 mod tests {
     use super::*;
     use crate::offset::QueueId;
-    use crate::state::record::CellKey;
 
     const KEY: CellKey = CellKey { consumer_group_id: 1, topic_id: 1, queue_id: QueueId(0) };
 

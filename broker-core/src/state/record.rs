@@ -90,15 +90,20 @@ pub fn encode(synced: CommitLogOffset, entries: &[Entry]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(64);
     bytes.extend([VERSION, 0]);
     bytes.extend(synced.0.to_be_bytes());
+    encode_entries(&mut bytes, entries);
+    bytes
+}
+
+/// Entries alone, as a snapshot keeps them.
+pub(super) fn encode_entries<'a>(bytes: &mut Vec<u8>, entries: impl IntoIterator<Item = &'a Entry>) {
     let mut fields = Writer(Vec::with_capacity(64));
     for entry in entries {
         fields.0.clear();
         let kind = fields.entry(entry);
         bytes.push(kind);
-        varint(&mut bytes, fields.0.len() as u64);
+        varint(bytes, fields.0.len() as u64);
         bytes.extend_from_slice(&fields.0);
     }
-    bytes
 }
 
 /// The synced offset stamped into a state record, without reading its entries.
@@ -111,14 +116,18 @@ pub fn synced_stamp(body: &[u8]) -> Option<CommitLogOffset> {
 }
 
 pub fn decode(body: &[u8]) -> Result<Vec<Entry>, StateRecordError> {
-    let (head, mut rest) =
-        body.split_at_checked(HEAD_LEN).ok_or(StateRecordError::Malformed("shorter than its head"))?;
+    let (head, rest) = body.split_at_checked(HEAD_LEN).ok_or(StateRecordError::Malformed("shorter than its head"))?;
     if head[0] != VERSION {
         return Err(StateRecordError::NewerVersion(head[0]));
     }
     if head[1] != 0 {
         return Err(StateRecordError::NewerField("head flags"));
     }
+    decode_entries(rest)
+}
+
+/// Entries alone, as a snapshot keeps them.
+pub(super) fn decode_entries(mut rest: &[u8]) -> Result<Vec<Entry>, StateRecordError> {
     let mut entries = Vec::new();
     while let Some((kind, after)) = rest.split_first() {
         let mut reader = Reader(after);
@@ -135,7 +144,7 @@ pub fn decode(body: &[u8]) -> Result<Vec<Entry>, StateRecordError> {
     Ok(entries)
 }
 
-fn varint(bytes: &mut Vec<u8>, mut value: u64) {
+pub(super) fn varint(bytes: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         bytes.push((value & 0x7f) as u8 | 0x80);
         value >>= 7;
@@ -298,9 +307,16 @@ impl Writer {
     }
 }
 
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// So many bytes as they are.
+    pub(super) fn bytes(&mut self, len: usize) -> Result<&'a [u8], StateRecordError> {
+        let (bytes, rest) = self.0.split_at_checked(len).ok_or(StateRecordError::Malformed("an entry ends early"))?;
+        self.0 = rest;
+        Ok(bytes)
+    }
+
     fn entry(&mut self, kind: u8) -> Result<Entry, StateRecordError> {
         Ok(match kind {
             1 => Entry::Boot { boot: self.number()? },
@@ -425,7 +441,7 @@ impl Reader<'_> {
         Ok(CellKey { consumer_group_id: self.small()?, topic_id: self.small()?, queue_id: QueueId(self.small()?) })
     }
 
-    fn number(&mut self) -> Result<u64, StateRecordError> {
+    pub(super) fn number(&mut self) -> Result<u64, StateRecordError> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -441,11 +457,11 @@ impl Reader<'_> {
         Err(BAD_NUMBER)
     }
 
-    fn small(&mut self) -> Result<u32, StateRecordError> {
+    pub(super) fn small(&mut self) -> Result<u32, StateRecordError> {
         u32::try_from(self.number()?).map_err(|_| BAD_NUMBER)
     }
 
-    fn len(&mut self) -> Result<usize, StateRecordError> {
+    pub(super) fn len(&mut self) -> Result<usize, StateRecordError> {
         usize::try_from(self.number()?).map_err(|_| BAD_NUMBER)
     }
 
@@ -463,7 +479,7 @@ impl Reader<'_> {
         if flags & !known == 0 { Ok(flags) } else { Err(StateRecordError::NewerField(what)) }
     }
 
-    fn byte(&mut self) -> Result<u8, StateRecordError> {
+    pub(super) fn byte(&mut self) -> Result<u8, StateRecordError> {
         self.array::<1>().map(|[byte]| byte)
     }
 
@@ -475,8 +491,7 @@ impl Reader<'_> {
 
     fn text(&mut self) -> Result<String, StateRecordError> {
         let len = self.len()?;
-        let (text, rest) = self.0.split_at_checked(len).ok_or(StateRecordError::Malformed("an entry ends early"))?;
-        self.0 = rest;
+        let text = self.bytes(len)?;
         String::from_utf8(text.to_vec()).map_err(|_| BAD_NAME)
     }
 }

@@ -71,6 +71,22 @@ impl Tables {
         self.consumer_group_id_max + 1
     }
 
+    /// The highest id that a topic ever had.
+    pub fn topic_id_max(&self) -> u32 {
+        self.topic_id_max
+    }
+
+    /// The highest id that a consumer group ever had.
+    pub fn consumer_group_id_max(&self) -> u32 {
+        self.consumer_group_id_max
+    }
+
+    /// Ids up to these were given once, whoever had them.
+    pub fn ids_are_used(&mut self, topic_id_max: u32, consumer_group_id_max: u32) {
+        self.topic_id_max = self.topic_id_max.max(topic_id_max);
+        self.consumer_group_id_max = self.consumer_group_id_max.max(consumer_group_id_max);
+    }
+
     /// Takes what concerns topics and groups; other entries are for the cells.
     pub fn apply(&mut self, entry: &Entry, at: CommitLogOffset) {
         match entry {

@@ -508,6 +508,11 @@ impl CommitLog {
         self.shared.flusher.reached(end)
     }
 
+    /// Ready when everything below `end` is on the disk, whatever the broker promises. Synced at once.
+    pub fn on_disk(&self, end: CommitLogOffset) -> Reached {
+        self.shared.flusher.on_disk(end)
+    }
+
     /// Somebody waits for what was appended as state: it is synced now and not with the next message.
     pub fn hurry(&self) {
         self.shared.flusher.arrived(true);
@@ -545,14 +550,6 @@ impl CommitLog {
         CommitLogOffset(self.shared.foreign_end)
     }
 
-    /// Returns when everything appended so far is on the disk, whatever the broker promises its producers.
-    pub fn sync(&self) -> Result<(), StoreError> {
-        let (from, to) = (self.synced().0, self.written().0);
-        SyncSource::sync(&*self.shared, from, to).map_err(|error| {
-            self.shared.fail(format!("sync of the commit log: {error}"));
-            StoreError::io("syncing the commit log", &error)
-        })
-    }
 
     /// Why the store takes nothing any more, if so.
     pub fn failure(&self) -> Option<&str> {

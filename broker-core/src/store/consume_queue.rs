@@ -211,8 +211,8 @@ impl ConsumeQueue {
     pub fn read_entries(&self, from: QueueOffset, count_max: usize, entries: &mut Vec<QueueEntry>) -> io::Result<()> {
         let already = entries.len();
         let read = self.read_visible(from, count_max, entries);
-        // Its place may be another topic's by now.
-        if self.deleted.load(Ordering::Acquire) {
+        // Its place may be another topic's by now, or its file gone with the messages.
+        if self.deleted.load(Ordering::Acquire) || from < self.min_offset() {
             entries.truncate(already);
             return Ok(());
         }
@@ -300,11 +300,7 @@ impl ConsumeQueue {
     }
 
     pub(super) fn saw(&self, offset: QueueOffset) {
-        self.saw_end(QueueOffset(offset.0 + 1));
-    }
-
-    fn saw_end(&self, end: QueueOffset) {
-        self.seen_end.fetch_max(end.0, Ordering::Relaxed);
+        self.seen_end.fetch_max(offset.0 + 1, Ordering::Relaxed);
     }
 
     pub(super) fn batch_hint(&self) -> usize {
@@ -425,7 +421,7 @@ impl ConsumeQueue {
         self.min_offset.store(0, Ordering::Release);
         *self.tail() = Tail::default();
         self.set_missing_from(Some(from.max(log_min)));
-        self.begins_anywhere.store(log_min.0 > self.incarnation.0, Ordering::Relaxed);
+        self.begins_anywhere.fetch_or(log_min.0 > self.incarnation.0, Ordering::Relaxed);
         self.zero_from(0)
     }
 
@@ -434,11 +430,46 @@ impl ConsumeQueue {
         self.begins_anywhere.store(true, Ordering::Relaxed);
     }
 
-    /// A queue that was just rebuilt, and is empty, begins here.
-    pub(super) fn begin_empty_at(&self, first: QueueOffset) -> io::Result<()> {
-        assert!(self.max_offset() == QueueOffset(0), "nothing was taken yet");
-        self.saw_end(first);
-        self.begin_at(first.0)
+    /// The queue ended at `end` once, whatever the log still holds of it. An empty queue goes on there.
+    pub fn end_no_earlier(&self, end: QueueOffset) -> io::Result<()> {
+        self.seen_end.fetch_max(end.0, Ordering::Relaxed);
+        let (min, max) = (self.min_offset(), self.max_offset());
+        if max >= end || self.is_worthless() || self.missing_from().is_some() {
+            return Ok(());
+        }
+        if min < max {
+            return Err(self.damaged(&format!("it ends at {max}, but it has ended at {end} before")));
+        }
+        // A disk too full for the filler is no reason not to start: only RocketMQ looks at it.
+        if let Err(error) = self.begin_at(end.0) {
+            tracing::warn!(topic = %self.topic, queue_id = %self.queue_id, %error, "a consume queue begins without filler");
+            self.min_offset.store(end.0, Ordering::Release);
+            self.max_offset.store(end.0, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Messages below are gone, or go: the queue begins there. Never behind its end.
+    pub fn begin_no_earlier(&self, min: QueueOffset) {
+        self.min_offset.fetch_max(min.0.min(self.max_offset().0), Ordering::AcqRel);
+    }
+
+    /// Records below `log_min` are gone, or go: their entries are no more, and neither are files of nothing else.
+    pub fn trim(&self, log_min: CommitLogOffset) -> io::Result<()> {
+        let before = self.min_offset();
+        if self.read_entry(before)?.is_none_or(|oldest| oldest.commit_log_offset >= log_min) {
+            return Ok(());
+        }
+        self.begin_no_earlier(self.offset_at_place(log_min)?);
+        let kept = file_start(self.min_offset().0);
+        if kept == file_start(before.0) || self.deleted.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        for start in self.listed_files()?.into_iter().filter(|start| *start < kept) {
+            self.open_files.close_one(self.number, start);
+            self.open_files.files.remove_file(&self.dir.join(file_name(start)))?;
+        }
+        Ok(())
     }
 
     /// Moves the directory away: its files are not this queue's.

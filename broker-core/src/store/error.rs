@@ -38,6 +38,13 @@ pub enum StoreError {
     /// A store of Apache RocketMQ, with something that Gantry does not read.
     #[error("{} holds {what} ({key}), which Gantry does not read", path.display())]
     Foreign { path: PathBuf, key: &'static str, what: &'static str },
+    /// The log no longer reaches back to its beginning, and no snapshot says what its deleted records had decided.
+    #[error(
+        "{} holds no usable snapshot of the state and the log begins at {log_min}: topics, groups and offsets cannot be \
+         read back",
+        path.display()
+    )]
+    StateLost { path: PathBuf, log_min: CommitLogOffset },
     /// The store is being closed.
     #[error("the store is closed")]
     Closed,
@@ -94,6 +101,7 @@ impl From<StoreError> for BrokerError {
             | StoreError::Record { .. }
             | StoreError::InUse { .. }
             | StoreError::Foreign { .. }
+            | StoreError::StateLost { .. }
             | StoreError::NewerFormat { .. } => BrokerError::Storage { reason: error.to_string() },
         }
     }

@@ -71,6 +71,7 @@ struct Waiters {
 #[must_use = "a promise that nobody waits for is not kept"]
 pub struct Reached {
     flusher: Arc<Flusher>,
+    level: Durability,
     end: u64,
     waiter: Option<u64>,
 }
@@ -122,7 +123,16 @@ impl Flusher {
     }
 
     pub(super) fn reached(self: &Arc<Flusher>, end: CommitLogOffset) -> Reached {
-        Reached { flusher: self.clone(), end: end.0, waiter: None }
+        Reached { flusher: self.clone(), level: self.durability, end: end.0, waiter: None }
+    }
+
+    /// As `reached` at `disk`, with a sync that does not wait for others.
+    pub(super) fn on_disk(self: &Arc<Flusher>, end: CommitLogOffset) -> Reached {
+        let mut wishes = self.wishes.lock().expect("nobody panics holding it");
+        wishes.prompt = true;
+        self.wished.notify_one();
+        drop(wishes);
+        Reached { flusher: self.clone(), level: Durability::Disk, end: end.0, waiter: None }
     }
 
     /// The first failure counts: the gate stays shut from here on. `true` for the first.
@@ -197,11 +207,11 @@ impl Flusher {
     }
 
     /// `None`: not yet.
-    fn outcome(&self, end: u64) -> Option<Result<(), StoreError>> {
+    fn outcome(&self, level: Durability, end: u64) -> Option<Result<(), StoreError>> {
         if let Some(reason) = self.failure.get() {
             return Some(Err(StoreError::OutcomeUnknown { reason: reason.clone() }));
         }
-        let reached = self.durability == Durability::Memory || self.synced.load(Ordering::Acquire) >= end;
+        let reached = level == Durability::Memory || self.synced.load(Ordering::Acquire) >= end;
         reached.then_some(Ok(()))
     }
 }
@@ -236,13 +246,13 @@ impl Future for Reached {
     type Output = Result<(), StoreError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(outcome) = self.flusher.outcome(self.end) {
+        if let Some(outcome) = self.flusher.outcome(self.level, self.end) {
             return Poll::Ready(outcome);
         }
         let flusher = self.flusher.clone();
         let mut waiters = flusher.waiters.lock().expect("nobody panics holding it");
         // Whoever opens the gate takes this lock afterwards: what is not open now finds our waker.
-        if let Some(outcome) = flusher.outcome(self.end) {
+        if let Some(outcome) = flusher.outcome(self.level, self.end) {
             self.leave(&mut waiters);
             return Poll::Ready(outcome);
         }

@@ -42,6 +42,9 @@ pub struct Identity {
     /// Records below may be somebody else's, without the CRC over all of them.
     #[serde(default)]
     pub foreign_end: CommitLogOffset,
+    /// The log holds no state of ours below: somebody else began it.
+    #[serde(default)]
+    pub state_from: CommitLogOffset,
     /// What somebody else wrote below this place is being taken over: whatever lies behind it is a try that was killed.
     #[serde(default)]
     pub importing: Option<CommitLogOffset>,
@@ -97,6 +100,7 @@ impl Identity {
             boot: 0,
             needs_apache_5_1: false,
             foreign_end: CommitLogOffset(0),
+            state_from: CommitLogOffset(0),
             importing: None,
             stopped: None,
         }

@@ -83,6 +83,8 @@ pub struct IndexEnds {
 struct Inner {
     /// Oldest first.
     index_files: Vec<IndexFile>,
+    /// How many went to retention since the start.
+    trimmed: usize,
     /// As of the last record that was indexed with all its keys.
     ends: IndexEnds,
     /// Why nothing is indexed any more.
@@ -150,7 +152,7 @@ impl Index {
                 _ => return Err(worthless(&dir.join(&file.name), "it is no index file of this layout")),
             }
         }
-        let index = Index { files, layout, inner: Mutex::new(Inner { index_files, ends, stopped: None }), dir };
+        let index = Index { files, layout, inner: Mutex::new(Inner { index_files, trimmed: 0, ends, stopped: None }), dir };
         let mut inner = index.inner();
         // After a clean stop there is nothing to remove and nothing to cut.
         while inner.index_files.len() > ends.files {
@@ -179,7 +181,7 @@ impl Index {
         reason: String,
     ) -> Index {
         tracing::error!(%reason, "the index cannot be opened: queries by key find nothing until a restart");
-        let inner = Inner { index_files: Vec::new(), ends, stopped: Some(reason) };
+        let inner = Inner { index_files: Vec::new(), trimmed: 0, ends, stopped: Some(reason) };
         Index { files, dir, layout, inner: Mutex::new(inner) }
     }
 
@@ -202,8 +204,9 @@ impl Index {
     pub fn find(&self, topic: &str, key: &str) -> Vec<CommitLogOffset> {
         let hash = TopicHash::new(topic).key(key);
         let mut found: Vec<CommitLogOffset> = Vec::new();
-        // Where the search goes on: how many files are left, and the entry to look at in the last of them.
-        let mut place = (usize::MAX, 0);
+        // Where the search goes on: how many files are left, those that went to retention included, and the entry to look
+        // at in the last of them.
+        let mut place: (Option<usize>, u32) = (None, 0);
         loop {
             let inner = self.inner();
             for _ in 0..STEPS_AT_ONCE {
@@ -211,13 +214,12 @@ impl Index {
                     return found;
                 }
                 if place.1 == 0 {
-                    let left = place.0.saturating_sub(1).min(inner.index_files.len());
-                    let left = if place.0 == usize::MAX { inner.index_files.len() } else { left };
-                    let Some(file) = left.checked_sub(1).and_then(|at| inner.index_files.get(at)) else { return found };
-                    place = (left, file.head_of(hash));
+                    let left = place.0.map_or(inner.trimmed + inner.index_files.len(), |left| left - 1);
+                    let Some(file) = inner.last_of(left) else { return found };
+                    place = (Some(left), file.head_of(hash));
                     continue;
                 }
-                let Some(file) = inner.index_files.get(place.0 - 1) else { return found };
+                let Some(file) = place.0.and_then(|left| inner.last_of(left)) else { return found };
                 let entry = file.entry(place.1);
                 let offset = CommitLogOffset(entry.offset);
                 if entry.hash == hash && found.last() != Some(&offset) {
@@ -242,6 +244,21 @@ impl Index {
         }
         inner.ends = inner.seen_ends(inner.ends.indexed_below.min(end.0));
         Ok(())
+    }
+
+    /// Records below `log_min` are gone: files that speak of nothing else go too. The newest one stays.
+    pub fn trim(&self, log_min: CommitLogOffset) -> io::Result<()> {
+        loop {
+            let mut inner = self.inner();
+            if inner.index_files.len() < 2 || inner.index_files[0].header.end_offset >= log_min.0 {
+                return Ok(());
+            }
+            let oldest = inner.index_files.remove(0);
+            inner.trimmed += 1;
+            inner.ends.files -= 1;
+            drop(inner);
+            self.files.remove_file(&oldest.path)?;
+        }
     }
 
     /// Syncs what was written; says what the disk holds from then on. After an error nothing more is indexed, and the
@@ -284,6 +301,11 @@ impl Index {
 }
 
 impl Inner {
+    /// The newest of so many files, counted from the first one that there was at the start.
+    fn last_of(&self, files: usize) -> Option<&IndexFile> {
+        self.index_files.get(files.checked_sub(self.trimmed + 1)?)
+    }
+
     fn seen_ends(&self, indexed_below: u64) -> IndexEnds {
         let count = self.index_files.last().map_or(0, |file| file.header.count);
         IndexEnds { indexed_below, files: self.index_files.len(), count }

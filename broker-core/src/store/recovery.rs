@@ -18,7 +18,6 @@ use crate::store::commit_log::{CommitLog, Inspected, QUARANTINE_DIR, UncheckedLo
 use crate::store::consume_queue::{ConsumeQueue, QueueEntry};
 use crate::store::error::StoreError;
 use crate::store::files::Files;
-use crate::store::foreign_log::ForeignLog;
 use crate::store::record::{PropertyCrc, RecordError};
 
 /// Queues that RocketMQ makes without a topic.
@@ -36,21 +35,25 @@ pub struct LogEnd {
 }
 
 /// Finds the end of the log. After a clean stop it is where the checkpoint says; else every record from the start of the
-/// segment that holds the checkpoint's synced offset on is read and checked.
+/// segment that holds the checkpoint's synced offset on is read and checked. `synced` is another file's word that the log
+/// was synced below.
 pub fn find_end(
     log: &UncheckedLog,
     clean: bool,
     checkpoint: Option<Checkpoint>,
+    synced: CommitLogOffset,
     foreign_end: CommitLogOffset,
     stamp_of: StampOf,
 ) -> Result<LogEnd, StoreError> {
     let crc = |at| if at < foreign_end { PropertyCrc::Optional } else { PropertyCrc::Required };
-    let watermark = checkpoint.map_or(log.min(), |checkpoint| checkpoint.synced_offset.max(log.min()));
+    let checkpoint_synced = checkpoint.map_or(CommitLogOffset(0), |checkpoint| checkpoint.synced_offset);
+    let watermark = checkpoint_synced.max(synced).max(log.min());
     if watermark > log.max() {
         return Err(damaged(log, log.max(), watermark, "the segment is missing".into()));
     }
     if let Some(checkpoint) = checkpoint
         && clean
+        && checkpoint.synced_offset == watermark
         && matches!(log.inspect(watermark, crc(watermark)), Inspected::Invalid(RecordError::Empty) | Inspected::Outside)
     {
         return Ok(LogEnd { end: watermark, last_stored: checkpoint.log_timestamp });
@@ -110,8 +113,6 @@ pub struct QueueRecovery<'a> {
     pub log: &'a CommitLog,
     pub clean: bool,
     pub ends: &'a DerivedEnds,
-    /// Somebody else wrote here since we stopped.
-    pub foreign: Option<&'a ForeignLog>,
 }
 
 impl QueueRecovery<'_> {
@@ -158,16 +159,10 @@ impl QueueRecovery<'_> {
             self.io(&to, queue.set_aside(&to))?;
         }
         // A disk too full for this is no reason not to start: dispatch tries again.
-        let rebuilt = queue.rebuild(beginning, self.log.min()).and_then(|()| {
-            if beginning < self.log.foreign_end() {
-                queue.begin_anywhere();
-            }
-            match self.foreign.and_then(|foreign| foreign.span(queue.topic(), queue.queue_id())) {
-                Some(span) if span.first > QueueOffset(0) => queue.begin_empty_at(span.first),
-                _ => Ok(()),
-            }
-        });
-        if let Err(error) = rebuilt {
+        if beginning < self.log.foreign_end() {
+            queue.begin_anywhere();
+        }
+        if let Err(error) = queue.rebuild(beginning, self.log.min()) {
             tracing::error!(topic = %queue.topic(), queue_id = %queue.queue_id(), %error, "a consume queue cannot be made anew");
         }
         Ok(())

@@ -1,0 +1,224 @@
+//! The state in one piece, so that a start need not read every state record ever written.
+//!
+//! A snapshot is a log of state entries with the history taken out: what it says is said in the words of `record.rs`
+//! and fed to the same `apply`. It is taken while the broker works, part by part, each under its own lock; so each part
+//! says up to which place of the log it reflects what was decided, and `replay` passes older records by.
+//!
+//! Body, numbers as varints (LEB128), entries as in a state record:
+//! ```text
+//! | u8 version | topic id max | consumer group id max | place up to which the tables reflect the log |
+//! | count of topics | each: incarnation, length of entries, entries, count of queues, next queue offset each |
+//! | count of consumer groups | each: incarnation, length of entries, entries |
+//! | count of pairs | each: group id, topic id, place it reflects, length of entries, entries |
+//! ```
+//! A pair's entries are, for each queue, where its cell goes on (`start`) and every lease (`change lease`). Permanent: an
+//! unknown version is a newer Gantry's.
+
+use crate::delivery::cell::Cell;
+use crate::delivery::redelivery::Pair;
+use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
+use crate::state::record::{CellKey, Entry, Reader, StateRecordError, decode_entries, encode_entries, varint};
+use crate::state::tables::Tables;
+
+const VERSION: u8 = 1;
+
+/// What the tables held, and where their queues end.
+pub struct TablesPart {
+    pub topic_id_max: u32,
+    pub consumer_group_id_max: u32,
+    /// Every record below is in it.
+    pub reflects: CommitLogOffset,
+    pub topics: Vec<TopicPart>,
+    pub consumer_groups: Vec<ConsumerGroupPart>,
+}
+
+pub struct TopicPart {
+    pub incarnation: Incarnation,
+    pub topic_id: u32,
+    /// What makes it anew: a `put topic`.
+    pub entries: Vec<Entry>,
+    /// By queue id: the offset of the next message. Without it a queue would begin at 0 again once all of its messages
+    /// have been deleted by retention.
+    pub queue_ends: Vec<QueueOffset>,
+}
+
+pub struct ConsumerGroupPart {
+    pub incarnation: Incarnation,
+    /// What makes it anew: a `put consumer group`.
+    pub entries: Vec<Entry>,
+}
+
+/// The cells of one consumer group and one topic.
+pub struct PairPart {
+    pub pair: Pair,
+    /// Every record below is in it.
+    pub reflects: CommitLogOffset,
+    pub entries: Vec<Entry>,
+}
+
+pub struct Snapshot {
+    pub tables: TablesPart,
+    pub pairs: Vec<PairPart>,
+}
+
+/// A body as it grows. Cells are encoded while their lock is held: entries of a million leases would be a gigabyte.
+pub struct SnapshotWriter {
+    bytes: Vec<u8>,
+    pairs: Vec<u8>,
+    pair_count: u64,
+    entries: Vec<u8>,
+}
+
+impl TablesPart {
+    /// Copies the tables. Queue ends come later: they are read without the tables' lock.
+    pub fn of(tables: &Tables, reflects: CommitLogOffset) -> TablesPart {
+        let topics = tables.topics().map(|topic| TopicPart {
+            incarnation: topic.incarnation,
+            topic_id: topic.topic_id,
+            entries: vec![Entry::PutTopic {
+                topic_id: topic.topic_id,
+                version: topic.version,
+                config: topic.config.clone(),
+            }],
+            queue_ends: Vec::new(),
+        });
+        let groups = tables.consumer_groups().map(|group| {
+            let put = Entry::PutConsumerGroup {
+                consumer_group_id: group.consumer_group_id,
+                version: group.version,
+                config: group.config.clone(),
+            };
+            ConsumerGroupPart { incarnation: group.incarnation, entries: vec![put] }
+        });
+        TablesPart {
+            topic_id_max: tables.topic_id_max(),
+            consumer_group_id_max: tables.consumer_group_id_max(),
+            reflects,
+            topics: topics.collect(),
+            consumer_groups: groups.collect(),
+        }
+    }
+}
+
+impl SnapshotWriter {
+    pub fn new() -> SnapshotWriter {
+        SnapshotWriter { bytes: Vec::new(), pairs: Vec::new(), pair_count: 0, entries: Vec::new() }
+    }
+
+    /// Adds the cells of one pair, whose lock the caller holds.
+    pub fn pair<'a>(
+        &mut self,
+        pair: Pair,
+        reflects: CommitLogOffset,
+        cells: impl IntoIterator<Item = (&'a QueueId, &'a Cell)>,
+    ) {
+        self.entries.clear();
+        for (queue_id, cell) in cells {
+            let key = CellKey { consumer_group_id: pair.0, topic_id: pair.1, queue_id: *queue_id };
+            for entry in cell.entries(key) {
+                encode_entries(&mut self.entries, [&entry]);
+            }
+        }
+        varint(&mut self.pairs, u64::from(pair.0));
+        varint(&mut self.pairs, u64::from(pair.1));
+        varint(&mut self.pairs, reflects.0);
+        with_len(&mut self.pairs, &self.entries);
+        self.pair_count += 1;
+    }
+
+    pub fn finish(mut self, tables: &TablesPart) -> Vec<u8> {
+        self.bytes.push(VERSION);
+        let head = [u64::from(tables.topic_id_max), u64::from(tables.consumer_group_id_max), tables.reflects.0];
+        head.into_iter().for_each(|number| varint(&mut self.bytes, number));
+        varint(&mut self.bytes, tables.topics.len() as u64);
+        for topic in &tables.topics {
+            self.table(topic.incarnation, &topic.entries);
+            varint(&mut self.bytes, topic.queue_ends.len() as u64);
+            topic.queue_ends.iter().for_each(|end| varint(&mut self.bytes, end.0));
+        }
+        varint(&mut self.bytes, tables.consumer_groups.len() as u64);
+        tables.consumer_groups.iter().for_each(|group| self.table(group.incarnation, &group.entries));
+        varint(&mut self.bytes, self.pair_count);
+        self.bytes.append(&mut self.pairs);
+        self.bytes
+    }
+
+    fn table(&mut self, incarnation: Incarnation, entries: &[Entry]) {
+        varint(&mut self.bytes, incarnation.0);
+        self.entries.clear();
+        encode_entries(&mut self.entries, entries);
+        with_len(&mut self.bytes, &self.entries);
+    }
+}
+
+impl Default for SnapshotWriter {
+    fn default() -> SnapshotWriter {
+        SnapshotWriter::new()
+    }
+}
+
+impl Snapshot {
+    pub fn decode(body: &[u8]) -> Result<Snapshot, StateRecordError> {
+        let mut reader = Reader(body);
+        match reader.byte()? {
+            VERSION => {}
+            newer => return Err(StateRecordError::NewerVersion(newer)),
+        }
+        let (topic_id_max, consumer_group_id_max) = (reader.small()?, reader.small()?);
+        let reflects = CommitLogOffset(reader.number()?);
+        let mut topics = Vec::new();
+        for _ in 0..reader.len()? {
+            let incarnation = Incarnation(reader.number()?);
+            let entries = read_entries(&mut reader)?;
+            let topic_id = match entries[..] {
+                [Entry::PutTopic { topic_id, .. }] => topic_id,
+                _ => return Err(StateRecordError::Malformed("a topic is something else")),
+            };
+            let mut queue_ends = Vec::new();
+            for _ in 0..reader.len()? {
+                queue_ends.push(QueueOffset(reader.number()?));
+            }
+            topics.push(TopicPart { incarnation, topic_id, entries, queue_ends });
+        }
+        let mut consumer_groups = Vec::new();
+        for _ in 0..reader.len()? {
+            let incarnation = Incarnation(reader.number()?);
+            let entries = read_entries(&mut reader)?;
+            if !matches!(entries[..], [Entry::PutConsumerGroup { .. }]) {
+                return Err(StateRecordError::Malformed("a consumer group is something else"));
+            }
+            consumer_groups.push(ConsumerGroupPart { incarnation, entries });
+        }
+        let mut pairs = Vec::new();
+        for _ in 0..reader.len()? {
+            let pair = (reader.small()?, reader.small()?);
+            let reflects = CommitLogOffset(reader.number()?);
+            let entries = read_entries(&mut reader)?;
+            let of_pair = |entry: &Entry| match entry {
+                Entry::Start { cell, .. } | Entry::ChangeLease { cell, .. } => {
+                    (cell.consumer_group_id, cell.topic_id) == pair
+                }
+                _ => false,
+            };
+            if !entries.iter().all(of_pair) {
+                return Err(StateRecordError::Malformed("a pair's entries are of something else"));
+            }
+            pairs.push(PairPart { pair, reflects, entries });
+        }
+        if !reader.0.is_empty() {
+            return Err(StateRecordError::Malformed("a snapshot has bytes left"));
+        }
+        let tables = TablesPart { topic_id_max, consumer_group_id_max, reflects, topics, consumer_groups };
+        Ok(Snapshot { tables, pairs })
+    }
+}
+
+fn read_entries(reader: &mut Reader<'_>) -> Result<Vec<Entry>, StateRecordError> {
+    let len = reader.len()?;
+    decode_entries(reader.bytes(len)?)
+}
+
+fn with_len(bytes: &mut Vec<u8>, entries: &[u8]) {
+    varint(bytes, entries.len() as u64);
+    bytes.extend_from_slice(entries);
+}
