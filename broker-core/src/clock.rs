@@ -37,6 +37,10 @@ pub trait Clock: Send + Sync + 'static {
     fn wall(&self) -> Timestamp;
     /// Time since boot, suspends included; only ever grows.
     fn since_boot(&self) -> Duration;
+    /// The hour of the day where the clock hangs, 0 to 23. A clock that hangs nowhere shows UTC.
+    fn local_hour(&self, at: Timestamp) -> u8 {
+        u8::try_from(at.0.div_euclid(3_600_000).rem_euclid(24)).expect("less than 24")
+    }
 }
 
 /// The machine's own clocks.
@@ -52,6 +56,11 @@ impl Clock for SystemClock {
     fn since_boot(&self) -> Duration {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
+    }
+
+    fn local_hour(&self, at: Timestamp) -> u8 {
+        let time = jiff::Timestamp::from_millisecond(at.0).unwrap_or_default();
+        time.to_zoned(jiff::tz::TimeZone::system()).hour().unsigned_abs()
     }
 }
 
@@ -78,6 +87,11 @@ impl EffectiveTime {
     pub fn start(clock: Box<dyn Clock>, last_stored: Timestamp) -> EffectiveTime {
         let anchor = Anchor { effective_ms: clock.wall().0.max(last_stored.0), since_boot: clock.since_boot() };
         EffectiveTime { clock, anchor: Mutex::new(anchor) }
+    }
+
+    /// The hour of the day here, 0 to 23.
+    pub fn local_hour(&self, at: Timestamp) -> u8 {
+        self.clock.local_hour(at)
     }
 
     pub fn now(&self) -> Timestamp {
@@ -150,6 +164,14 @@ mod tests {
         hands.boot.store(200, Ordering::Relaxed);
         hands.wall.store(9_000_000, Ordering::Relaxed); // and far ahead
         assert_eq!(time.now(), Timestamp(1_000_200));
+    }
+
+    #[test]
+    fn an_hour_is_one_of_a_day() {
+        let hands = Hands::default();
+        let hours = [-1, 0, 3_599_999, 3_600_000, 90_000_000].map(|ms| hands.local_hour(Timestamp(ms)));
+        assert_eq!(hours, [23, 0, 0, 1, 1]);
+        assert!(SystemClock.local_hour(SystemClock.wall()) < 24);
     }
 
     #[test]

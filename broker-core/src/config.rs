@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::names::BrokerName;
+pub use crate::store::retention::Retention;
 
 /// How safe a message is before its producer hears of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,8 @@ pub struct BrokerConfig {
     pub segment_bytes: u64,
     /// Written into every record as RocketMQ's store host.
     pub store_host: SocketAddr,
+    /// How long messages are kept, and when the disk is too full for more.
+    pub retention: Retention,
     /// Make a topic on its first send (RocketMQ's `autoCreateTopicEnable`).
     pub auto_create_topics: bool,
     /// Make a consumer group on its first receive (RocketMQ's `autoCreateSubscriptionGroup`).
@@ -48,6 +51,7 @@ impl BrokerConfig {
             durability: Durability::Disk,
             segment_bytes: SEGMENT_BYTES_DEFAULT,
             store_host: SocketAddr::from(([127, 0, 0, 1], 10911)),
+            retention: Retention::default(),
             auto_create_topics: false,
             auto_create_consumer_groups: true,
         }

@@ -1,6 +1,7 @@
 //! A broker as a library: RocketMQ's commit log, consume queues, topics, consumer groups and deliveries behind one
 //! typed door, [`Broker`]. No wire protocol is known here; front ends translate to and from these types.
 
+mod background;
 pub mod broker;
 pub mod clock;
 pub mod config;

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
-use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 
+use crate::background::Background;
 use crate::broker::*;
 use crate::clock::{Clock, Timestamp};
 use crate::config::BrokerConfig;
@@ -34,7 +34,7 @@ use crate::store::{Store, StoreConfig, StoreHooks, StoreParts, TopicAtStart};
 
 pub struct LocalBroker {
     parts: Arc<Parts>,
-    redelivery_thread: Mutex<Option<JoinHandle<()>>>,
+    background: Mutex<Option<Background>>,
 }
 
 /// What every operation works with.
@@ -139,17 +139,31 @@ impl LocalBroker {
                 started,
                 traffic_of_deleted: Traffic::default(),
             }),
-            redelivery_thread: Mutex::new(None),
+            background: Mutex::new(None),
         };
         let parts = &broker.parts;
         parts.append_state(&[Entry::Boot { boot: parts.store.boot() }]).map_err(|refused| refused.store_error())?;
         parts.arm_all();
-        *broker.redelivery_thread.lock().expect("just made") = Some(spawn_redelivery(parts.clone()));
+        // Killed between the deletion of messages and the record that they are settled.
+        if parts.store.min_offset().0 > 0 {
+            operation::retention::settle_what_is_gone(parts)?;
+        }
+        *broker.background.lock().expect("just made") = Some(Background::start(parts));
         Ok(broker)
     }
 
     pub fn handle_keys(&self) -> HandleKeys {
         self.parts.handle_keys.clone()
+    }
+
+    /// Writes down the state as a whole. Done now and then by itself. Blocking.
+    pub fn take_snapshot(&self) -> Result<(), StoreError> {
+        operation::snapshot::take_snapshot(&self.parts)
+    }
+
+    /// Lets go of what has been kept long enough. Done every few seconds by itself. Blocking.
+    pub fn enforce_retention(&self) -> Result<(), StoreError> {
+        operation::retention::enforce_retention(&self.parts)
     }
 
     /// Ends all waits, so that a stop has nothing to wait for.
@@ -160,19 +174,27 @@ impl LocalBroker {
     /// The clean stop: what was appended is synced, derived files are whole. Blocking.
     pub fn close(&self) -> Result<(), StoreError> {
         self.drain();
-        self.end_redelivery();
+        self.end_background();
         let stopped = self.parts.append_state(&[Entry::Stop { exported: Vec::new() }]);
+        if stopped.is_ok()
+            && let Err(error) = operation::snapshot::take_snapshot(&self.parts)
+        {
+            tracing::error!(%error, "the state was not written down: the next start replays more of the log");
+        }
         self.parts.store.close()?;
         stopped.map(|_| ()).map_err(|refused| refused.store_error())
     }
 }
 
 impl LocalBroker {
-    fn end_redelivery(&self) {
-        self.parts.redelivery.close();
-        if let Some(thread) = self.redelivery_thread.lock().expect("no code panics while holding it").take() {
-            // A panic over there was reported by its own thread.
-            let _ = thread.join();
+    #[cfg(test)]
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    fn end_background(&self) {
+        if let Some(mut background) = self.background.lock().expect("no code panics while holding it").take() {
+            background.stop(&self.parts);
         }
     }
 }
@@ -180,7 +202,7 @@ impl LocalBroker {
 /// Without `close` this is what a kill leaves behind, for a test in the same process.
 impl Drop for LocalBroker {
     fn drop(&mut self) {
-        self.end_redelivery();
+        self.end_background();
     }
 }
 
@@ -215,9 +237,7 @@ fn refused_state(file: PathBuf, offset: u64, error: &StateRecordError) -> StoreE
         StateRecordError::NewerVersion(_) | StateRecordError::UnknownKind(_) | StateRecordError::NewerField(_) => {
             StoreError::NewerFormat { file }
         }
-        StateRecordError::Malformed(reason) => {
-            StoreError::Damaged { file, offset, reason: (*reason).into() }
-        }
+        StateRecordError::Malformed(reason) => StoreError::Damaged { file, offset, reason: (*reason).into() },
     }
 }
 
@@ -226,23 +246,12 @@ pub(crate) fn queues_of(config: &TopicConfig) -> u32 {
     config.read_queues
 }
 
-fn spawn_redelivery(parts: Arc<Parts>) -> JoinHandle<()> {
-    std::thread::Builder::new()
-        .name("redelivery".into())
-        .spawn(move || {
-            while let Some(pair) = parts.redelivery.next(|| parts.store.now()) {
-                parts.came_back(pair);
-            }
-        })
-        .expect("the operating system gives a thread")
-}
-
 /// An append of state that was refused.
 #[derive(Debug, Clone)]
 pub(crate) struct StateRefused(StoreError);
 
 impl StateRefused {
-    fn store_error(self) -> StoreError {
+    pub(crate) fn store_error(self) -> StoreError {
         self.0
     }
 }
@@ -298,7 +307,7 @@ impl Parts {
     }
 
     /// Wakes receives for messages whose leases ran out, and arms the next deadline.
-    fn came_back(&self, pair: (u32, u32)) {
+    pub(crate) fn came_back(&self, pair: (u32, u32)) {
         let (group_id, topic_id) = pair;
         let tables = self.tables();
         let (Some(group), Some(topic)) = (tables.consumer_group_by_id(group_id), tables.topic_by_id(topic_id)) else {
@@ -345,7 +354,10 @@ impl Broker for LocalBroker {
             broker_name: config.broker_name.clone(),
             cluster_name: config.cluster_name.clone(),
             durability: config.durability,
-            refuses_sends: store.failure().map(|reason| BrokerError::ReadOnly { reason }),
+            refuses_sends: store
+                .failure()
+                .map(|reason| BrokerError::ReadOnly { reason })
+                .or_else(|| store.refuses_messages().then_some(BrokerError::StorageFull)),
             commit_log_min: store.min_offset(),
             commit_log_max: store.max_offset(),
             topics: tables.topics().len(),

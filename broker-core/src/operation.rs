@@ -10,7 +10,9 @@ pub mod idempotency;
 pub mod pop_message;
 pub mod pull_message;
 pub mod read_message;
+pub mod retention;
 pub mod send_message;
+pub mod snapshot;
 pub mod stats;
 pub mod topics;
 

@@ -23,6 +23,7 @@ mod mapped_file;
 pub mod message_batch;
 pub mod record;
 pub mod recovery;
+pub mod retention;
 pub mod segment;
 pub mod simulated_files;
 pub mod snapshots;
@@ -60,6 +61,7 @@ use crate::store::identity::{AbortFile, DirectoryLock, Identity, Stopped};
 use crate::store::index_file::{Index, IndexEnds, IndexLayout};
 use crate::store::record::EncodedRecord;
 use crate::store::recovery::{QueueRecovery, STATE_QUEUE, StampOf};
+use crate::store::retention::{Retention, Seen};
 use crate::store::snapshots::{SnapshotFile, SnapshotHead, Snapshots};
 
 /// The checkpoint is written this long after the first sync that it does not know, at the earliest.
@@ -91,6 +93,15 @@ pub struct TopicAtStart {
     pub queues: u32,
     /// By queue id: where its queues end at least, whatever the log still holds of them.
     pub queue_ends: Vec<QueueOffset>,
+}
+
+/// What a pass of retention came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retained {
+    /// The log begins here now, if something went.
+    pub deleted_below: Option<CommitLogOffset>,
+    /// More would go if a newer snapshot stood behind it.
+    pub wants_snapshot: bool,
 }
 
 /// What the outer world is to the store.
@@ -578,6 +589,70 @@ impl Store {
         self.shared.snapshots.write(head, body)
     }
 
+    /// Deletes what the rules let go, and says whether a newer snapshot would let more of it go. Blocking, and not to be
+    /// called by two at once.
+    ///
+    /// Queues begin behind what goes before it goes, so that nobody is sent there; their files go last, after what is
+    /// left of them is on record, so that a start finds what it expects.
+    pub fn enforce_retention(&self, rules: &Retention) -> Result<Retained, StoreError> {
+        let shared = &self.shared;
+        let log = &shared.log;
+        let now = self.now();
+        let (disk_total_bytes, available) = self.disk_bytes()?;
+        let seen = Seen {
+            now,
+            local_hour: shared.time.local_hour(now),
+            disk_used_bytes: disk_total_bytes.saturating_sub(available),
+            disk_total_bytes,
+            log_end: log.written(),
+            replay_floor: shared.snapshots.replay_floor().unwrap_or(CommitLogOffset(0)),
+        };
+        let decision = retention::decide(rules, &seen, &log.closed_segments(), |segment| log.last_stored(segment))?;
+        if log.refuse_messages(decision.refuse_messages) != decision.refuse_messages {
+            match decision.refuse_messages {
+                true => tracing::warn!(
+                    "the disk is nearly full: messages are refused, what is left is for acks and deletes"
+                ),
+                false => tracing::info!("the disk has room for messages again"),
+            }
+        }
+        let Some(below) = decision.delete_below else {
+            return Ok(Retained { deleted_below: None, wants_snapshot: decision.wants_snapshot });
+        };
+        let mut trimmed = Vec::new();
+        for queue in shared.dispatch.table().all() {
+            match queue.trim(below) {
+                Ok(true) => trimmed.push(queue),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(topic = %queue.topic(), queue_id = %queue.queue_id(), %error, "a consume queue could not be trimmed")
+                }
+            }
+        }
+        let min = log.delete_before(below)?;
+        tracing::info!(%min, "messages have been kept long enough: segments before this place were deleted");
+        let ends = shared.sync_derived();
+        log.on_disk(ends.needs_log_below()).wait()?;
+        shared.write_derived_ends(&ends)?;
+        for queue in trimmed {
+            if let Err(error) = queue.remove_trimmed() {
+                tracing::error!(topic = %queue.topic(), queue_id = %queue.queue_id(), %error, "old files of a consume queue could not be removed");
+            }
+        }
+        if let Some(index) = shared.dispatch.index()
+            && let Err(error) = index.trim(min)
+        {
+            tracing::error!(%error, "old index files could not be removed");
+        }
+        shared.order(|orders| orders.changed = true);
+        Ok(Retained { deleted_below: Some(min), wants_snapshot: decision.wants_snapshot })
+    }
+
+    /// Is the disk too full for messages?
+    pub fn refuses_messages(&self) -> bool {
+        self.shared.log.refuses_messages()
+    }
+
     /// The newest snapshot that was written.
     pub fn newest_snapshot(&self) -> Option<SnapshotHead> {
         self.shared.snapshots.newest()
@@ -671,6 +746,12 @@ impl Shared {
         for TopicAtStart { topic, incarnation, queues, .. } in topics {
             for queue in self.dispatch.table().create(topic, *incarnation, *queues) {
                 recovery.recover(&queue)?;
+                // Killed between the deletion of segments and of their entries.
+                if ends.log_min < self.log.min().0 && queue.missing_from().is_none_or(|from| from > self.log.min()) {
+                    let trimmed = queue.trim(self.log.min()).and_then(|_| queue.remove_trimmed());
+                    trimmed
+                        .map_err(|error| StoreError::io(format!("queue {} of '{topic}'", queue.queue_id()), &error))?;
+                }
             }
         }
         Ok(())
@@ -781,10 +862,13 @@ impl Shared {
     /// Syncs queues and index; answers what they hold for sure then.
     fn sync_derived(&self) -> DerivedEnds {
         let queues = self.dispatch.table().all();
+        // Before the queues are looked at: they begin behind it already.
+        let log_min = self.log.min();
         let (dispatched_below, seen) = self
             .dispatch
             .paused(|progress| (progress.dispatched, queues.iter().map(|queue| queue.ends()).collect::<Vec<_>>()));
         let mut ends = DerivedEnds::new(dispatched_below);
+        ends.log_min = log_min.0;
         if let Err(error) = ConsumeQueue::sync_all(&queues) {
             tracing::error!(%error, "consume queues could not be synced: the next start makes them anew");
         }

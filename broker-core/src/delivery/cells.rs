@@ -57,6 +57,12 @@ impl AllCells {
         self.pairs.lock().expect("no code panics while holding it").keys().copied().collect()
     }
 
+    /// Every pair that exists now, with its cells.
+    pub fn all(&self) -> Vec<(Pair, Arc<Mutex<Cells>>)> {
+        let pairs = self.pairs.lock().expect("no code panics while holding it");
+        pairs.iter().map(|(pair, cells)| (*pair, cells.clone())).collect()
+    }
+
     /// Pairs in which something was ever received or committed, with messages and bytes handed out since the start.
     pub fn consumed(&self) -> Vec<(Pair, u64, u64)> {
         let pairs = self.pairs.lock().expect("no code panics while holding it");

@@ -25,7 +25,8 @@ use crate::operation::consumer_groups;
 use crate::receipt_handle::{LeaseId, ReceiptHandle};
 use crate::state::record::{CellKey, Entry, LeaseEntry};
 use crate::state::tables::{LiveTopic, Tables};
-use crate::store::consume_queue::ConsumeQueue;
+use crate::store::consume_queue::{ConsumeQueue, QueueEntry};
+use crate::store::error::StoreError;
 
 /// A pop stops taking once its records have this many bytes together: the answer must fit in memory and in a frame.
 const POP_BYTES_MAX: u64 = 8 * 1024 * 1024;
@@ -320,8 +321,9 @@ impl Take<'_> {
             if !self.filter.may_match(entry.tag_hash) {
                 continue;
             }
-            let message = self.parts.store.read_record(entry)?;
-            if self.filter.matches(message.tag()) {
+            if let Some(message) = self.read(entry, queue, offset)?
+                && self.filter.matches(message.tag())
+            {
                 self.push(message, lease.attempt + 1);
             }
         }
@@ -347,16 +349,29 @@ impl Take<'_> {
             if self.is_full() {
                 break;
             }
-            if self.filter.may_match(entry.tag_hash) {
-                let message = self.parts.store.read_record(entry)?;
-                if self.filter.matches(message.tag()) {
-                    self.push(message, 1);
-                }
+            if self.filter.may_match(entry.tag_hash)
+                && let Some(message) = self.read(entry, queue, next)?
+                && self.filter.matches(message.tag())
+            {
+                self.push(message, 1);
             }
             next += 1;
             self.looked_at_left -= 1;
         }
         Ok(next)
+    }
+
+    /// `None`: retention has just taken it.
+    fn read(
+        &self,
+        entry: &QueueEntry,
+        queue: &ConsumeQueue,
+        offset: u64,
+    ) -> Result<Option<StoredMessage>, BrokerError> {
+        match self.parts.store.read_record(entry) {
+            Err(StoreError::NoRecord { .. }) if offset < queue.min_offset().0 => Ok(None),
+            read => read.map(Some).map_err(BrokerError::from),
+        }
     }
 
     fn push(&mut self, message: StoredMessage, attempt: u32) {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::broker::*;
 use crate::clock::{SystemClock, Timestamp};
-use crate::config::{BrokerConfig, Durability};
+use crate::config::{BrokerConfig, Durability, Retention};
 use crate::delivery::filter::Filter;
 use crate::error::BrokerError;
 use crate::local_broker::{LocalBroker, Surroundings};
@@ -16,8 +16,10 @@ use crate::names::{ConsumerGroup, TopicName};
 use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
 use crate::random::SystemRandom;
 use crate::store::disk_files::DiskFiles;
+use crate::store::error::StoreError;
+use crate::store::simulated_files::SimulatedFiles;
 
-fn open(dir: &std::path::Path) -> LocalBroker {
+pub(super) fn open(dir: &std::path::Path) -> LocalBroker {
     let config = BrokerConfig { segment_bytes: 1 << 20, durability: Durability::Memory, ..BrokerConfig::new(dir) };
     let surroundings = Surroundings {
         files: Arc::new(DiskFiles),
@@ -28,25 +30,42 @@ fn open(dir: &std::path::Path) -> LocalBroker {
     LocalBroker::open(config, surroundings).unwrap()
 }
 
-fn topic() -> TopicName {
+/// On a disk in memory, with short segments.
+pub(super) fn open_simulated(files: &SimulatedFiles, retention: Retention) -> Result<LocalBroker, StoreError> {
+    let config = BrokerConfig {
+        segment_bytes: 64 << 10,
+        durability: Durability::Memory,
+        retention,
+        ..BrokerConfig::new("/data")
+    };
+    let surroundings = Surroundings {
+        files: Arc::new(files.clone()),
+        clock: Box::new(SystemClock),
+        random: Arc::new(SystemRandom),
+        failed: Box::new(|_| {}),
+    };
+    LocalBroker::open(config, surroundings)
+}
+
+pub(super) fn topic() -> TopicName {
     TopicName::from_client("orders").unwrap()
 }
 
-fn group() -> ConsumerGroup {
+pub(super) fn group() -> ConsumerGroup {
     ConsumerGroup::from_client("billing").unwrap()
 }
 
-fn message(id: &str, body: &str) -> Message {
+pub(super) fn message(id: &str, body: &str) -> Message {
     let here = "127.0.0.1:4000".parse().unwrap();
     Message::new(Bytes::copy_from_slice(body.as_bytes()), id, Timestamp(1), here).unwrap()
 }
 
-fn send(queue_id: u32, message: Message) -> SendMessages {
+pub(super) fn send(queue_id: u32, message: Message) -> SendMessages {
     let messages = vec![SendMessage { queue_id: QueueId(queue_id), message, idempotency_key: None }];
     SendMessages { topic: topic(), messages }
 }
 
-fn pop(messages_max: u32) -> PopMessages {
+pub(super) fn pop(messages_max: u32) -> PopMessages {
     PopMessages {
         consumer_group: group(),
         topic: topic(),
@@ -56,7 +75,7 @@ fn pop(messages_max: u32) -> PopMessages {
     }
 }
 
-async fn with_topic(broker: &LocalBroker) {
+pub(super) async fn with_topic(broker: &LocalBroker) {
     broker
         .put_topic(TopicConfig { read_queues: 2, write_queues: 2, ..TopicConfig::new(topic()) }, PutWhen::Missing)
         .await

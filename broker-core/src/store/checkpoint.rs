@@ -101,6 +101,9 @@ impl CheckpointFile {
 #[serde(rename_all = "camelCase")]
 pub struct DerivedEnds {
     pub dispatched_below: u64,
+    /// No queue has an entry of a record below.
+    #[serde(default)]
+    pub log_min: u64,
     pub index: IndexEnds,
     topics: BTreeMap<String, TopicEnds>,
 }

@@ -25,6 +25,7 @@ use crate::store::error::{StoreError, is_full};
 use crate::store::files::Files;
 use crate::store::flusher::{Flusher, Reached, SyncSource};
 use crate::store::record::{self, BLANK_LEN, EncodedRecord, PEEK_LEN, Peek, PropertyCrc, RecordError};
+use crate::store::retention::ClosedSegment;
 use crate::store::segment::{self, Segment};
 
 /// Directory of the segments, under the data directory.
@@ -174,6 +175,8 @@ struct Shared {
     closed: AtomicBool,
     /// No space was left when blocks were last reserved; only to say so once.
     full: AtomicBool,
+    /// The disk is too full for messages, though there is space left: that is for acks and deletes.
+    refuses_messages: AtomicBool,
     preparer: OnceLock<Thread>,
 }
 
@@ -407,6 +410,7 @@ impl CommitLog {
             prepared: Condvar::new(),
             closed: AtomicBool::new(false),
             full: AtomicBool::new(false),
+            refuses_messages: AtomicBool::new(false),
             preparer: OnceLock::new(),
         });
         let spawn = |name: &str, life: fn(&Shared)| {
@@ -435,6 +439,9 @@ impl CommitLog {
         let shared = &*self.shared;
         let is_message = records.iter().any(|append| append.class == AppendClass::Message);
         let kept_bytes = if is_message { shared.step_bytes } else { 0 };
+        if is_message && shared.refuses_messages.load(Ordering::Relaxed) {
+            return Err(StoreError::StorageFull);
+        }
         for _ in 0..PREPARE_ATTEMPTS_MAX {
             let needed = {
                 let mut writer = shared.writer.lock().expect("nobody panics holding it");
@@ -561,11 +568,44 @@ impl CommitLog {
         self.shared.fail(reason);
     }
 
+    /// From now on messages are refused as on a full disk, or taken again; state is taken always.
+    pub fn refuse_messages(&self, refuse: bool) -> bool {
+        self.shared.refuses_messages.swap(refuse, Ordering::Relaxed)
+    }
+
+    pub fn refuses_messages(&self) -> bool {
+        self.shared.refuses_messages.load(Ordering::Relaxed)
+    }
+
+    /// Segments that are not written any more, oldest first.
+    pub fn closed_segments(&self) -> Vec<ClosedSegment> {
+        let written = self.written();
+        let segments = self.shared.segments.read().expect("nobody panics holding it");
+        let closed = segments.iter().take_while(|segment| segment.end() < written);
+        closed.map(|segment| ClosedSegment { base: segment.base(), end: segment.end() }).collect()
+    }
+
+    /// When the last record of a closed segment was stored. The first time all of its records are gone over.
+    pub fn last_stored(&self, closed: &ClosedSegment) -> Result<Timestamp, StoreError> {
+        let no_record = StoreError::NoRecord { at: closed.base };
+        let segment = self.shared.segment_of(closed.base.0).ok_or(no_record.clone())?;
+        segment.last_stored(|| {
+            let mut last = None;
+            let mut at = closed.base;
+            while closed.end.0 - at.0 >= PEEK_LEN as u64 {
+                let Peek::Record { len } = record::peek(&segment.read(at, PEEK_LEN)) else { break };
+                last = Some((at, len));
+                at.0 += u64::from(len);
+            }
+            let (at, len) = last.ok_or(no_record)?;
+            self.read(at, len).map(|message| message.store_timestamp)
+        })
+    }
+
     /// Deletes the segments that end at or below `below`, except the one that is written. Views of them stay valid.
     /// Returns the new minimum.
     pub fn delete_before(&self, below: CommitLogOffset) -> Result<CommitLogOffset, StoreError> {
         let shared = &*self.shared;
-        let mut deleted = false;
         loop {
             let mut segments = shared.segments.write().expect("nobody panics holding it");
             let first = segments[0].clone();
@@ -577,9 +617,7 @@ impl CommitLog {
             drop(segments);
             let io = |error: io::Error| StoreError::io(format!("deleting {}", first.path().display()), &error);
             shared.files.remove_file(first.path()).map_err(io)?;
-            deleted = true;
-        }
-        if deleted {
+            // One by one, from the oldest on: a power cut must leave no hole.
             shared.files.sync_dir(&shared.dir).map_err(|error| {
                 shared.fail(format!("sync of {}: {error}", shared.dir.display()));
                 StoreError::io(format!("syncing {}", shared.dir.display()), &error)

@@ -454,17 +454,21 @@ impl ConsumeQueue {
         self.min_offset.fetch_max(min.0.min(self.max_offset().0), Ordering::AcqRel);
     }
 
-    /// Records below `log_min` are gone, or go: their entries are no more, and neither are files of nothing else.
-    pub fn trim(&self, log_min: CommitLogOffset) -> io::Result<()> {
-        let before = self.min_offset();
-        if self.read_entry(before)?.is_none_or(|oldest| oldest.commit_log_offset >= log_min) {
-            return Ok(());
+    /// Records below `log_min` are gone, or go: the queue begins behind them. Says whether it began earlier.
+    pub fn trim(&self, log_min: CommitLogOffset) -> io::Result<bool> {
+        if self.read_entry(self.min_offset())?.is_none_or(|oldest| oldest.commit_log_offset >= log_min) {
+            return Ok(false);
         }
         self.begin_no_earlier(self.offset_at_place(log_min)?);
-        let kept = file_start(self.min_offset().0);
-        if kept == file_start(before.0) || self.deleted.load(Ordering::Acquire) {
+        Ok(true)
+    }
+
+    /// Removes files that hold nothing but entries below the queue's beginning.
+    pub fn remove_trimmed(&self) -> io::Result<()> {
+        if self.deleted.load(Ordering::Acquire) {
             return Ok(());
         }
+        let kept = file_start(self.min_offset().0);
         for start in self.listed_files()?.into_iter().filter(|start| *start < kept) {
             self.open_files.close_one(self.number, start);
             self.open_files.files.remove_file(&self.dir.join(file_name(start)))?;

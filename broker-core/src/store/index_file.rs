@@ -152,7 +152,8 @@ impl Index {
                 _ => return Err(worthless(&dir.join(&file.name), "it is no index file of this layout")),
             }
         }
-        let index = Index { files, layout, inner: Mutex::new(Inner { index_files, trimmed: 0, ends, stopped: None }), dir };
+        let index =
+            Index { files, layout, inner: Mutex::new(Inner { index_files, trimmed: 0, ends, stopped: None }), dir };
         let mut inner = index.inner();
         // After a clean stop there is nothing to remove and nothing to cut.
         while inner.index_files.len() > ends.files {

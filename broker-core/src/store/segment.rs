@@ -1,10 +1,11 @@
 //! One file of the commit log: its name, its place, and the log's offsets turned into the file's.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+use crate::clock::Timestamp;
 use crate::offset::CommitLogOffset;
 use crate::store::files::LogFile;
 
@@ -15,11 +16,13 @@ pub struct Segment {
     pub(super) base: u64,
     path: PathBuf,
     pub(super) file: Arc<dyn LogFile>,
+    /// When its last record was stored, once somebody has asked and it is not written any more.
+    last_stored: OnceLock<Timestamp>,
 }
 
 impl Segment {
     pub(super) fn new(dir: &Path, base: u64, file: Arc<dyn LogFile>) -> Segment {
-        Segment { base, path: dir.join(file_name(base)), file }
+        Segment { base, path: dir.join(file_name(base)), file, last_stored: OnceLock::new() }
     }
 
     /// Offset of the first byte.
@@ -40,6 +43,14 @@ impl Segment {
     pub fn read(&self, at: CommitLogOffset, len: usize) -> Bytes {
         assert!(at >= self.base() && at.0 + len as u64 <= self.end().0, "{at} + {len} lies in {}", self.path.display());
         self.file.read(at.0 - self.base, len)
+    }
+
+    /// `read` finds it out, the first time.
+    pub(super) fn last_stored<E>(&self, read: impl FnOnce() -> Result<Timestamp, E>) -> Result<Timestamp, E> {
+        match self.last_stored.get() {
+            Some(known) => Ok(*known),
+            None => read().map(|stored| *self.last_stored.get_or_init(|| stored)),
+        }
     }
 
     /// The place of a byte of the log inside the file.
