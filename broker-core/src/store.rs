@@ -545,6 +545,16 @@ impl Store {
         config_json::read_file(&*shared.files, &shared.config.data_dir.join("config").join(name))
     }
 
+    /// The bytes of a file under `config/`; none if there is no such file.
+    pub fn config_bytes(&self, name: &str) -> Result<Vec<u8>, StoreError> {
+        let path = self.shared.config.data_dir.join("config").join(name);
+        match self.shared.files.read(&path) {
+            Ok(bytes) => Ok(bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(StoreError::io(format!("reading {}", path.display()), &error)),
+        }
+    }
+
     /// Puts a file under `config/` in place; see `config_json::replace_file`.
     pub fn replace_config(&self, name: &str, text: &str) -> Result<(), StoreError> {
         let Shared { files, config, .. } = &*self.shared;

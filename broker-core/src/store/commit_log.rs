@@ -557,7 +557,6 @@ impl CommitLog {
         CommitLogOffset(self.shared.foreign_end)
     }
 
-
     /// Why the store takes nothing any more, if so.
     pub fn failure(&self) -> Option<&str> {
         self.shared.flusher.failure()
