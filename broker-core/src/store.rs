@@ -57,7 +57,7 @@ use crate::store::error::StoreError;
 use crate::store::files::Files;
 use crate::store::flusher::Reached;
 use crate::store::foreign_log::ForeignLog;
-use crate::store::identity::{AbortFile, DirectoryLock, Identity, Stopped};
+use crate::store::identity::{AbortFile, DirectoryLock, Identity, Importing, Stopped};
 use crate::store::index_file::{Index, IndexEnds, IndexLayout};
 use crate::store::record::EncodedRecord;
 use crate::store::recovery::{QueueRecovery, STATE_QUEUE, StampOf};
@@ -201,7 +201,7 @@ impl Store {
                     identity.state_from = foreign.end.end;
                 }
                 identity.foreign_end = foreign.end.end;
-                identity.importing = Some(foreign.end.end);
+                identity.importing = Some(Importing { end: foreign.end.end, queues: foreign.queues_said.clone() });
             }
             None => identity.stopped = None,
         }

@@ -10,14 +10,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Timestamp;
 use crate::message::{StoredMessage, sys_flag};
-use crate::names::TopicName;
+use crate::names::STATE_TOPIC;
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
 use crate::store::commit_log::{COMMIT_LOG_DIR, Inspected, UncheckedLog};
 use crate::store::consume_queue::{QueueEntry, UNIT_BYTES};
 use crate::store::error::StoreError;
 use crate::store::files::{Files, Listed};
+use crate::store::identity::Importing;
 use crate::store::message_batch;
 use crate::store::record::PropertyCrc;
 use crate::store::recovery::{LogEnd, damaged, end_of};
@@ -31,9 +34,20 @@ const UNITS_AT_ONCE: u64 = 4_096;
 #[derive(Debug, Clone)]
 pub struct ForeignLog {
     pub end: LogEnd,
+    /// For the import that may be killed: what it does to the consume queues must not change their answer.
+    pub queues_said: QueuesSaid,
     /// Everything below was ours the last time that we stopped; 0 if we never were here.
     pub since: CommitLogOffset,
     topics: HashMap<String, ForeignTopic>,
+}
+
+/// What the consume queues know and the log does not say, by topic.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct QueuesSaid {
+    /// Records below are of an earlier life.
+    begins: BTreeMap<String, CommitLogOffset>,
+    /// Where queues go on whose messages have all expired, by queue id.
+    ends: BTreeMap<String, BTreeMap<u32, u64>>,
 }
 
 /// One topic in the log of a foreign store.
@@ -42,6 +56,10 @@ pub struct ForeignTopic {
     /// Records below are of an earlier life of the name.
     pub incarnation: Incarnation,
     pub queues: BTreeMap<QueueId, QueueSpan>,
+    /// The first record of the present life.
+    first: CommitLogOffset,
+    /// Its queues are in other files, which nobody asks.
+    in_batches: bool,
 }
 
 /// The queue offsets `[first, end)` that a queue's records in the log have.
@@ -113,16 +131,17 @@ pub fn refuse_unreadable(files: &dyn Files, data_dir: &Path) -> Result<(), Store
 }
 
 impl ForeignLog {
-    /// Reads the whole log. `known_end`: an import has begun before, and this is where it found the end. `clean`: the
-    /// last broker stopped well, so that its consume queues hold all that it wanted them to hold.
+    /// Reads the whole log. `resumed`: an import has begun before, and this is what it found. `clean`: the last broker
+    /// stopped well, so that its consume queues hold all that it wanted them to hold.
     pub fn survey(
         log: &UncheckedLog,
         files: &dyn Files,
         data_dir: &Path,
         since: CommitLogOffset,
-        known_end: Option<CommitLogOffset>,
+        resumed: Option<&Importing>,
         clean: bool,
     ) -> Result<ForeignLog, StoreError> {
+        let known_end = resumed.map(|importing| importing.end);
         let mut topics: HashMap<String, ForeignTopic> = HashMap::new();
         let mut end = log.min();
         let mut last_stored = Timestamp(0);
@@ -150,8 +169,13 @@ impl ForeignLog {
             Some(_) => {}
             None => refuse_damage(log, files, data_dir, end, last_stored, &reason)?,
         }
-        let mut survey = ForeignLog { end: LogEnd { end, last_stored }, since, topics };
-        survey.ask_queues(files, data_dir, log.min(), clean)?;
+        let end = LogEnd { end, last_stored };
+        let mut survey = ForeignLog { end, queues_said: QueuesSaid::default(), since, topics };
+        survey.queues_said = match resumed {
+            Some(importing) => importing.queues.clone(),
+            None => survey.ask_queues(files, data_dir, log.min(), clean)?,
+        };
+        survey.hear_queues(log.min());
         Ok(survey)
     }
 
@@ -164,54 +188,61 @@ impl ForeignLog {
         self.topics.keys().map(String::as_str)
     }
 
-    pub fn span(&self, topic: &TopicName, queue_id: QueueId) -> Option<QueueSpan> {
-        self.topics.get(topic.as_str())?.queues.get(&queue_id).copied()
-    }
-
-    /// What the consume queues know and the log does not say.
     fn ask_queues(
-        &mut self,
+        &self,
         files: &dyn Files,
         data_dir: &Path,
         log_min: CommitLogOffset,
         clean: bool,
-    ) -> Result<(), StoreError> {
+    ) -> Result<QueuesSaid, StoreError> {
         let root = data_dir.join("consumequeue");
         let io = |error: std::io::Error| StoreError::io(format!("reading {}", root.display()), &error);
         let listed = files.list(&root).map_err(io)?;
-        let mut begins: HashMap<String, CommitLogOffset> = HashMap::new();
+        let mut said = QueuesSaid::default();
+        let mut begins: HashMap<&str, CommitLogOffset> = HashMap::new();
         for dir in listed.iter().filter(|dir| dir.is_dir) {
             let Some(name) = dir.name.to_str() else { continue };
             for queue in files.list(&root.join(name)).map_err(io)? {
-                let id =
-                    queue.name.to_str().and_then(|id| id.parse::<u32>().ok()).filter(|id| *id < FOREIGN_QUEUES_MAX);
-                let Some(id) = id.map(QueueId) else { continue };
+                let id = queue.name.to_str().and_then(|id| id.parse().ok()).filter(|id| *id < FOREIGN_QUEUES_MAX);
+                let Some(id) = id else { continue };
                 let dir = root.join(name).join(&queue.name);
                 let units = QueueFiles::open(files, &dir).map_err(io)?;
-                if let Some((_, first)) = units.first().map_err(io)? {
-                    let begin = begins.entry(name.to_string()).or_insert(first.commit_log_offset);
+                if let Some(first) = units.first().map_err(io)? {
+                    let begin = begins.entry(name).or_insert(first.commit_log_offset);
                     *begin = (*begin).min(first.commit_log_offset);
                 }
-                let topic = self.topics.get(name);
-                if topic.is_none_or(|topic| !topic.queues.contains_key(&id))
-                    && let Some(end) = units.end_below(log_min).map_err(io)?
-                {
-                    let span = QueueSpan { first: end, end, last: log_min };
-                    self.topics.entry(name.to_string()).or_default().queues.insert(id, span);
+                let is_in_log = self.topics.get(name).is_some_and(|topic| topic.queues.contains_key(&QueueId(id)));
+                if !is_in_log && let Some(end) = units.end_below(log_min).map_err(io)? {
+                    said.ends.entry(name.to_string()).or_default().insert(id, end.0);
                 }
             }
         }
         // Only queues that were brought up to the end say that something is not of their topic.
         if clean && !listed.is_empty() {
-            for (name, topic) in &mut self.topics {
-                let begin = begins.get(name).map_or(self.end.end, |begin| *begin);
-                if begin.0 > topic.incarnation.0.max(log_min.0) && name != crate::names::STATE_TOPIC {
-                    topic.incarnation = Incarnation(begin.0);
-                    topic.queues.retain(|_, span| span.last >= begin);
-                }
+            let asked = self.topics.iter().filter(|(name, topic)| !topic.in_batches && *name != STATE_TOPIC);
+            said.begins = asked
+                .map(|(name, topic)| (topic, name, begins.get(name.as_str()).copied().unwrap_or(self.end.end)))
+                .filter(|(topic, _, begin)| *begin > topic.first)
+                .map(|(_, name, begin)| (name.clone(), begin))
+                .collect();
+        }
+        Ok(said)
+    }
+
+    fn hear_queues(&mut self, log_min: CommitLogOffset) {
+        for (name, begin) in &self.queues_said.begins {
+            if let Some(topic) = self.topics.get_mut(name) {
+                topic.incarnation = Incarnation(begin.0);
+                topic.queues.retain(|_, span| span.last >= *begin);
             }
         }
-        Ok(())
+        for (name, ends) in &self.queues_said.ends {
+            let topic = self.topics.entry(name.clone()).or_default();
+            for (id, end) in ends {
+                let span = QueueSpan { first: QueueOffset(*end), end: QueueOffset(*end), last: log_min };
+                topic.queues.entry(QueueId(*id)).or_insert(span);
+            }
+        }
     }
 }
 
@@ -234,6 +265,7 @@ impl ForeignTopic {
             Ok(count) => count as u64,
             Err(error) => return refuse(error.to_string()),
         };
+        self.in_batches |= record.sys_flag & sys_flag::INNER_BATCH != 0;
         let (first, end) = (record.queue_offset, QueueOffset(record.queue_offset.0 + count));
         match self.queues.get_mut(&record.queue_id) {
             Some(span) if span.end == first => *span = QueueSpan { end, last: at, ..*span },
@@ -248,6 +280,9 @@ impl ForeignTopic {
                 if known.is_some() {
                     self.incarnation = Incarnation(at.0);
                     self.queues.clear();
+                }
+                if self.queues.is_empty() {
+                    self.first = at;
                 }
                 self.queues.insert(record.queue_id, QueueSpan { first, end, last: at });
             }
@@ -297,12 +332,12 @@ impl<'a> QueueFiles<'a> {
     }
 
     /// The first unit that somebody wrote for a message.
-    fn first(&self) -> std::io::Result<Option<(QueueOffset, QueueEntry)>> {
+    fn first(&self) -> std::io::Result<Option<QueueEntry>> {
         for span in &self.spans {
             let mut found = None;
-            self.walk(*span, |at, entry| {
+            self.walk(*span, |_, entry| {
                 let is_filler = entry.commit_log_offset.0 == 0 && entry.record_len == i32::MAX.unsigned_abs();
-                found = (!is_filler).then_some((QueueOffset(at), entry));
+                found = (!is_filler).then_some(entry);
                 is_filler
             })?;
             if found.is_some() {

@@ -16,7 +16,7 @@ use crate::random::Random;
 use crate::store::commit_log::{COMMIT_LOG_DIR, Inspected, SEGMENT_BYTES_RANGE, UncheckedLog};
 use crate::store::error::StoreError;
 use crate::store::files::Files;
-use crate::store::foreign_log::{self, ForeignLog};
+use crate::store::foreign_log::{self, ForeignLog, QueuesSaid};
 use crate::store::record::PropertyCrc;
 
 /// What this program writes; it reads no newer one.
@@ -45,12 +45,19 @@ pub struct Identity {
     /// The log holds no state of ours below: somebody else began it.
     #[serde(default)]
     pub state_from: CommitLogOffset,
-    /// What somebody else wrote below this place is being taken over: whatever lies behind it is a try that was killed.
+    /// What somebody else wrote is being taken over: what lies behind its end is a try that was killed.
     #[serde(default)]
-    pub importing: Option<CommitLogOffset>,
+    pub importing: Option<Importing>,
     /// How the last clean stop left things, until the next start: who finds something else there came after us.
     #[serde(default)]
     pub stopped: Option<Stopped>,
+}
+
+/// What an import that has begun found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Importing {
+    pub end: CommitLogOffset,
+    pub queues: QueuesSaid,
 }
 
 /// What a clean stop leaves.
@@ -133,7 +140,7 @@ impl Identity {
         }
         foreign_log::refuse_unreadable(files, data_dir)?;
         tracing::info!(dir = %data_dir.display(), "somebody else wrote this store: it is taken over");
-        let survey = ForeignLog::survey(log, files, data_dir, since, self.importing, !aborted)?;
+        let survey = ForeignLog::survey(log, files, data_dir, since, self.importing.as_ref(), !aborted)?;
         if self.boot == 0 && survey.topic(STATE_TOPIC).is_some() {
             let reason = "it is missing, though the log holds what it belongs to".into();
             return Err(StoreError::Damaged { file: path(data_dir), offset: 0, reason });
