@@ -227,7 +227,14 @@ impl Store {
         };
         let snapshot = found_snapshots.into_iter().find(|snapshot| snapshot.head.replay_from >= unchecked.min());
         if snapshot.is_none() && unchecked.min() > identity.state_from {
-            return Err(StoreError::StateLost { path: dir.join("gantry"), log_min: unchecked.min() });
+            match &foreign {
+                None => return Err(StoreError::StateLost { path: dir.join("gantry"), log_min: unchecked.min() }),
+                // The others have let our records go: what they say is all that counts.
+                Some(foreign) => {
+                    identity.state_from = foreign.end.end;
+                    identity.write(&*files, dir)?;
+                }
+            }
         }
         let ends = DerivedEnds::read(&*files, dir).map_err(|error| io("reading gantry/queue-ends", &error))?;
         let ends = ends.filter(|ends| ends.needs_log_below() <= found.end).unwrap_or_default();
@@ -290,7 +297,7 @@ impl Store {
         let queue = self.queue(&self.shared.state_topic, STATE_QUEUE).expect("the state topic has its queue");
         let mut next = match &self.snapshot {
             Some(snapshot) => self.offset_at_place(&queue, snapshot.head.replay_from)?,
-            None => queue.min_offset(),
+            None => self.offset_at_place(&queue, self.identity().state_from)?,
         };
         let mut entries = Vec::new();
         while next < queue.max_offset() {
