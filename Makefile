@@ -13,15 +13,17 @@ HAS_NODE := command -v npm >/dev/null && node -e 'process.exit(parseInt(process.
 CONSOLE_SOURCES := $(shell find web-console -type d \( -name node_modules -o -name dist \) -prune -o -type f -print) \
   $(wildcard openapi/*.yaml)
 
-.PHONY: help run console test conformance browser lint bench bench-needs needs python node
+.PHONY: help run console test conformance torture browser lint fuzz bench bench-needs needs python node
 
 help:
 	@echo 'make run          build Gantry and start it with its data in ./gantry-data'
 	@echo 'make console      build the browser console, which the next build of Gantry embeds (needs Node $(NODE_MIN))'
 	@echo 'make test         everything that must hold before a change lands'
 	@echo 'make conformance  the official clients and the HTTP API against real servers'
+	@echo 'make torture      every fault with its full count: kills, power cuts, failing calls (an hour and more; root for power cuts)'
 	@echo 'make browser      the console in Chromium against a real server'
 	@echo 'make bench        Gantry beside null servers and peers (QUICK=1: under two minutes; ROW=5: one row)'
+	@echo 'make fuzz         each fuzz target for SECONDS=$(SECONDS)'
 	@echo 'make lint         formatting and lints'
 
 # Release: a broker is judged by its speed from the first minute on. Without Node it runs all the same.
@@ -66,6 +68,11 @@ conformance: needs python
 	$(BUILD)
 	GANTRY_PYTHON=$(CURDIR)/$(VENV)/bin/python cargo test $(EVERYTHING) --test conformance
 
+# `make test` does a slice of each. A fault that cannot be tried here says what it needs.
+torture: needs
+	$(BUILD)
+	GANTRY_TORTURE=full cargo test $(EVERYTHING) --test torture
+
 # Pictures of every page are left in target/browser.
 browser: needs console tests/browser/node_modules/.package-lock.json
 	$(BUILD)
@@ -76,12 +83,33 @@ lint: web-console/node_modules/.package-lock.json
 	cargo clippy $(EVERYTHING) --all-targets -- -D warnings
 	cd web-console && npm run --silent check
 
+# Coverage needs no nightly compiler and no cargo-fuzz, only these flags; they are for our target alone, so that build
+# scripts and macros go without. What a run has learned is kept under target/, its seeds are checked in.
+FUZZ_TARGETS := $(basename $(notdir $(wildcard tests/fuzz/fuzz_targets/*.rs)))
+FUZZ_RUSTFLAGS := --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+  -Cllvm-args=-sanitizer-coverage-trace-compares
+FUZZ_HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+FUZZ_DIR := $(abspath $(TARGET))/fuzz
+SECONDS := 20
+
+fuzz:
+	@command -v c++ >/dev/null || { echo 'missing tools: sudo apt-get install build-essential'; exit 1; }
+	cd tests/fuzz && RUSTFLAGS='$(FUZZ_RUSTFLAGS)' cargo build --release --locked --target $(FUZZ_HOST) --target-dir $(FUZZ_DIR)
+	@printf '%s\n' $(FUZZ_TARGETS) | xargs -P 2 -I TARGET sh -c '\
+	  mkdir -p $(FUZZ_DIR)/corpus/TARGET $(FUZZ_DIR)/found && \
+	  if $(FUZZ_DIR)/$(FUZZ_HOST)/release/TARGET -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=2048 -max_len=4096 \
+	      -print_final_stats=1 -artifact_prefix=$(FUZZ_DIR)/found/TARGET- $(FUZZ_DIR)/corpus/TARGET tests/fuzz/corpus/TARGET \
+	      >$(FUZZ_DIR)/TARGET.log 2>&1; \
+	  then echo "fuzz TARGET: $$(sed -n "s/^stat::number_of_executed_units: *//p" $(FUZZ_DIR)/TARGET.log) inputs in $(SECONDS) s, nothing found"; \
+	  else tail -n 40 $(FUZZ_DIR)/TARGET.log; echo "fuzz TARGET: failed, the input lies in $(FUZZ_DIR)/found"; exit 1; fi'
+
 # Two builds: what is measured is what `make run` builds. One ROW or more: ROW=5, ROW='1 2'.
 bench: bench-needs
 	@if $(HAS_NODE); then $(MAKE) --no-print-directory console; \
 	  else echo 'Node $(NODE_MIN) with npm is missing: Gantry is measured without its console'; fi
 	cargo build --release -p gantry-gateway
-	cargo build --release -p tests --features bench --bin bench
+	cargo build --release -p tests --no-default-features --features bench --bin bench
 	@exec $(TARGET)/release/bench $(if $(QUICK),--quick) $(foreach row,$(ROW),--row $(row))
 
 # Debian's packages where we may install them, else one line that says what to do.
@@ -94,6 +122,7 @@ needs:
 	@missing=; want() { command -v $$1 >/dev/null || missing="$$missing $$2"; }; \
 	want curl curl; want jq jq; want cc build-essential; want npm 'nodejs npm'; want chromium chromium; want promtool prometheus; \
 	python3 -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
+	want strace strace; PATH="$$PATH:/usr/sbin" want mkfs.xfs xfsprogs; PATH="$$PATH:/usr/sbin" want mkfs.ext4 e2fsprogs; \
 	want fc-list fontconfig; fc-list :lang=zh 2>/dev/null | grep -q . || missing="$$missing fonts-noto-cjk"; \
 	$(INSTALL_MISSING)
 

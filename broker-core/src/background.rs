@@ -13,9 +13,12 @@ use std::time::Duration;
 
 use crate::local_broker::Parts;
 use crate::operation::{retention, snapshot};
+use crate::store::failpoint;
 
 /// RocketMQ's `cleanResourceInterval`; and no two snapshots are nearer to each other.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
+/// In processes that tests kill soon.
+const HURRIED_UPKEEP_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Running threads. Dropping it does not end them.
 pub(crate) struct Background {
@@ -39,7 +42,8 @@ impl Background {
             }
         });
         let upkeep = spawn("upkeep", move || {
-            while !until.within(UPKEEP_INTERVAL) {
+            let interval = if failpoint::hurries() { HURRIED_UPKEEP_INTERVAL } else { UPKEEP_INTERVAL };
+            while !until.within(interval) {
                 keep_up(&for_upkeep);
             }
         });

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::clock::Timestamp;
-use crate::config::Durability;
+use crate::config::{Durability, Retention};
 use crate::delivery::filter::Filter;
 use crate::error::BrokerError;
 use crate::message::{Message, MessageType, OffsetMessageId, StoredMessage};
@@ -123,6 +123,8 @@ pub struct StorageDescription {
     pub disk_available_bytes: u64,
     /// When the oldest record that is kept was stored.
     pub earliest: Option<Timestamp>,
+    /// What lets old messages go.
+    pub retention: Retention,
     /// Appended and not synced yet.
     pub flush_behind_bytes: u64,
     /// Confirmed and not in the consume queues yet.

@@ -386,6 +386,7 @@ impl Broker for LocalBroker {
             disk_total_bytes,
             disk_available_bytes,
             earliest: store.earliest()?.map(|record| record.store_timestamp),
+            retention: self.parts.config.retention.clone(),
             flush_behind_bytes: store.max_offset().0.saturating_sub(store.synced_offset().0),
             dispatch_behind_bytes: store.confirm_offset().0.saturating_sub(store.dispatched_offset().0),
             syncs: store.syncs(),

@@ -17,4 +17,4 @@ pub mod stats;
 pub mod topics;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

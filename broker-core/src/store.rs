@@ -14,6 +14,7 @@ pub mod consume_queue;
 pub mod disk_files;
 pub mod dispatch;
 pub mod error;
+pub mod failpoint;
 pub mod files;
 pub mod flusher;
 pub mod foreign_log;
@@ -21,8 +22,10 @@ pub mod identity;
 pub mod index_file;
 mod mapped_file;
 pub mod message_batch;
+pub mod offline;
 pub mod record;
 pub mod recovery;
+pub mod repair;
 pub mod retention;
 pub mod segment;
 pub mod simulated_files;
@@ -32,6 +35,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, Weak};
@@ -51,14 +55,15 @@ use crate::store::checkpoint::{Checkpoint, CheckpointFile, DerivedEnds};
 use crate::store::commit_log::{
     Append, AppendClass, AppendedBatch, CommitLog, CommitLogEvents, Recovered, UncheckedLog,
 };
-use crate::store::consume_queue::{ConsumeQueue, OpenFiles, QueueEntry};
+use crate::store::consume_queue::{Boundary, ConsumeQueue, OpenFiles, QueueEntry};
 use crate::store::dispatch::{ArrivedHook, Dispatch, QueueTable};
 use crate::store::error::StoreError;
+use crate::store::failpoint::Point;
 use crate::store::files::Files;
 use crate::store::flusher::Reached;
 use crate::store::foreign_log::ForeignLog;
 use crate::store::identity::{AbortFile, DirectoryLock, Identity, Importing, Stopped};
-use crate::store::index_file::{Index, IndexEnds, IndexLayout};
+use crate::store::index_file::{ALL_TIME, Index, IndexEnds, IndexLayout};
 use crate::store::record::EncodedRecord;
 use crate::store::recovery::{QueueRecovery, STATE_QUEUE, StampOf};
 use crate::store::retention::{Retention, Seen};
@@ -462,11 +467,16 @@ impl Store {
         self.shared.dispatch.table().topic(topic.as_str()).map(|topic| topic.queues.clone()).unwrap_or_default()
     }
 
-    /// The first message of a queue stored at or after `time`, its end if there is none.
-    pub fn offset_at_time(&self, queue: &ConsumeQueue, time: Timestamp) -> Result<QueueOffset, StoreError> {
+    /// The message of a queue at this boundary of a time.
+    pub fn offset_at_time(
+        &self,
+        queue: &ConsumeQueue,
+        time: Timestamp,
+        boundary: Boundary,
+    ) -> Result<QueueOffset, StoreError> {
         let stored_at = |entry: &QueueEntry| self.read_record(entry).ok().map(|message| message.store_timestamp);
         queue
-            .offset_at_time(time, stored_at)
+            .offset_at_time(time, boundary, stored_at)
             .map_err(|error| StoreError::io(format!("searching a queue of topic '{}'", queue.topic()), &error))
     }
 
@@ -495,32 +505,55 @@ impl Store {
         deleted
     }
 
-    /// Messages of a topic whose unique key or one of whose keys this is, newest first, `index_file::FOUND_MAX` at most.
-    pub fn find_by_key(&self, topic: &TopicName, key: &str) -> Vec<StoredMessage> {
-        let Some((topic_queues, index)) =
-            self.shared.dispatch.table().topic(topic.as_str()).zip(self.shared.dispatch.index())
-        else {
-            return Vec::new();
-        };
-        let bears = |message: &StoredMessage| {
-            message.topic() == topic.as_str()
-                && message.commit_log_offset.0 >= topic_queues.incarnation.0
-                && (message.unique_key() == Some(key) || message.keys().any(|word| word == key))
-        };
-        let found = index.find(topic.as_str(), key).into_iter();
-        let records = found.filter_map(|at| self.read_record_at(at).ok());
-        records.flat_map(|record| message_batch::explode(record).unwrap_or_default()).filter(bears).collect()
+    /// Messages of a topic whose unique key or one of whose keys this is and that were stored in this time, newest first,
+    /// `index_file::FOUND_MAX` at most.
+    pub fn find_by_key(&self, topic: &TopicName, key: &str, stored: &RangeInclusive<Timestamp>) -> Vec<StoredMessage> {
+        self.search_by_key(topic, key, stored, index_file::FOUND_MAX, |_| true).0
     }
 
     /// The newest message of a topic with this unique key. `Overloaded` when so many others share the key's place in the
     /// index that it may lie behind them: an honest no is not possible then.
     pub fn find_by_unique_key(&self, topic: &TopicName, key: &str) -> Result<Option<StoredMessage>, StoreError> {
-        let places = self.shared.dispatch.index().map_or(0, |index| index.find(topic.as_str(), key).len());
-        let found = self.find_by_key(topic, key).into_iter().find(|message| message.unique_key() == Some(key));
-        if found.is_none() && places >= index_file::FOUND_MAX {
+        let is_it = |message: &StoredMessage| message.unique_key() == Some(key);
+        let (found, is_complete) = self.search_by_key(topic, key, &ALL_TIME, 1, is_it);
+        if found.is_empty() && !is_complete {
             return Err(StoreError::Overloaded { what: "places in the index for this key" });
         }
-        Ok(found)
+        Ok(found.into_iter().next())
+    }
+
+    /// Whether everything that the index knows was looked at, or enough was found.
+    fn search_by_key(
+        &self,
+        topic: &TopicName,
+        key: &str,
+        stored: &RangeInclusive<Timestamp>,
+        count_max: usize,
+        wanted: impl Fn(&StoredMessage) -> bool,
+    ) -> (Vec<StoredMessage>, bool) {
+        let Some((topic_queues, index)) =
+            self.shared.dispatch.table().topic(topic.as_str()).zip(self.shared.dispatch.index())
+        else {
+            return (Vec::new(), true);
+        };
+        let bears = |message: &StoredMessage| {
+            message.topic() == topic.as_str()
+                && message.commit_log_offset.0 >= topic_queues.incarnation.0
+                && stored.contains(&message.store_timestamp)
+                && (message.unique_key() == Some(key) || message.keys().any(|word| word == key))
+                && wanted(message)
+        };
+        let mut places = 0;
+        let found = index
+            .search(topic.as_str(), key, stored.clone())
+            .take(index_file::PLACES_MAX)
+            .inspect(|_| places += 1)
+            .filter_map(|at| self.read_record_at(at).ok())
+            .flat_map(|record| message_batch::explode(record).unwrap_or_default())
+            .filter(bears)
+            .take(count_max)
+            .collect();
+        (found, places < index_file::PLACES_MAX)
     }
 
     /// How often this store has been opened, this time included; on the disk before `open` returned.
@@ -603,7 +636,10 @@ impl Store {
         let reflects_below = log.written();
         log.on_disk(reflects_below).wait()?;
         let head = SnapshotHead { replay_from, reflects_below, state_end, taken: self.now() };
-        self.shared.snapshots.write(head, body)
+        failpoint::at(Point::SnapshotBefore);
+        let written = self.shared.snapshots.write(head, body);
+        failpoint::at(Point::SnapshotAfter);
+        written
     }
 
     /// Deletes what the rules let go, and says whether a newer snapshot would let more of it go. Blocking, and not to be
@@ -623,6 +659,7 @@ impl Store {
             disk_total_bytes,
             log_end: log.written(),
             replay_floor: shared.snapshots.replay_floor().unwrap_or(CommitLogOffset(0)),
+            dispatched: self.dispatched_offset(),
         };
         let decision = retention::decide(rules, &seen, &log.closed_segments(), |segment| log.last_stored(segment))?;
         if log.refuse_messages(decision.refuse_messages) != decision.refuse_messages {
@@ -901,7 +938,9 @@ impl Shared {
     }
 
     fn write_derived_ends(&self, ends: &DerivedEnds) -> Result<(), StoreError> {
+        failpoint::at(Point::QueueEndsBefore);
         let written = ends.write(&*self.files, &self.config.data_dir);
+        failpoint::at(Point::QueueEndsAfter);
         written.map_err(|error| StoreError::io("writing gantry/queue-ends", &error))
     }
 

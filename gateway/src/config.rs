@@ -1,15 +1,19 @@
 //! The configuration tree: defaults < file < environment < flag, read once, checked whole, handed down as plain values.
 
+mod retention;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use gantry_broker_core::BrokerConfig;
-use gantry_broker_core::config::{Durability, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN};
+use gantry_broker_core::config::{Durability, Retention, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN};
 use gantry_broker_core::names::BrokerName;
 use serde::{Deserialize, Serialize};
 
 use crate::front::grpc::endpoints;
+
+use self::retention::RetentionKeys;
 
 /// RocketMQ-style messaging in one binary: broker, HTTP and gRPC gateway, console.
 #[derive(Debug, Parser)]
@@ -29,6 +33,9 @@ enum Command {
     Config(Flags),
     /// Measure a server: how many messages, how soon, none missing, none twice
     Bench(crate::bench::plan::Flags),
+    /// Look into a data directory without changing it: is all of it well, what is in it
+    #[command(subcommand)]
+    Store(crate::store_command::StoreCommand),
 }
 
 /// What the program was asked to do.
@@ -37,6 +44,7 @@ pub enum Task {
     Serve(Flags),
     PrintConfig(Flags),
     Bench(crate::bench::plan::Flags),
+    Store(crate::store_command::StoreCommand),
 }
 
 impl CommandLine {
@@ -46,6 +54,7 @@ impl CommandLine {
             Some(Command::Serve(flags)) => Task::Serve(flags),
             Some(Command::Config(flags)) => Task::PrintConfig(flags),
             Some(Command::Bench(flags)) => Task::Bench(flags),
+            Some(Command::Store(command)) => Task::Store(command),
         }
     }
 }
@@ -83,6 +92,8 @@ pub struct Flags {
     /// Serve whoever connects, also from other machines
     #[arg(long, env = "GANTRY_ALLOW_ANONYMOUS", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     allow_anonymous: Option<bool>,
+    #[command(flatten)]
+    retention: RetentionKeys,
 }
 
 /// What a configuration file may say.
@@ -98,6 +109,8 @@ struct File {
     durability: Option<String>,
     segment_size: Option<String>,
     allow_anonymous: Option<bool>,
+    #[serde(default)]
+    retention: RetentionKeys,
 }
 
 /// The effective configuration; prints itself as a file that would give it.
@@ -114,6 +127,8 @@ pub struct Config {
     #[serde(serialize_with = "as_size")]
     pub segment_size: u64,
     pub allow_anonymous: bool,
+    #[serde(serialize_with = "as_keys")]
+    pub retention: Retention,
 }
 
 /// A configuration that cannot be served, in words that say how to mend it.
@@ -149,6 +164,7 @@ impl Flags {
             durability,
             segment_size,
             allow_anonymous: self.allow_anonymous.or(file.allow_anonymous).unwrap_or(false),
+            retention: self.retention.or(file.retention).effective()?,
         };
         config.check()?;
         Ok(config)
@@ -194,6 +210,7 @@ impl Config {
             cluster_name: self.cluster_name.clone(),
             durability: self.durability,
             segment_bytes: self.segment_size,
+            retention: self.retention.clone(),
             ..BrokerConfig::new(&self.data_dir)
         }
     }
@@ -205,6 +222,10 @@ fn parse_size(text: &str) -> Option<u64> {
     let (digits, factor) =
         UNITS.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor))).unwrap_or((text, 1));
     digits.trim().parse::<u64>().ok()?.checked_mul(factor)
+}
+
+fn as_keys<S: serde::Serializer>(retention: &Retention, serializer: S) -> Result<S::Ok, S::Error> {
+    RetentionKeys::of(retention).serialize(serializer)
 }
 
 fn as_size<S: serde::Serializer>(bytes: &u64, serializer: S) -> Result<S::Ok, S::Error> {
@@ -255,5 +276,6 @@ mod tests {
         let file: File = toml::from_str(&text).unwrap();
         assert_eq!(file.advertise.as_deref(), Some("mq.example:443"));
         assert_eq!(file.segment_size.as_deref(), Some("1GiB"));
+        assert_eq!(file.retention.effective().unwrap(), config.retention);
     }
 }

@@ -2,8 +2,10 @@
 
 pub mod bench;
 pub mod config;
+mod duration;
 pub mod error;
 pub mod front;
 pub mod messaging;
 pub mod metrics;
 pub mod role;
+pub mod store_command;

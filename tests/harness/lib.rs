@@ -1,4 +1,6 @@
-//! Starts real servers for tests, on free ports and data directories of their own, and ends them by their id.
+//! What tests share: real servers on free ports and data directories of their own, ended by their id; and histories.
+
+pub mod history;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -37,9 +39,69 @@ pub fn command(data_dir: &Path) -> Command {
     command
 }
 
+/// A process of ours, which ends with this at the latest.
+struct OwnChild(Child);
+
+impl Drop for OwnChild {
+    fn drop(&mut self) {
+        // Gone already after `stop` and `kill_9`.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A server that was started and has not said yet that it is ready. Dropping it kills it.
+pub struct Starting {
+    child: OwnChild,
+    lines: mpsc::Receiver<String>,
+    stderr: PathBuf,
+}
+
+impl Starting {
+    /// `command` is of the program, or of something that runs it and passes its output on.
+    pub fn spawn(mut command: Command, data_dir: &Path, args: &[&str]) -> Starting {
+        let stderr = data_dir.with_extension("log");
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(&stderr).expect("a log file");
+        let mut child = command
+            .args(["--http-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0"])
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("the program starts");
+        let (sender, lines) = mpsc::channel();
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Starting { child: OwnChild(child), lines, stderr }
+    }
+
+    /// Waits until it is ready. `Err`: how it ended instead, and what it said.
+    pub fn ready(mut self) -> Result<Server, (ExitStatus, String)> {
+        let Ok(ready) = self.lines.recv_timeout(READY_MAX) else {
+            // Its stdout is closed: it has ended, or never will.
+            let _ = self.child.0.kill();
+            let said = std::fs::read_to_string(&self.stderr).unwrap_or_default();
+            return Err((self.child.0.wait().expect("our own child"), said));
+        };
+        let words: Vec<&str> = ready.split(' ').collect();
+        let [gantry, is_ready, http, grpc] = words[..] else { panic!("not the ready line: {ready}") };
+        assert_eq!((gantry, is_ready), ("gantry", "ready"));
+        let http = format!("http://{}", http.strip_prefix("http=").expect("the http address"));
+        let grpc = grpc.strip_prefix("grpc=").expect("the grpc address").to_string();
+        Ok(Server { child: self.child, http, grpc, stderr: self.stderr })
+    }
+
+    /// Kills it; `true` if it had not said that it was ready.
+    pub fn kill_9(mut self) -> bool {
+        self.child.0.kill().expect("our own child");
+        self.child.0.wait().expect("our own child");
+        self.lines.recv_timeout(READY_MAX).is_err()
+    }
+}
+
 /// A running server. Dropping it kills it.
 pub struct Server {
-    child: Child,
+    child: OwnChild,
     pub http: String,
     pub grpc: String,
     stderr: PathBuf,
@@ -62,38 +124,16 @@ impl Server {
         Server::run(command(data_dir), data_dir, args)
     }
 
-    fn run(mut command: Command, data_dir: &Path, args: &[&str]) -> Result<Server, (ExitStatus, String)> {
-        let stderr = data_dir.with_extension("log");
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(&stderr).expect("a log file");
-        let mut child = command
-            .args(["--http-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0"])
-            .args(args)
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .expect("the program starts");
-        let (sender, lines) = mpsc::channel();
-        let stdout = BufReader::new(child.stdout.take().expect("piped"));
-        std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let said = || std::fs::read_to_string(&stderr).unwrap_or_default();
-        let ready = match lines.recv_timeout(READY_MAX) {
-            Ok(line) => line,
-            Err(_) => {
-                // Its stdout is closed: it has ended, or never will.
-                let _ = child.kill();
-                return Err((child.wait().expect("our own child"), said()));
-            }
-        };
-        let words: Vec<&str> = ready.split(' ').collect();
-        let [gantry, is_ready, http, grpc] = words[..] else { panic!("not the ready line: {ready}") };
-        assert_eq!((gantry, is_ready), ("gantry", "ready"));
-        let http = format!("http://{}", http.strip_prefix("http=").expect("the http address"));
-        let grpc = grpc.strip_prefix("grpc=").expect("the grpc address").to_string();
-        Ok(Server { child, http, grpc, stderr })
+    fn run(command: Command, data_dir: &Path, args: &[&str]) -> Result<Server, (ExitStatus, String)> {
+        Starting::spawn(command, data_dir, args).ready()
     }
 
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.http)
+    }
+
+    pub fn log_path(&self) -> &Path {
+        &self.stderr
     }
 
     pub fn log(&self) -> String {
@@ -102,13 +142,13 @@ impl Server {
 
     /// No chance to say goodbye.
     pub fn kill_9(mut self) {
-        self.child.kill().expect("our own child");
-        self.child.wait().expect("our own child");
+        self.child.0.kill().expect("our own child");
+        self.child.0.wait().expect("our own child");
     }
 
     /// Asks it to stop and waits for the end; `signal` as kill(1) writes it.
     pub fn stop(mut self, signal: &str) -> ExitStatus {
-        let id = self.child.id().to_string();
+        let id = self.child.0.id().to_string();
         let asked = Command::new("kill").args([signal, &id]).status().expect("kill(1)");
         assert!(asked.success());
         let asked_at = std::time::Instant::now();
@@ -116,19 +156,21 @@ impl Server {
             assert!(asked_at.elapsed() < STOP_MAX, "it does not stop: {}", self.log());
             std::thread::sleep(Duration::from_millis(5));
         }
-        self.child.wait().expect("our own child")
+        self.child.0.wait().expect("our own child")
     }
 
     pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("our own child").is_none()
+        self.ended().is_none()
     }
-}
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Gone already after `stop` and `kill_9`.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.0.try_wait().expect("our own child")
+    }
+
+    /// The id of the process that was started.
+    pub fn id(&self) -> u32 {
+        self.child.0.id()
     }
 }
 

@@ -10,7 +10,7 @@ use crate::broker::{BrowseMessages, BrowsedMessages};
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::offset::{CommitLogOffset, QueueOffset};
-use crate::store::consume_queue::{ConsumeQueue, QueueEntry};
+use crate::store::consume_queue::{Boundary, ConsumeQueue, QueueEntry};
 
 /// Most messages of one look.
 const BROWSE_MESSAGES_MAX: u32 = 500;
@@ -99,10 +99,10 @@ impl Run {
         let mut low = queue.min_offset();
         let mut high = queue.max_offset();
         if let Some(from) = browse.from {
-            low = low.max(parts.store.offset_at_time(&queue, from)?);
+            low = low.max(parts.store.offset_at_time(&queue, from, Boundary::Lower)?);
         }
         if let Some(to) = browse.to {
-            high = high.min(parts.store.offset_at_time(&queue, to)?);
+            high = high.min(parts.store.offset_at_time(&queue, to, Boundary::Lower)?);
         }
         if let Some(position) = browse.position {
             let at = parts.store.offset_at_place(&queue, position)?;

@@ -4,14 +4,18 @@ use crate::local_broker::Parts;
 use crate::state::record::Entry;
 use crate::state::snapshot::{SnapshotWriter, TablesPart};
 use crate::store::error::StoreError;
+use crate::store::failpoint;
 
 /// The log grows by this much between two snapshots. It bounds what a start after a kill replays.
 const SNAPSHOT_BYTES: u64 = 256 << 20;
+/// In processes that tests kill soon.
+const HURRIED_SNAPSHOT_BYTES: u64 = 32 << 10;
 
 /// Takes one if the log has grown far enough.
 pub(crate) fn take_snapshot_if_due(parts: &Parts) -> Result<(), StoreError> {
     let since = parts.store.newest_snapshot().map_or(0, |newest| newest.replay_from.0);
-    match parts.store.max_offset().0.saturating_sub(since) >= SNAPSHOT_BYTES {
+    let due_bytes = if failpoint::hurries() { HURRIED_SNAPSHOT_BYTES } else { SNAPSHOT_BYTES };
+    match parts.store.max_offset().0.saturating_sub(since) >= due_bytes {
         true => take_snapshot(parts),
         false => Ok(()),
     }

@@ -19,7 +19,7 @@ use crate::store::disk_files::DiskFiles;
 use crate::store::error::StoreError;
 use crate::store::simulated_files::SimulatedFiles;
 
-pub(super) fn open(dir: &std::path::Path) -> LocalBroker {
+pub(crate) fn open(dir: &std::path::Path) -> LocalBroker {
     let config = BrokerConfig { segment_bytes: 1 << 20, durability: Durability::Memory, ..BrokerConfig::new(dir) };
     let surroundings = Surroundings {
         files: Arc::new(DiskFiles),
@@ -31,7 +31,7 @@ pub(super) fn open(dir: &std::path::Path) -> LocalBroker {
 }
 
 /// On a disk in memory, with short segments.
-pub(super) fn open_simulated(files: &SimulatedFiles, retention: Retention) -> Result<LocalBroker, StoreError> {
+pub(crate) fn open_simulated(files: &SimulatedFiles, retention: Retention) -> Result<LocalBroker, StoreError> {
     let config = BrokerConfig {
         segment_bytes: 64 << 10,
         durability: Durability::Memory,
@@ -47,25 +47,25 @@ pub(super) fn open_simulated(files: &SimulatedFiles, retention: Retention) -> Re
     LocalBroker::open(config, surroundings)
 }
 
-pub(super) fn topic() -> TopicName {
+pub(crate) fn topic() -> TopicName {
     TopicName::from_client("orders").unwrap()
 }
 
-pub(super) fn group() -> ConsumerGroup {
+pub(crate) fn group() -> ConsumerGroup {
     ConsumerGroup::from_client("billing").unwrap()
 }
 
-pub(super) fn message(id: &str, body: &str) -> Message {
+pub(crate) fn message(id: &str, body: &str) -> Message {
     let here = "127.0.0.1:4000".parse().unwrap();
     Message::new(Bytes::copy_from_slice(body.as_bytes()), id, Timestamp(1), here).unwrap()
 }
 
-pub(super) fn send(queue_id: u32, message: Message) -> SendMessages {
+pub(crate) fn send(queue_id: u32, message: Message) -> SendMessages {
     let messages = vec![SendMessage { queue_id: QueueId(queue_id), message, idempotency_key: None }];
     SendMessages { topic: topic(), messages }
 }
 
-pub(super) fn pop(messages_max: u32) -> PopMessages {
+pub(crate) fn pop(messages_max: u32) -> PopMessages {
     PopMessages {
         consumer_group: group(),
         topic: topic(),
@@ -75,7 +75,7 @@ pub(super) fn pop(messages_max: u32) -> PopMessages {
     }
 }
 
-pub(super) async fn with_topic(broker: &LocalBroker) {
+pub(crate) async fn with_topic(broker: &LocalBroker) {
     broker
         .put_topic(TopicConfig { read_queues: 2, write_queues: 2, ..TopicConfig::new(topic()) }, PutWhen::Missing)
         .await

@@ -22,6 +22,7 @@ use crate::message::StoredMessage;
 use crate::metrics::HistogramStats;
 use crate::offset::{CommitLogOffset, QueueOffset};
 use crate::store::error::{StoreError, is_full};
+use crate::store::failpoint::{self, Point};
 use crate::store::files::Files;
 use crate::store::flusher::{Flusher, Reached, SyncSource};
 use crate::store::record::{self, BLANK_LEN, EncodedRecord, PEEK_LEN, Peek, PropertyCrc, RecordError};
@@ -328,8 +329,9 @@ impl UncheckedLog {
     /// Makes `end` the end of the log (A10): segments behind it go to quarantine, what lies behind it in its own
     /// segment is zeroed, and when this returns that is on the disk, as is everything below, which a killed process
     /// may have left unsynced.
-    fn cut(&mut self, end: CommitLogOffset, synced: CommitLogOffset) -> Result<(), StoreError> {
+    pub(super) fn cut(&mut self, end: CommitLogOffset, synced: CommitLogOffset) -> Result<(), StoreError> {
         assert!(end >= self.min() && end <= self.max(), "the end lies in the log");
+        failpoint::at(Point::CutBefore);
         let dir = self.data_dir.join(COMMIT_LOG_DIR);
         let io = |path: &Path| {
             let context = format!("ending the log at {end}: {}", path.display());
@@ -364,9 +366,11 @@ impl UncheckedLog {
                 let at = end.0.saturating_sub(segment.base);
                 let file = Arc::get_mut(&mut segment.file).expect("an unchecked log owns its files");
                 file.cut(at).map_err(io(&path))?;
+                failpoint::at(Point::CutUnsynced);
             }
             segment.file.sync().map_err(io(&path))?;
         }
+        failpoint::at(Point::CutAfter);
         Ok(())
     }
 }
@@ -708,9 +712,11 @@ impl Shared {
             let queue_offset = append.queue.next();
             append.record.place(queue_offset, CommitLogOffset(at), store_timestamp);
             let mut place = writer.segment.at(at);
+            failpoint::at(Point::AppendBefore);
             for piece in append.record.pieces() {
                 writer.segment.file.write_at(place, piece);
                 place += piece.len() as u64;
+                failpoint::at(Point::AppendTorn);
             }
             append.queue.0.store(queue_offset.0 + 1, Ordering::Release);
             let commit_log_offset = CommitLogOffset(at);
@@ -718,6 +724,7 @@ impl Shared {
             at += u64::from(record_len);
         }
         self.written.store(at, Ordering::Release);
+        failpoint::at(Point::AppendAfter);
         entries
     }
 
@@ -728,6 +735,7 @@ impl Shared {
             let remaining = u32::try_from(remaining).expect("a segment's length fits 31 bits");
             segment.file.write_at(segment.at(at), &record::encode_blank(remaining));
         }
+        failpoint::at(Point::RollClosed);
         // Nothing more will be written: all of it may be read.
         segment.file.write_at(segment.file.len(), &[]);
     }
@@ -937,7 +945,10 @@ impl SyncSource for Shared {
             let touched = |segment: &&Arc<Segment>| segment.base().0 < to && segment.end().0 > from;
             segments.iter().filter(touched).cloned().collect()
         };
-        touched.iter().try_for_each(|segment| segment.file.sync())
+        failpoint::at(Point::SyncBefore);
+        let synced = touched.iter().try_for_each(|segment| segment.file.sync());
+        failpoint::at(Point::SyncAfter);
+        synced
     }
 
     fn synced(&self, to: u64) {
@@ -967,9 +978,12 @@ fn create_segment(files: &dyn Files, dir: &Path, base: u64, len: u64) -> Result<
         let context = format!("creating {}", path.display());
         move |error: io::Error| CreateFailure { error: StoreError::io(context.clone(), &error), of_sync }
     };
+    failpoint::at(Point::RollBefore);
     let file = files.create_log_file(&path, len).map_err(failure(false))?;
+    failpoint::at(Point::RollUnsynced);
     file.sync().map_err(failure(true))?;
     files.sync_dir(dir).map_err(failure(true))?;
+    failpoint::at(Point::RollAfter);
     Ok(Segment::new(dir, base, file))
 }
 

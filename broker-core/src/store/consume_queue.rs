@@ -34,7 +34,7 @@ pub const OPEN_FILES_MAX: usize = 512;
 /// 0 in every file that RocketMQ ever reads.
 const INNER_SHIFT: u32 = 48;
 /// Record length in the units that RocketMQ puts before the first message of a queue that begins inside a file.
-const FILLER_LEN: u32 = i32::MAX.unsigned_abs();
+pub(super) const FILLER_LEN: u32 = i32::MAX.unsigned_abs();
 /// Most queues that are synced one after the other: each one costs a commit of the file system's journal.
 const SYNC_ONE_BY_ONE_MAX: usize = 32;
 /// Nothing waits to be synced.
@@ -87,6 +87,15 @@ impl QueueEntry {
     fn filler() -> QueueEntry {
         QueueEntry { commit_log_offset: CommitLogOffset(0), record_len: FILLER_LEN, tag_hash: 0, inner: 0 }
     }
+}
+
+/// Which message is meant by a time, where several were stored at once or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Boundary {
+    /// The first one stored at that time or later; the queue's end if all are older. RocketMQ's usual one.
+    Lower,
+    /// The last one stored at that time or earlier; the queue's first if all are younger.
+    Upper,
 }
 
 /// What the disk is known to hold of one queue: entries `[min, end)`, all synced.
@@ -225,10 +234,11 @@ impl ConsumeQueue {
         Ok(entries.pop())
     }
 
-    /// The first message stored at or after `time`, the end if there is none. `stored_at` reads an entry's record.
+    /// The message at this boundary of `time`. `stored_at` reads an entry's record.
     pub fn offset_at_time(
         &self,
         time: Timestamp,
+        boundary: Boundary,
         stored_at: impl Fn(&QueueEntry) -> Option<Timestamp>,
     ) -> io::Result<QueueOffset> {
         let (mut low, mut high) = (self.min_offset().0, self.max_offset().0);
@@ -236,9 +246,17 @@ impl ConsumeQueue {
             let middle = low + (high - low) / 2;
             let stored = self.read_entry(QueueOffset(middle))?.and_then(|entry| stored_at(&entry));
             // A record that cannot be read any more is an old one.
-            if stored.is_some_and(|stored| stored >= time) { high = middle } else { low = middle + 1 }
+            let is_behind = stored.is_some_and(|stored| match boundary {
+                Boundary::Lower => stored >= time,
+                Boundary::Upper => stored > time,
+            });
+            if is_behind { high = middle } else { low = middle + 1 }
         }
-        Ok(QueueOffset(low))
+        // The queue's front may have gone meanwhile.
+        Ok(match boundary {
+            Boundary::Lower => QueueOffset(low).max(self.min_offset()),
+            Boundary::Upper => QueueOffset(low.saturating_sub(1)).max(self.min_offset()),
+        })
     }
 
     /// The first message at or behind this place of the log, the end if there is none.
@@ -1032,6 +1050,61 @@ mod tests {
         let filler = [&[0; 8][..], &[0x7F, 0xFF, 0xFF, 0xFF], &[0; 8]].concat();
         assert_eq!(bytes[..5 * UNIT_BYTES], filler.repeat(5), "as RocketMQ fills it");
         assert!(queue.append(QueueOffset(first + 9), &units(0..1)).is_err(), "once only");
+    }
+
+    fn rebuilt_from(first: u64, count: u64) -> ConsumeQueue {
+        let (_, queue) = simulated();
+        queue.rebuild(CommitLogOffset(0), CommitLogOffset(77)).unwrap();
+        if count > 0 {
+            queue.append(QueueOffset(first), &units(first..first + count)).unwrap();
+        }
+        queue
+    }
+
+    #[test]
+    fn both_boundaries_of_a_time() {
+        let times = [10, 20, 20, 20, 40];
+        let at = |first: u64, time: i64, boundary| {
+            let queue = rebuilt_from(first, times.len() as u64);
+            let stored = |entry: &QueueEntry| {
+                Some(Timestamp(times[(entry.commit_log_offset.0 / u64::from(LEN) - first) as usize]))
+            };
+            queue.offset_at_time(Timestamp(time), boundary, stored).unwrap().0 - first
+        };
+        // In a queue that begins at 0, and in one whose front is gone.
+        for first in [0, FILE_UNITS + 3] {
+            let both = |time| (at(first, time, Boundary::Lower), at(first, time, Boundary::Upper));
+            assert_eq!(both(9), (0, 0), "before the first");
+            assert_eq!(both(10), (0, 0));
+            assert_eq!(both(15), (1, 0));
+            assert_eq!(both(20), (1, 3), "the first and the last of that time");
+            assert_eq!(both(30), (4, 3));
+            assert_eq!(both(40), (4, 4));
+            assert_eq!(both(41), (5, 4), "after the last");
+        }
+        let empty = rebuilt_from(0, 0);
+        for boundary in [Boundary::Lower, Boundary::Upper] {
+            assert_eq!(empty.offset_at_time(Timestamp(1), boundary, |_| None).unwrap(), QueueOffset(0));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_time_is_found_as_by_looking_at_every_message(
+            steps in proptest::collection::vec(0i64..3, 0..60),
+            first in 0u64..4,
+            time in -2i64..130,
+        ) {
+            let times: Vec<i64> = steps.iter().scan(0, |time, step| { *time += step; Some(*time) }).collect();
+            let queue = rebuilt_from(first, times.len() as u64);
+            let first = queue.min_offset().0;
+            let stored =
+                |entry: &QueueEntry| Some(Timestamp(times[(entry.commit_log_offset.0 / u64::from(LEN) - first) as usize]));
+            let lower = times.iter().position(|stored| *stored >= time).unwrap_or(times.len()) as u64;
+            let upper = times.iter().rposition(|stored| *stored <= time).unwrap_or(0) as u64;
+            let found = |boundary| queue.offset_at_time(Timestamp(time), boundary, stored).unwrap().0 - first;
+            proptest::prop_assert_eq!((found(Boundary::Lower), found(Boundary::Upper)), (lower, upper));
+        }
     }
 
     #[test]

@@ -10,9 +10,13 @@ use std::sync::{Arc, Mutex};
 
 use rustix::fs::FlockOperation;
 
+use crate::store::failpoint::{self, Point};
 use crate::store::files::{DataFile, Files, Listed, LogFile, TableFile};
 use crate::store::mapped_file::{self, MappedLogFile, MappedTableFile};
+use crate::store::offline::source::Share;
 
+/// A call that signals interrupt again and again is given up after so many tries.
+const INTERRUPTIONS_MAX: usize = 1_000;
 /// Small files are put together under this name first.
 const TEMPORARY_SUFFIX: &str = ".new";
 
@@ -63,15 +67,19 @@ impl Files for DiskFiles {
         let mode = if private { 0o600 } else { 0o666 };
         let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(temporary)?;
         let written = file.write_all_at(bytes, 0).and_then(|()| file.sync_all());
-        if let Err(error) = written.and_then(|()| std::fs::rename(temporary, path)) {
+        failpoint::at(Point::RenameBefore);
+        if let Err(error) = written.and_then(|()| uninterrupted(|| std::fs::rename(temporary, path))) {
             let _ = std::fs::remove_file(temporary);
             return Err(error);
         }
-        self.sync_dir(parent)
+        failpoint::at(Point::RenameUnsynced);
+        let synced = self.sync_dir(parent);
+        failpoint::at(Point::RenameAfter);
+        synced
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Listed>> {
-        let entries = match std::fs::read_dir(dir) {
+        let entries = match uninterrupted(|| std::fs::read_dir(dir)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
         };
@@ -107,7 +115,10 @@ impl Files for DiskFiles {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        std::fs::remove_file(path)
+        failpoint::at(Point::DeleteBefore);
+        let removed = std::fs::remove_file(path);
+        failpoint::at(Point::DeleteAfter);
+        removed
     }
 
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
@@ -115,7 +126,10 @@ impl Files for DiskFiles {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        std::fs::rename(from, to)
+        failpoint::at(Point::RenameBefore);
+        let renamed = uninterrupted(|| std::fs::rename(from, to));
+        failpoint::at(Point::RenameUnsynced);
+        renamed
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
@@ -142,6 +156,17 @@ impl Files for DiskFiles {
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
         Ok(Lock::take(path)?.map(|lock| Box::new(lock) as Box<dyn Any + Send + Sync>))
     }
+}
+
+/// Makes a call again that a signal interrupted: the standard library does so for some calls only.
+pub(super) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    for _ in 1..INTERRUPTIONS_MAX {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
+    }
+    call()
 }
 
 /// A file of fixed length that holds blocks only where it was written.
@@ -221,6 +246,27 @@ impl Lock {
         let inode = (metadata.dev(), metadata.ino());
         held.insert(inode);
         Ok(Some(Lock { file: Some(file), inode }))
+    }
+}
+
+/// Shares a lock for reading: `InUse` while somebody may write. The file is not made, and nothing in it changes.
+pub(super) fn share_lock(path: &Path) -> io::Result<Share> {
+    let held = HELD.lock().expect("nobody panics holding it");
+    match std::fs::metadata(path) {
+        Ok(metadata) if held.contains(&(metadata.dev(), metadata.ino())) => return Ok(Share::InUse),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Share::NoFile),
+        metadata => drop(metadata?),
+    }
+    let file = File::open(path)?;
+    match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => return Ok(Share::InUse),
+        Err(error) => return Err(error.into()),
+    }
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Share::Held(Box::new(file))),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(Share::InUse),
+        Err(std::fs::TryLockError::Error(error)) => Err(error),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
 use crate::store::commit_log::CommitLog;
 use crate::store::consume_queue::{ConsumeQueue, OpenFiles, QueueEntry};
 use crate::store::error::StoreError;
+use crate::store::failpoint::{self, Point};
 use crate::store::index_file::{Index, IndexWriter, TopicHash};
 use crate::store::message_batch;
 
@@ -279,6 +280,11 @@ impl Dispatch {
             }
             let message = match self.log.read_next(next) {
                 Ok(message) => message,
+                // What begins here closes its segment, and the log ends with it.
+                Err(StoreError::NoRecord { at }) if at >= to && at > next => {
+                    next = to;
+                    break;
+                }
                 Err(error) => {
                     tracing::error!(%error, "dispatch ends: the log holds something that is no record");
                     work.broken = Some(error);
@@ -306,11 +312,15 @@ impl Dispatch {
                 }
             }
         }
+        failpoint::at(Point::QueueBuildBefore);
         if work.write() {
             self.ailing.store(true, Ordering::Release);
         }
+        failpoint::at(Point::QueueBuildAfter);
         if let Some(index) = index {
+            failpoint::at(Point::IndexBuildBefore);
             index.finish(next);
+            failpoint::at(Point::IndexBuildAfter);
         }
         next
     }

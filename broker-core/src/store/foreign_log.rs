@@ -143,13 +143,16 @@ impl ForeignLog {
     ) -> Result<ForeignLog, StoreError> {
         let known_end = resumed.map(|importing| importing.end);
         let mut topics: HashMap<String, ForeignTopic> = HashMap::new();
-        let mut end = log.min();
+        let mut at = log.min();
+        // Behind the last record: a segment that was closed, and no more, is open again.
+        let mut end = at;
         let mut last_stored = Timestamp(0);
         let reason = loop {
-            if known_end == Some(end) {
+            if known_end == Some(at) {
+                end = at;
                 break String::new();
             }
-            match log.inspect(end, PropertyCrc::Optional) {
+            match log.inspect(at, PropertyCrc::Optional) {
                 Inspected::Record(record) => {
                     let topic = match topics.get_mut(record.topic()) {
                         Some(topic) => topic,
@@ -157,9 +160,10 @@ impl ForeignLog {
                     };
                     topic.take(log, &record)?;
                     last_stored = last_stored.max(record.store_timestamp);
-                    end = end_of(&record);
+                    at = end_of(&record);
+                    end = at;
                 }
-                Inspected::Blank { next } => end = next,
+                Inspected::Blank { next } => at = next,
                 Inspected::Invalid(error) => break error.to_string(),
                 Inspected::Outside => break "the segment is missing".into(),
             }

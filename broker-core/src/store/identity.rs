@@ -15,6 +15,7 @@ use crate::offset::CommitLogOffset;
 use crate::random::Random;
 use crate::store::commit_log::{COMMIT_LOG_DIR, Inspected, SEGMENT_BYTES_RANGE, UncheckedLog};
 use crate::store::error::StoreError;
+use crate::store::failpoint::{self, Point};
 use crate::store::files::Files;
 use crate::store::foreign_log::{self, ForeignLog, QueuesSaid};
 use crate::store::record::PropertyCrc;
@@ -150,6 +151,16 @@ impl Identity {
 
     /// `None` if the directory has none yet.
     pub fn read(files: &dyn Files, data_dir: &Path) -> Result<Option<Identity>, StoreError> {
+        let path = path(data_dir);
+        match files.read(&path) {
+            Ok(bytes) => Identity::decode(&bytes, path).map(Some),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io(format!("reading {}", path.display()), &error)),
+        }
+    }
+
+    /// `path` is for the error's words.
+    pub(super) fn decode(bytes: &[u8], path: PathBuf) -> Result<Identity, StoreError> {
         /// What is read of a file that may be of any version.
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -158,22 +169,16 @@ impl Identity {
             min_reader_version: u32,
         }
 
-        let path = path(data_dir);
-        let bytes = match files.read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(StoreError::io(format!("reading {}", path.display()), &error)),
-        };
         let damaged = |error: serde_json::Error| StoreError::Damaged {
             file: path.clone(),
             offset: 0,
             reason: format!("it does not say whose store this is: {error}"),
         };
-        let version: Version = serde_json::from_slice(&bytes).map_err(damaged)?;
+        let version: Version = serde_json::from_slice(bytes).map_err(damaged)?;
         if version.format_version.max(version.min_reader_version) > FORMAT_VERSION {
             return Err(StoreError::NewerFormat { file: path });
         }
-        serde_json::from_slice(&bytes).map(Some).map_err(damaged)
+        serde_json::from_slice(bytes).map_err(damaged)
     }
 
     /// Raises the boot number; returns when the new one is on the disk.
@@ -187,13 +192,14 @@ impl Identity {
         let path = path(data_dir);
         let mut json = serde_json::to_vec_pretty(self).expect("plain fields become JSON");
         json.push(b'\n');
-        files
-            .replace(&path, &json, false)
-            .map_err(|error| StoreError::io(format!("writing {}", path.display()), &error))
+        failpoint::at(Point::BootBefore);
+        let replaced = files.replace(&path, &json, false);
+        failpoint::at(Point::BootAfter);
+        replaced.map_err(|error| StoreError::io(format!("writing {}", path.display()), &error))
     }
 }
 
-fn path(data_dir: &Path) -> PathBuf {
+pub(super) fn path(data_dir: &Path) -> PathBuf {
     data_dir.join("gantry").join("store.json")
 }
 

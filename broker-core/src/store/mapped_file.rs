@@ -17,6 +17,7 @@ use memmap2::{Advice, MmapRaw};
 use rustix::fs::{FallocateFlags, SeekFrom};
 use rustix::io::Errno;
 
+use crate::store::disk_files::uninterrupted;
 use crate::store::files::{LogFile, TableFile};
 
 /// Zeros are written in pieces of this where blocks cannot be reserved.
@@ -179,10 +180,10 @@ impl TableFile for MappedTableFile {
         if from == to || self.is_reserved(from, to) {
             return Ok(());
         }
-        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), from, to - from) {
+        match fallocate(&self.file, FallocateFlags::empty(), from, to) {
             Ok(()) => {}
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => rewrite(&self.file, from, to)?,
-            Err(error) => return Err(error.into()),
+            Err(error) if cannot(&error) => rewrite(&self.file, from, to)?,
+            Err(error) => return Err(error),
         }
         add_range(&mut self.reserved, from, to);
         Ok(())
@@ -228,12 +229,22 @@ fn add_range(ranges: &mut Vec<(u64, u64)>, mut from: u64, mut to: u64) {
     ranges.insert(at, (from, to));
 }
 
+/// Kernels may be interrupted in the middle of it.
+fn fallocate(file: &File, flags: FallocateFlags, from: u64, to: u64) -> io::Result<()> {
+    uninterrupted(|| Ok(rustix::fs::fallocate(file, flags, from, to - from)?))
+}
+
+/// This file system has no such call.
+fn cannot(error: &io::Error) -> bool {
+    [Errno::OPNOTSUPP, Errno::NOSYS].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
 /// Real blocks for `[from, to)` of a segment, of which nothing from `from` on was written.
 fn reserve_blocks(file: &File, from: u64, to: u64) -> io::Result<()> {
-    match rustix::fs::fallocate(file, FallocateFlags::empty(), from, to - from) {
+    match fallocate(file, FallocateFlags::empty(), from, to) {
         Ok(()) => Ok(()),
-        Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(file, from, to),
-        Err(error) => Err(error.into()),
+        Err(error) if cannot(&error) => write_zeros(file, from, to),
+        Err(error) => Err(error),
     }
 }
 
@@ -243,10 +254,10 @@ pub(super) fn zero(file: &File, from: u64, to: u64) -> io::Result<()> {
         return Ok(());
     }
     let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-    match rustix::fs::fallocate(file, hole, from, to - from) {
+    match fallocate(file, hole, from, to) {
         Ok(()) => Ok(()),
-        Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(file, from, to),
-        Err(error) => Err(error.into()),
+        Err(error) if cannot(&error) => write_zeros(file, from, to),
+        Err(error) => Err(error),
     }
 }
 

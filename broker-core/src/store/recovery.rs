@@ -59,22 +59,26 @@ pub fn find_end(
         return Ok(LogEnd { end: watermark, last_stored: checkpoint.log_timestamp });
     }
     let start = log.segments().iter().map(|segment| segment.base()).rfind(|base| *base <= watermark);
-    let mut end = start.unwrap_or(watermark);
+    let mut at = start.unwrap_or(watermark);
+    // Behind the last record: a segment that was closed, and no more, is open again.
+    let mut end = at;
     let mut last_stored = checkpoint.map_or(Timestamp(0), |checkpoint| checkpoint.log_timestamp);
     let reason = loop {
-        match log.inspect(end, crc(end)) {
+        match log.inspect(at, crc(at)) {
             Inspected::Record(message) => {
                 last_stored = message.store_timestamp;
-                end = end_of(&message);
+                at = end_of(&message);
+                end = at;
             }
-            Inspected::Blank { next } => end = next,
+            Inspected::Blank { next } => at = next,
             Inspected::Invalid(error) => break error.to_string(),
             Inspected::Outside => break "the segment is missing".into(),
         }
     };
-    if end < watermark {
-        return Err(damaged(log, end, watermark, reason));
+    if at < watermark {
+        return Err(damaged(log, at, watermark, reason));
     }
+    let end = end.max(watermark);
     // Nothing at or behind this place may ever have been known to be on the disk: a later record would say so.
     let mut at = end;
     while let Some(message) = log.find_record(at, PropertyCrc::Required) {

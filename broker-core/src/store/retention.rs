@@ -6,7 +6,8 @@
 //! - the log is longer than `commit_log_bytes_max`;
 //! - the disk is used beyond `disk_space_clean_forcibly_ratio`: then whatever its age, consumed or not.
 //!
-//! Invariant: no segment goes that a start needs which finds the newest snapshot damaged (rule B7).
+//! Invariant: no segment goes before queues and index know all of it, and none that a start needs which finds the newest
+//! snapshot damaged (rule B7).
 
 use std::time::Duration;
 
@@ -62,6 +63,8 @@ pub struct Seen {
     pub log_end: CommitLogOffset,
     /// State records from here on must stay.
     pub replay_floor: CommitLogOffset,
+    /// Not everything from here on is in queues and index yet.
+    pub dispatched: CommitLogOffset,
 }
 
 /// A segment that is not written any more.
@@ -105,7 +108,7 @@ pub fn decide<E>(
         let goes = must_free > 0
             || too_long
             || (may_expire && seen.now.since(last_stored(segment)?) >= rules.file_reserved_time);
-        if !goes {
+        if !goes || segment.end > seen.dispatched {
             break;
         }
         if segment.end > seen.replay_floor {
@@ -144,6 +147,7 @@ mod tests {
             disk_total_bytes: 100_000,
             log_end: CommitLogOffset(10 * SEGMENT + 500),
             replay_floor: CommitLogOffset(u64::MAX),
+            dispatched: CommitLogOffset(u64::MAX),
         }
     }
 
@@ -198,6 +202,13 @@ mod tests {
         let until = decision(2_999);
         assert_eq!((until.delete_below, until.wants_snapshot), (Some(CommitLogOffset(2_000)), true));
         assert!(!decision(10_000).wants_snapshot);
+    }
+
+    #[test]
+    fn nothing_goes_before_its_entries_are_made() {
+        let rules = Retention { commit_log_bytes_max: Some(0), ..Retention::default() };
+        let behind = Seen { dispatched: CommitLogOffset(3_999), ..seen(1) };
+        assert_eq!(deleted(&rules, &behind), Some(3_000));
     }
 
     #[test]

@@ -153,6 +153,12 @@ pub fn replay_from_of(name: &std::ffi::OsStr) -> Option<u64> {
     is_number.then(|| digits.parse().ok()).flatten()
 }
 
+/// Up to where a snapshot reflects its log, whichever that is; `None` if these bytes are no whole snapshot.
+pub fn reflects_below(bytes: &[u8]) -> Option<CommitLogOffset> {
+    let log_id = u128::from_be_bytes(bytes.get(16..32)?.try_into().expect("16 bytes"));
+    decode(bytes, log_id).ok().map(|snapshot| snapshot.head.reflects_below)
+}
+
 /// Reads a file's bytes. Never panics, whatever they are.
 pub fn decode(bytes: &[u8], log_id: u128) -> Result<SnapshotFile, Unreadable> {
     let (head, body) = bytes.split_at_checked(HEAD_BYTES).ok_or(Unreadable::Damaged)?;

@@ -953,6 +953,13 @@ export interface components {
             commitLogMax: number;
             /** Format: int64 */
             commitLogMin: number;
+            /**
+             * Format: int64
+             * @description Longest commit log in bytes, if there is a limit.
+             */
+            commitLogSizeMax?: number | null;
+            /** @description Local hours in which what is old enough is deleted. */
+            deleteWhen: number[];
             /** Format: int64 */
             diskTotal: number;
             /**
@@ -961,6 +968,8 @@ export interface components {
              */
             diskUsed: number;
             earliestMessageAt?: components["schemas"]["Time"] | null;
+            /** @description Messages are kept at least so long. */
+            reservedTime: string;
         };
         Summary: {
             failed: number;

@@ -9,6 +9,7 @@ use super::openapi::TimeParams;
 use super::request::{Query, Segments, json};
 use super::units::Time;
 use super::{Answer, RestState, Shared};
+use crate::duration;
 use crate::error::GatewayError;
 
 #[derive(Serialize, ToSchema)]
@@ -22,6 +23,12 @@ struct Storage {
     disk_total: u64,
     /// When the oldest record that is kept was stored.
     earliest_message_at: Option<Time>,
+    /// Messages are kept at least so long.
+    reserved_time: String,
+    /// Local hours in which what is old enough is deleted.
+    delete_when: Vec<u8>,
+    /// Longest commit log in bytes, if there is a limit.
+    commit_log_size_max: Option<u64>,
 }
 
 /// What a broker's store takes
@@ -42,6 +49,9 @@ pub(super) async fn describe_storage(
         disk_used: storage.disk_total_bytes.saturating_sub(storage.disk_available_bytes),
         disk_total: storage.disk_total_bytes,
         earliest_message_at: storage.earliest.map(|at| Time { at, as_ms }),
+        reserved_time: duration::format(storage.retention.file_reserved_time),
+        delete_when: storage.retention.delete_when,
+        commit_log_size_max: storage.retention.commit_log_bytes_max,
     };
     Ok(json(StatusCode::OK, &storage))
 }

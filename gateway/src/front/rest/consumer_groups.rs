@@ -23,8 +23,9 @@ use super::openapi::{GroupIn, OffsetsIn, PageParams, PutConditions};
 use super::problem::Problem;
 use super::request::{Query, Segments, consumer_group, json, read_json, topic_name};
 use super::topics::{Condition, changed_since, field_of, is_known, put_when, version_of, with_etag};
-use super::units::{format_duration, parse_duration};
+use super::units::parse_duration;
 use super::{Answer, Shared};
+use crate::duration;
 use crate::error::{FieldAt, GatewayError};
 
 #[derive(Serialize, ToSchema)]
@@ -74,15 +75,15 @@ impl GroupOut {
             retry_max_times: config.retry_max_times,
             retry_policy: match &config.retry_policy {
                 RetryPolicy::Customized(pauses) => {
-                    RetryPolicyOut::Customized { next: pauses.iter().map(|pause| format_duration(*pause)).collect() }
+                    RetryPolicyOut::Customized { next: pauses.iter().map(|pause| duration::format(*pause)).collect() }
                 }
                 RetryPolicy::Exponential { initial, max, multiplier } => RetryPolicyOut::Exponential {
-                    initial: format_duration(*initial),
-                    max: format_duration(*max),
+                    initial: duration::format(*initial),
+                    max: duration::format(*max),
                     multiplier: *multiplier,
                 },
             },
-            consume_timeout: format_duration(config.consume_timeout),
+            consume_timeout: duration::format(config.consume_timeout),
             retry_queues: config.retry_queues,
             start_from: match config.start_from {
                 StartFrom::Young => "auto".into(),

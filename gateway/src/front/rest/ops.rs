@@ -15,8 +15,9 @@ use utoipa::ToSchema;
 
 use super::openapi::TimeParams;
 use super::request::{Query, json};
-use super::units::{Time, format_duration};
+use super::units::Time;
 use super::{Answer, Shared};
+use crate::duration;
 use crate::metrics::broker_text;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -192,8 +193,8 @@ pub(super) async fn limits(query: Query) -> Answer {
         keys: KEYS_MAX,
         message_group_bytes: MESSAGE_GROUP_BYTES_MAX,
         receipt_handle_characters: RECEIPT_HANDLE_CHARS_MAX,
-        invisible_duration_min: format_duration(INVISIBLE_DURATION_MIN),
-        invisible_duration_max: format_duration(INVISIBLE_DURATION_MAX),
+        invisible_duration_min: duration::format(INVISIBLE_DURATION_MIN),
+        invisible_duration_max: duration::format(INVISIBLE_DURATION_MAX),
         wait_max: "30s",
         abilities: Abilities { native: true, idempotency: true, recall: false, sql92: false },
     };

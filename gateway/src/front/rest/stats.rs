@@ -8,8 +8,8 @@ use utoipa::ToSchema;
 
 use super::brokers::check_name;
 use super::request::{Query, Segments, json, topic_name};
-use super::units::format_duration;
 use super::{Answer, Shared};
+use crate::duration;
 
 /// Totals since the broker started, rates over the last ten whole seconds.
 #[derive(Serialize, ToSchema)]
@@ -79,7 +79,7 @@ pub(super) async fn broker_stats(State(state): Shared, Segments(broker): Segment
         broker_name: broker,
         traffic: stats.traffic.into(),
         parked_receives: stats.parked_receives,
-        uptime: format_duration(std::time::Duration::from_secs(stats.uptime.as_secs())),
+        uptime: duration::format(std::time::Duration::from_secs(stats.uptime.as_secs())),
     };
     Ok(json(StatusCode::OK, &out))
 }

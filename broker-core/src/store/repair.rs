@@ -1,0 +1,229 @@
+//! Giving up the end of a log, on an operator's word: what a damaged store needs when there is no other copy of it.
+//!
+//! Whole files are kept: segments behind the cut, snapshots that reflect more than is kept, queues and index go to
+//! quarantine, and what is derived is made anew by the next start. What lies behind the cut in its own segment is zeroed,
+//! as recovery does it with a torn tail.
+//!
+//! Invariant: killed at any point and run again, it comes to the same.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::offset::CommitLogOffset;
+use crate::store::checkpoint::{Checkpoint, CheckpointFile};
+use crate::store::commit_log::{Inspected, QUARANTINE_DIR, UncheckedLog};
+use crate::store::error::StoreError;
+use crate::store::files::Files;
+use crate::store::identity::{AbortFile, DirectoryLock, Identity};
+use crate::store::record::PropertyCrc;
+use crate::store::snapshots;
+
+/// What was given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// The log ends here now.
+    pub end: CommitLogOffset,
+    /// Bytes behind it, those of whole segments included.
+    pub given_up_bytes: u64,
+    /// Where everything went that was moved.
+    pub quarantine: PathBuf,
+    pub moved: Vec<PathBuf>,
+}
+
+/// Makes `at`, where a record begins or ends, the end of the log of a store that nobody has open.
+pub fn cut(files: Arc<dyn Files>, data_dir: &Path, at: CommitLogOffset) -> Result<Cut, StoreError> {
+    let _lock = DirectoryLock::take(&*files, data_dir)?;
+    let Some(mut identity) = Identity::read(&*files, data_dir)? else {
+        let (path, key) = (data_dir.to_path_buf(), "gantry/store.json is missing");
+        return Err(StoreError::Foreign { path, key, what: "a store that Gantry never opened" });
+    };
+    let mut log = UncheckedLog::open(files.clone(), data_dir, identity.segment_bytes)?;
+    if at < log.min() || at > log.max() || !is_boundary(&log, at) {
+        return Err(StoreError::NoRecord { at });
+    }
+    let given_up_bytes = log.max().0 - at.0;
+    let mut aside = Aside { files: &*files, data_dir, to: None, moved: Vec::new() };
+    // From what believes most to what believes least: after each step a start finds less, and nothing wrong.
+    let gantry = data_dir.join("gantry");
+    for listed in aside.io(&gantry, files.list(&gantry))? {
+        if snapshots::replay_from_of(&listed.name).is_some()
+            && !reflects_at_most(&*files, &gantry.join(&listed.name), at)
+        {
+            aside.move_away(&gantry.join(&listed.name))?;
+        }
+    }
+    for derived in ["gantry/queue-ends", "consumequeue", "index"] {
+        aside.move_away(&data_dir.join(derived))?;
+    }
+    let abort = AbortFile::new(data_dir);
+    abort.write(&*files)?;
+    // What is cut off here was not cut off by somebody else.
+    identity.stopped = None;
+    identity.foreign_end = identity.foreign_end.min(at);
+    if let Some(importing) = &mut identity.importing {
+        importing.end = importing.end.min(at);
+    }
+    identity.write(&*files, data_dir)?;
+    let path = data_dir.join("checkpoint");
+    let (checkpoint, last) = aside.io(&path, CheckpointFile::open(&*files, &path))?;
+    let last = last.unwrap_or_default();
+    let kept = last.synced_offset.min(at);
+    aside.io(&path, checkpoint.write(&Checkpoint { synced_offset: kept, confirm_offset: kept, ..last }))?;
+    log.cut(at, CommitLogOffset(0))?;
+    let quarantine = aside.to.unwrap_or_else(|| data_dir.join(QUARANTINE_DIR));
+    Ok(Cut { end: at, given_up_bytes, quarantine, moved: aside.moved })
+}
+
+/// Does a record begin or end here? Every record from the beginning of its segment on must be whole.
+fn is_boundary(log: &UncheckedLog, at: CommitLogOffset) -> bool {
+    let mut bases = log.segments().iter().map(|segment| segment.base());
+    let mut place = bases.rfind(|base| *base <= at).unwrap_or(at);
+    while place < at {
+        match log.inspect(place, PropertyCrc::Optional) {
+            Inspected::Record(message) => place.0 += u64::from(message.record_len),
+            Inspected::Blank { next } => place = next,
+            Inspected::Invalid(_) | Inspected::Outside => return false,
+        }
+    }
+    place == at
+}
+
+fn reflects_at_most(files: &dyn Files, path: &Path, at: CommitLogOffset) -> bool {
+    files
+        .read(path)
+        .ok()
+        .and_then(|bytes| snapshots::reflects_below(&bytes))
+        .is_some_and(|reflects_below| reflects_below <= at)
+}
+
+/// Where things go, made when the first one does.
+struct Aside<'a> {
+    files: &'a dyn Files,
+    data_dir: &'a Path,
+    to: Option<PathBuf>,
+    moved: Vec<PathBuf>,
+}
+
+impl Aside<'_> {
+    fn move_away(&mut self, path: &Path) -> Result<(), StoreError> {
+        let parent = path.parent().expect("a path inside of the store");
+        let name = path.file_name().expect("a path inside of the store");
+        if !self.io(parent, self.files.list(parent))?.iter().any(|listed| listed.name == name) {
+            return Ok(());
+        }
+        let to = match &self.to {
+            Some(to) => to.clone(),
+            None => {
+                let quarantine = self.data_dir.join(QUARANTINE_DIR);
+                self.io(&quarantine, self.files.create_dir(&quarantine))?;
+                let taken = self.io(&quarantine, self.files.list(&quarantine))?;
+                let mut names = (1..=taken.len() + 1).map(|number| format!("cut.{number}"));
+                let is_free = |name: &String| taken.iter().all(|listed| listed.name != std::ffi::OsStr::new(name));
+                let to = quarantine.join(names.find(is_free).expect("one name more than is taken"));
+                self.io(&to, self.files.create_dir(&to))?;
+                self.to.insert(to).clone()
+            }
+        };
+        self.io(path, self.files.rename(path, &to.join(name)))?;
+        self.io(&to, self.files.sync_dir(&to))?;
+        self.io(parent, self.files.sync_dir(parent))?;
+        self.moved.push(path.to_path_buf());
+        Ok(())
+    }
+
+    fn io<T>(&self, path: &Path, result: io::Result<T>) -> Result<T, StoreError> {
+        result.map_err(|error| StoreError::io(path.display().to_string(), &error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::{Broker, PullMessages};
+    use crate::config::Retention;
+    use crate::local_broker::LocalBroker;
+    use crate::offset::{QueueId, QueueOffset};
+    use crate::operation::tests::{message, open_simulated, send, topic, with_topic};
+    use crate::store::simulated_files::SimulatedFiles;
+
+    fn repair(files: &SimulatedFiles, at: u64) -> Result<Cut, StoreError> {
+        cut(Arc::new(files.clone()), Path::new("/data"), CommitLogOffset(at))
+    }
+
+    fn open(files: &SimulatedFiles) -> Result<LocalBroker, StoreError> {
+        open_simulated(files, Retention::default())
+    }
+
+    /// Bodies of queue 0.
+    async fn bodies(broker: &LocalBroker) -> Vec<String> {
+        let (queue_id, offset) = (QueueId(0), QueueOffset(0));
+        let pull = PullMessages { topic: topic(), queue_id, offset, messages_max: 500, bytes_max: u32::MAX };
+        let pulled = broker.pull_messages(pull).await.unwrap();
+        pulled.messages.iter().map(|message| String::from_utf8(message.body.to_vec()).unwrap()).collect()
+    }
+
+    /// A store over a few segments, closed, and the place of message 195.
+    async fn store() -> (SimulatedFiles, u64) {
+        let files = SimulatedFiles::new();
+        let broker = open(&files).unwrap();
+        with_topic(&broker).await;
+        let mut place = 0;
+        for at in 0..200 {
+            let body = format!("{at:04}").repeat(250);
+            let sent = broker.send_messages(send(0, message(&format!("id{at}"), &body))).await.unwrap().remove(0);
+            if at == 195 {
+                place = sent.unwrap().commit_log_offset.0;
+                broker.take_snapshot().unwrap();
+            }
+        }
+        broker.close().unwrap();
+        (files, place)
+    }
+
+    #[tokio::test]
+    async fn d7_damage_is_given_up_on_the_operators_word_alone() {
+        let (files, place) = store().await;
+        let segment = crate::store::segment::file_name(place / (64 << 10) * (64 << 10));
+        files.damage(&Path::new("/data/commitlog").join(segment), place % (64 << 10) + 300, b"?").unwrap();
+        files.replace(Path::new("/data/abort"), b"1", false).unwrap();
+        files.remove_file(Path::new("/data/checkpoint")).unwrap();
+        assert!(matches!(open(&files), Err(StoreError::Damaged { .. })));
+
+        for wrong in [place + 1, place - 1, 1 << 40] {
+            let refused = repair(&files, wrong);
+            assert!(matches!(refused, Err(StoreError::NoRecord { .. })), "{wrong}: {refused:?}");
+        }
+        assert!(matches!(open(&files), Err(StoreError::Damaged { .. })), "a refusal changes nothing");
+        let done = repair(&files, place).unwrap();
+        assert_eq!(done.end.0, place);
+        assert!(done.moved.len() >= 3, "{done:?}");
+        let broker = open(&files).unwrap();
+        let kept = bodies(&broker).await;
+        assert_eq!(kept.len(), 195);
+        let sent = broker.send_messages(send(0, message("new", "new"))).await.unwrap().remove(0).unwrap();
+        assert_eq!(sent.queue_offset, QueueOffset(195));
+        broker.close().unwrap();
+        drop(broker);
+        assert_eq!(bodies(&open(&files).unwrap()).await.len(), 196);
+    }
+
+    #[tokio::test]
+    async fn d10_a_cut_killed_anywhere_and_done_again_comes_to_the_same() {
+        let (files, place) = store().await;
+        let mut finished = false;
+        for operations in (0..).step_by(3) {
+            let killed = files.kill();
+            killed.halt_after(operations);
+            finished = repair(&killed, place).is_ok();
+            let killed = if operations % 2 == 0 { killed.kill() } else { killed.power_cut(operations) };
+            repair(&killed, place).unwrap();
+            let broker = open(&killed).unwrap();
+            assert_eq!(bodies(&broker).await.len(), 195, "after {operations}");
+            if finished {
+                break;
+            }
+        }
+        assert!(finished);
+    }
+}

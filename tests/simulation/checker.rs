@@ -1,0 +1,346 @@
+//! The checker of histories is checked itself: a clean history passes, and each planted violation is named.
+
+use harness::history::{
+    Fault, Invoked, Kind, Level, Line, MessageRead, Operation, QueueRead, ReadBack, Recorder, Subject, check, hash_of,
+    hash_of_properties, read_lines,
+};
+
+/// A history in the making, and the store that it would leave behind.
+struct Story {
+    recorder: Recorder,
+    read_back: ReadBack,
+}
+
+fn topic(name: &str) -> Subject {
+    Subject { topic: Some(name.into()), ..Subject::default() }
+}
+
+fn at(level: Level) -> Subject {
+    Subject { level: Some(level), ..Subject::default() }
+}
+
+/// A send of `key` to queue 0 of `t`.
+fn message(key: &str) -> Subject {
+    Subject {
+        queue: Some(0),
+        key: Some(key.into()),
+        body_hash: Some(hash_of(key.as_bytes())),
+        properties_hash: Some(hash_of_properties([("a", key)])),
+        ..topic("t")
+    }
+}
+
+fn stored(offset: u64, level: Level) -> Subject {
+    Subject { queue_offset: Some(offset), log_offset: Some(offset * 100), ..at(level) }
+}
+
+fn read(offset: u64, key: &str) -> MessageRead {
+    MessageRead {
+        queue_offset: offset,
+        key: key.into(),
+        body_hash: hash_of(key.as_bytes()),
+        properties_hash: hash_of_properties([("a", key)]),
+    }
+}
+
+impl Story {
+    fn new() -> Story {
+        let read_back = ReadBack {
+            topics: vec!["t".into()],
+            queues: vec![QueueRead { topic: "t".into(), ..QueueRead::default() }],
+        };
+        let story = Story { recorder: Recorder::new(), read_back };
+        story.done(Operation::CreateTopic, topic("t"), at(Level::Disk));
+        story
+    }
+
+    fn begin(&self, operation: Operation, asked: Subject) -> Invoked {
+        self.recorder.invoke("c", operation, asked)
+    }
+
+    fn done(&self, operation: Operation, asked: Subject, answered: Subject) {
+        self.recorder.ok(&self.begin(operation, asked), answered);
+    }
+
+    fn send(&self, key: &str, offset: u64, level: Level) {
+        self.done(Operation::Send, message(key), stored(offset, level));
+    }
+
+    fn restart(&self, fault: Fault) {
+        let asked = Subject { fault: Some(fault), ..Subject::default() };
+        self.done(Operation::Restart, asked, Subject::default());
+    }
+
+    fn receive(&self, group: &str, key: &str) {
+        let invoked = self.begin(Operation::Receive, Subject { group: Some(group.into()), ..topic("t") });
+        self.recorder.ok(&invoked, Subject { body_hash: Some(hash_of(key.as_bytes())), ..key_of(key) });
+    }
+
+    fn ack(&self, group: &str, key: &str) {
+        self.done(Operation::Ack, Subject { group: Some(group.into()), ..key_of(key) }, at(Level::Memory));
+    }
+
+    fn found(&mut self, messages: Vec<MessageRead>) {
+        self.read_back.queues[0].messages = messages;
+    }
+
+    fn kinds(&self) -> Vec<Kind> {
+        let mut kinds: Vec<Kind> =
+            check(&self.recorder.lines(), &self.read_back).into_iter().map(|violation| violation.kind).collect();
+        kinds.dedup();
+        kinds
+    }
+}
+
+fn key_of(key: &str) -> Subject {
+    Subject { key: Some(key.into()), ..Subject::default() }
+}
+
+/// Two sends of each level, one without an answer and one that was refused; kept, acked and read as they should be.
+fn clean() -> Story {
+    let mut story = Story::new();
+    story.send("a", 0, Level::Disk);
+    story.send("b", 1, Level::Memory);
+    let refused = story.begin(Operation::Send, message("refused"));
+    story.recorder.fail(&refused, "full");
+    story.receive("g", "a");
+    story.ack("g", "a");
+    story.begin(Operation::Send, message("unanswered"));
+    story.restart(Fault::Kill);
+    story.found(vec![read(0, "a"), read(1, "b")]);
+    story
+}
+
+#[test]
+fn t3_a_clean_history_passes() {
+    let mut story = clean();
+    assert_eq!(story.kinds(), []);
+    // An unknown outcome is neither absent nor present.
+    story.found(vec![read(0, "a"), read(1, "b"), read(2, "unanswered")]);
+    assert_eq!(story.kinds(), []);
+    // The end of what retention took is the queue's minimum.
+    story.found(vec![read(1, "b")]);
+    story.read_back.queues[0].min_offset = 1;
+    assert_eq!(story.kinds(), []);
+    // To another group it may come, and before the ack it may come twice.
+    story.receive("other", "a");
+    assert_eq!(story.kinds(), []);
+}
+
+#[test]
+fn t3_what_a_level_does_not_promise_may_go() {
+    let mut story = Story::new();
+    story.send("a", 0, Level::Disk);
+    story.receive("g", "a");
+    story.ack("g", "a");
+    story.send("b", 1, Level::Memory);
+    story.send("c", 2, Level::Memory);
+    story.restart(Fault::PowerCut);
+    story.receive("g", "a");
+    for kept in [vec![], vec![read(1, "b")], vec![read(1, "b"), read(2, "c")]] {
+        story.found([vec![read(0, "a")], kept].concat());
+        assert_eq!(story.kinds(), []);
+    }
+    // What was lost is gone, and its offset is given anew.
+    story.send("d", 1, Level::Disk);
+    story.found(vec![read(0, "a"), read(1, "d")]);
+    assert_eq!(story.kinds(), []);
+}
+
+#[test]
+fn t3_a_lost_message_is_seen() {
+    let mut story = clean();
+    story.found(vec![read(0, "a")]);
+    assert_eq!(story.kinds(), [Kind::Lost], "memory, after a kill");
+    let mut story = Story::new();
+    story.send("a", 0, Level::Disk);
+    story.restart(Fault::PowerCut);
+    story.found(vec![]);
+    assert_eq!(story.kinds(), [Kind::Lost], "disk, after a power cut");
+    // A queue that is not read at all is no way around it.
+    story.read_back.queues.clear();
+    assert_eq!(story.kinds(), [Kind::Lost]);
+}
+
+#[test]
+fn t3_a_log_that_is_no_prefix_is_seen() {
+    let mut story = Story::new();
+    let other = Subject { queue: Some(1), ..message("b") };
+    story.send("a", 0, Level::Memory);
+    story.done(Operation::Send, other, Subject { log_offset: Some(500), ..stored(0, Level::Memory) });
+    story.restart(Fault::PowerCut);
+    story.read_back.queues.push(QueueRead {
+        topic: "t".into(),
+        queue: 1,
+        messages: vec![read(0, "b")],
+        ..QueueRead::default()
+    });
+    assert_eq!(story.kinds(), [Kind::Hole]);
+    story.found(vec![read(0, "a")]);
+    assert_eq!(story.kinds(), []);
+}
+
+#[test]
+fn t3_an_altered_message_is_seen() {
+    let mut story = clean();
+    for alter in [
+        |read: &mut MessageRead| read.body_hash = hash_of(b"x"),
+        |read: &mut MessageRead| read.properties_hash = hash_of(b"x"),
+    ] {
+        let mut altered = read(1, "b");
+        alter(&mut altered);
+        story.found(vec![read(0, "a"), altered]);
+        assert_eq!(story.kinds(), [Kind::Altered]);
+    }
+    story.found(vec![read(0, "a"), read(1, "unanswered"), read(2, "b")]);
+    assert!(story.kinds().contains(&Kind::Altered), "another offset than answered");
+    story.found(vec![read(0, "a"), read(1, "b")]);
+    story.read_back.queues[0].queue = 3;
+    assert_eq!(story.kinds(), [Kind::Altered], "another queue");
+}
+
+#[test]
+fn t3_a_delivery_with_other_bytes_is_seen() {
+    let story = clean();
+    let invoked = story.begin(Operation::Receive, Subject { group: Some("h".into()), ..topic("t") });
+    story.recorder.ok(&invoked, Subject { body_hash: Some(hash_of(b"x")), ..key_of("a") });
+    assert_eq!(story.kinds(), [Kind::Altered]);
+    let story = clean();
+    story.receive("h", "stranger");
+    assert_eq!(story.kinds(), [Kind::Phantom]);
+}
+
+#[test]
+fn t3_a_phantom_is_seen() {
+    let mut story = clean();
+    for key in ["stranger", "refused"] {
+        story.found(vec![read(0, "a"), read(1, "b"), read(2, key)]);
+        assert_eq!(story.kinds(), [Kind::Phantom], "{key}");
+    }
+    // What went with its topic stays gone when the name comes back.
+    let mut story = Story::new();
+    story.send("a", 0, Level::Disk);
+    story.done(Operation::DeleteTopic, topic("t"), at(Level::Disk));
+    story.done(Operation::CreateTopic, topic("t"), at(Level::Disk));
+    assert_eq!(story.kinds(), []);
+    story.found(vec![read(0, "a")]);
+    assert_eq!(story.kinds(), [Kind::Phantom]);
+}
+
+#[test]
+fn t3_disorder_within_a_queue_is_seen() {
+    let mut story = Story::new();
+    let early = Subject { queue_offset: None, ..stored(0, Level::Disk) };
+    story.done(Operation::Send, message("early"), early.clone());
+    story.done(Operation::Send, message("late"), early);
+    story.found(vec![read(0, "late"), read(1, "early")]);
+    assert_eq!(story.kinds(), [Kind::Disorder]);
+    story.found(vec![read(0, "early"), read(2, "late")]);
+    assert_eq!(story.kinds(), [Kind::Disorder], "an offset is missing");
+    story.found(vec![read(0, "early"), read(1, "late")]);
+    assert_eq!(story.kinds(), []);
+
+    let mut story = Story::new();
+    for key in ["first", "second"] {
+        story.begin(Operation::Send, Subject { batch: Some(1), ..message(key) });
+    }
+    story.found(vec![read(0, "second"), read(1, "first")]);
+    assert_eq!(story.kinds(), [Kind::Disorder], "a batch");
+    story.found(vec![read(0, "first"), read(1, "second")]);
+    assert_eq!(story.kinds(), []);
+
+    let mut story = Story::new();
+    for (key, queue) in [("a", 0), ("b", 1)] {
+        story.begin(Operation::Send, Subject { lane: Some("l".into()), queue: Some(queue), ..message(key) });
+    }
+    story.found(vec![read(0, "a")]);
+    story.read_back.queues.push(QueueRead {
+        topic: "t".into(),
+        queue: 1,
+        messages: vec![read(0, "b")],
+        ..QueueRead::default()
+    });
+    assert_eq!(story.kinds(), [Kind::Disorder], "a lane in two queues");
+}
+
+#[test]
+fn t3_an_offset_given_twice_is_seen() {
+    let mut story = Story::new();
+    story.send("a", 0, Level::Disk);
+    story.send("b", 0, Level::Disk);
+    story.found(vec![read(0, "b")]);
+    assert_eq!(story.kinds(), [Kind::OffsetTwice, Kind::Lost]);
+    // A topic that came anew counts anew.
+    let mut story = Story::new();
+    story.send("a", 0, Level::Disk);
+    story.done(Operation::DeleteTopic, topic("t"), at(Level::Disk));
+    story.done(Operation::CreateTopic, topic("t"), at(Level::Disk));
+    story.send("b", 0, Level::Disk);
+    story.found(vec![read(0, "b")]);
+    assert_eq!(story.kinds(), []);
+}
+
+#[test]
+fn t3_a_message_stored_twice_is_seen() {
+    let mut story = Story::new();
+    story.begin(Operation::Send, message("a"));
+    story.found(vec![read(0, "a"), read(1, "a")]);
+    assert_eq!(story.kinds(), [Kind::StoredTwice]);
+}
+
+#[test]
+fn t3_a_lost_ack_is_seen() {
+    let story = clean();
+    story.receive("g", "a");
+    assert_eq!(story.kinds(), [Kind::AckLost]);
+}
+
+#[test]
+fn t3_a_topic_that_vanished_or_came_back_is_seen() {
+    let mut story = Story::new();
+    story.restart(Fault::Kill);
+    story.read_back = ReadBack::default();
+    assert_eq!(story.kinds(), [Kind::TopicVanished]);
+
+    let mut story = Story::new();
+    story.done(Operation::DeleteTopic, topic("t"), at(Level::Disk));
+    story.restart(Fault::PowerCut);
+    assert_eq!(story.kinds(), [Kind::TopicCameBack]);
+    story.read_back = ReadBack::default();
+    assert_eq!(story.kinds(), []);
+    story.read_back.topics.push("nobodys".into());
+    assert_eq!(story.kinds(), [Kind::TopicCameBack]);
+
+    // A delete without an answer may have happened.
+    let mut story = Story::new();
+    story.begin(Operation::DeleteTopic, topic("t"));
+    story.restart(Fault::Kill);
+    assert_eq!(story.kinds(), []);
+    story.read_back = ReadBack::default();
+    assert_eq!(story.kinds(), []);
+}
+
+#[test]
+fn t3_a_refusal_to_start_is_seen() {
+    let story = clean();
+    let invoked = story.begin(Operation::Restart, Subject { fault: Some(Fault::Kill), ..Subject::default() });
+    story.recorder.fail(&invoked, "damaged");
+    assert_eq!(story.kinds(), [Kind::NoStart]);
+}
+
+#[test]
+fn a_history_in_a_file_is_the_same_history() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("history.jsonl");
+    let recorder = Recorder::to_file(&path).unwrap();
+    let invoked = recorder.invoke("c1", Operation::Send, message("a"));
+    recorder.ok(&invoked, stored(3, Level::Disk));
+    let invoked = recorder.invoke("c1", Operation::Send, message("b"));
+    recorder.unknown(&invoked, "no answer");
+    let read: Vec<Line> = read_lines(std::fs::File::open(&path).unwrap()).unwrap();
+    assert_eq!(read, recorder.lines());
+    // Its writer was killed in the middle of a line.
+    let bytes = std::fs::read(&path).unwrap();
+    assert_eq!(read_lines(&bytes[..bytes.len() - 5]).unwrap(), recorder.lines()[..3]);
+    assert!(read_lines(&b"{}\n"[..]).is_err());
+}

@@ -1,0 +1,3 @@
+//! A whole broker over a simulated disk: crash states by the thousand, each judged by the histories' checker.
+
+mod checker;

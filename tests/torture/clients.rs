@@ -1,0 +1,448 @@
+//! Callers that send, receive, settle, make and delete topics until their server is gone, and write all of it into a
+//! history.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use gantry_proto::grpc::v2;
+use gantry_proto::grpc::v2::messaging_service_client::MessagingServiceClient;
+use harness::history::{Invoked, Level, Operation, Recorder, Subject, hash_of, hash_of_properties};
+use harness::{Answer, ask, bytes_of};
+use reqwest::Client;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::random::Random;
+
+/// Sent to and received from.
+pub const TOPIC: &str = "orders";
+/// Sent to in batches; nobody receives.
+pub const BATCH_TOPIC: &str = "lines";
+pub const GROUP: &str = "billing";
+const BATCH_ENTRIES_MAX: u64 = 20;
+/// The shortest that the broker takes: what a killed caller had comes back after it.
+const INVISIBLE: &str = "10s";
+const LEASES_OVER_SECONDS: u64 = 11;
+/// Between two changes of topics.
+const TOPIC_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
+/// Every so many bodies one is large, so that segments come to their ends in odd places.
+const LARGE_EVERY: u64 = 16;
+
+/// Everything that callers of one data directory share, over all its restarts.
+pub struct Callers {
+    pub recorder: Recorder,
+    began_us: u64,
+    /// What its servers promise with an answer.
+    level: Level,
+    /// The largest body: a record must fit a segment.
+    body_bytes_max: u64,
+    next_key: AtomicU64,
+    next_topic: AtomicU64,
+}
+
+/// The callers of one server.
+pub struct Load {
+    tasks: JoinSet<()>,
+    done: Arc<AtomicBool>,
+}
+
+impl Callers {
+    pub fn new(level: Level, body_bytes_max: u64) -> Arc<Callers> {
+        let (next_key, next_topic) = (AtomicU64::new(0), AtomicU64::new(0));
+        let (recorder, began_us) = (Recorder::new(), wall_us());
+        Arc::new(Callers { recorder, began_us, level, body_bytes_max, next_key, next_topic })
+    }
+
+    /// When the history began: microseconds since 1970.
+    pub fn began_us(&self) -> u64 {
+        self.began_us
+    }
+
+    /// The topics that the load needs.
+    pub async fn create_topics(&self, base: &str) {
+        let http = Client::new();
+        for topic in [TOPIC, BATCH_TOPIC] {
+            assert!(self.create_topic(&http, base, topic).await.is_some(), "no answer to the creation of {topic}");
+        }
+    }
+
+    /// Starts them: they go on until the server is gone or `Load::end`.
+    pub fn start(self: &Arc<Callers>, http: &str, grpc: &str, seed: u64) -> Load {
+        let done = Arc::new(AtomicBool::new(false));
+        let mut tasks = JoinSet::new();
+        let caller = |name: &str| Caller {
+            all: self.clone(),
+            name: name.into(),
+            base: http.into(),
+            http: Client::new(),
+            done: done.clone(),
+            random: Random::new(seed ^ harness::history::hash_of(name.as_bytes()).0),
+        };
+        for name in ["sender-1", "sender-2"] {
+            tasks.spawn(caller(name).send());
+        }
+        tasks.spawn(caller("batch-sender").send_batches());
+        tasks.spawn(caller("grpc-sender").send_over_grpc(grpc.into()));
+        for name in ["receiver-1", "receiver-2"] {
+            tasks.spawn(caller(name).receive());
+        }
+        tasks.spawn(caller("topics").change_topics());
+        Load { tasks, done }
+    }
+
+    /// Receives and acks whatever is left, also what a killed caller held until its lease was over.
+    pub async fn drain(self: &Arc<Callers>, base: &str) {
+        let caller = Caller {
+            all: self.clone(),
+            name: "drain".into(),
+            base: base.into(),
+            http: Client::new(),
+            done: Arc::default(),
+            random: Random::new(0),
+        };
+        let began = std::time::Instant::now();
+        loop {
+            // When every lease is over, an empty answer means that there is nothing.
+            let left = LEASES_OVER_SECONDS.saturating_sub(began.elapsed().as_secs());
+            let came = caller.receive_once(&format!("wait={}", left.max(1)), |_| true).await;
+            if came.is_none() || (came == Some(0) && left == 0) {
+                break;
+            }
+        }
+    }
+
+    /// Answered sends of the topic that was drained and that never came to anybody.
+    pub fn never_delivered(&self) -> Vec<String> {
+        use harness::history::Phase;
+        let lines = self.recorder.lines();
+        let came: std::collections::HashSet<&str> = lines
+            .iter()
+            .filter(|line| line.operation == Operation::Receive && line.phase == Phase::Ok)
+            .filter_map(|line| line.subject.key.as_deref())
+            .collect();
+        let stored: std::collections::HashSet<u64> = lines
+            .iter()
+            .filter(|line| line.operation == Operation::Send && line.phase == Phase::Ok)
+            .map(|line| line.id)
+            .collect();
+        let asked = lines.iter().filter(|line| line.operation == Operation::Send && line.phase == Phase::Invoke);
+        asked
+            .filter(|line| stored.contains(&line.id) && line.subject.topic.as_deref() == Some(TOPIC))
+            .filter_map(|line| line.subject.key.as_deref())
+            .filter(|key| !came.contains(key))
+            .map(|key| format!("{key} was stored and never came"))
+            .collect()
+    }
+
+    async fn create_topic(&self, http: &Client, base: &str, topic: &str) -> Option<bool> {
+        let subject = Subject { topic: Some(topic.into()), ..Subject::default() };
+        let invoked = self.recorder.invoke("topics", Operation::CreateTopic, subject);
+        let queues = json!({"readQueues": 3, "writeQueues": 3});
+        let answer = ask(http.put(format!("{base}/v1/topics/{topic}")).json(&queues)).await;
+        // There already: an answer that never came, or a delete.
+        self.note(&invoked, answer.as_ref(), &[200, 201])
+    }
+
+    /// Writes down what became of something whose answer says no more than that. `None`: the server is gone.
+    fn note(&self, invoked: &Invoked, answer: Option<&Answer>, good: &[u16]) -> Option<bool> {
+        let Some(answer) = answer else {
+            self.recorder.unknown(invoked, "no answer");
+            return None;
+        };
+        if good.contains(&answer.status) {
+            self.recorder.ok(invoked, Subject { level: Some(self.level), ..Subject::default() });
+        } else {
+            self.refused(invoked, answer);
+        }
+        Some(good.contains(&answer.status))
+    }
+
+    fn refused(&self, invoked: &Invoked, answer: &Answer) {
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let problem: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        self.refused_with(invoked, &problem, &text);
+    }
+
+    /// An answer that does not say that nothing was applied is no answer.
+    fn refused_with(&self, invoked: &Invoked, problem: &Value, text: &str) {
+        if problem["outcome"] == "notApplied" {
+            self.recorder.fail(invoked, text);
+        } else {
+            self.recorder.unknown(invoked, text);
+        }
+    }
+}
+
+impl Load {
+    /// Lets every caller finish what it is at.
+    pub async fn end(mut self) {
+        self.done.store(true, Ordering::Relaxed);
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.expect("no caller panics");
+        }
+    }
+}
+
+/// One of them.
+struct Caller {
+    all: Arc<Callers>,
+    name: String,
+    base: String,
+    http: Client,
+    done: Arc<AtomicBool>,
+    random: Random,
+}
+
+/// A message that is about to be sent.
+struct Draft {
+    key: String,
+    body: Vec<u8>,
+    number: String,
+}
+
+impl Draft {
+    fn subject(&self, topic: &str) -> Subject {
+        Subject {
+            topic: Some(topic.into()),
+            key: Some(self.key.clone()),
+            body_hash: Some(hash_of(&self.body)),
+            properties_hash: Some(hash_of_properties([("number", &*self.number)])),
+            ..Subject::default()
+        }
+    }
+}
+
+impl Caller {
+    fn goes_on(&self) -> bool {
+        !self.done.load(Ordering::Relaxed)
+    }
+
+    fn draft(&mut self) -> Draft {
+        let number = self.all.next_key.fetch_add(1, Ordering::Relaxed);
+        let large = self.random.below(LARGE_EVERY) == 0;
+        let most = if large { self.all.body_bytes_max } else { self.all.body_bytes_max.min(1_024) };
+        let len = 1 + self.random.below(most);
+        Draft { key: format!("k{number}"), body: bytes_of(number, len as usize), number: number.to_string() }
+    }
+
+    async fn send(mut self) {
+        while self.goes_on() {
+            let draft = self.draft();
+            if self.send_one(TOPIC, draft).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// `None`: the server is gone.
+    async fn send_one(&self, topic: &str, draft: Draft) -> Option<()> {
+        let invoked = self.all.recorder.invoke(&self.name, Operation::Send, draft.subject(topic));
+        let request = self
+            .http
+            .post(format!("{}/v1/topics/{topic}/messages", self.base))
+            .header("Gantry-Message-Id", &draft.key)
+            .header("Gantry-Property", format!("number={}", draft.number))
+            .body(draft.body);
+        let Some(answer) = ask(request).await else {
+            self.all.recorder.unknown(&invoked, "no answer");
+            return None;
+        };
+        if answer.status == 201 {
+            self.stored(&invoked, &answer.json(), None);
+        } else {
+            self.all.refused(&invoked, &answer);
+            tokio::task::yield_now().await;
+        }
+        Some(())
+    }
+
+    fn stored(&self, invoked: &Invoked, published: &Value, batch: Option<u64>) {
+        let subject = Subject {
+            queue: published["queueId"].as_u64().and_then(|id| u32::try_from(id).ok()),
+            queue_offset: published["queueOffset"].as_u64(),
+            log_offset: log_offset(published["offsetMessageId"].as_str().expect("an offset message id")),
+            level: Some(self.all.level),
+            batch,
+            ..Subject::default()
+        };
+        self.all.recorder.ok(invoked, subject);
+    }
+
+    async fn send_batches(mut self) {
+        while self.goes_on() {
+            let count = 1 + self.random.below(BATCH_ENTRIES_MAX);
+            let batch = self.all.next_key.load(Ordering::Relaxed);
+            let drafts: Vec<Draft> = (0..count).map(|_| self.draft()).collect();
+            let recorder = &self.all.recorder;
+            let invoked: Vec<Invoked> = drafts
+                .iter()
+                .map(|draft| {
+                    let subject = Subject { batch: Some(batch), ..draft.subject(BATCH_TOPIC) };
+                    recorder.invoke(&self.name, Operation::Send, subject)
+                })
+                .collect();
+            let entries: Vec<Value> = drafts
+                .iter()
+                .map(|draft| {
+                    json!({
+                        "messageId": draft.key,
+                        "bodyBase64": STANDARD.encode(&draft.body),
+                        "properties": {"number": draft.number},
+                    })
+                })
+                .collect();
+            let url = format!("{}/v1/topics/{BATCH_TOPIC}/messages/batch", self.base);
+            let Some(answer) = ask(self.http.post(url).json(&json!({"messages": entries}))).await else {
+                return invoked.iter().for_each(|invoked| recorder.unknown(invoked, "no answer"));
+            };
+            if answer.status != 201 && answer.status != 207 {
+                invoked.iter().for_each(|invoked| self.all.refused(invoked, &answer));
+                continue;
+            }
+            let results = answer.json()["results"].as_array().cloned().expect("one result for each entry");
+            for (invoked, result) in invoked.iter().zip(&results) {
+                match result.get("problem") {
+                    None => self.stored(invoked, result, Some(batch)),
+                    Some(problem) => self.all.refused_with(invoked, problem, &problem.to_string()),
+                }
+            }
+        }
+    }
+
+    async fn send_over_grpc(mut self, address: String) {
+        let Ok(mut client) = MessagingServiceClient::connect(format!("http://{address}")).await else { return };
+        while self.goes_on() {
+            let draft = self.draft();
+            let recorder = &self.all.recorder;
+            let invoked = recorder.invoke(&self.name, Operation::Send, draft.subject(TOPIC));
+            let message = v2::Message {
+                topic: Some(v2::Resource { name: TOPIC.into(), ..v2::Resource::default() }),
+                user_properties: [("number".to_string(), draft.number)].into(),
+                system_properties: Some(v2::SystemProperties {
+                    message_id: draft.key,
+                    message_type: v2::MessageType::Normal as i32,
+                    body_encoding: v2::Encoding::Identity as i32,
+                    ..v2::SystemProperties::default()
+                }),
+                body: draft.body.into(),
+            };
+            let mut request = tonic::Request::new(v2::SendMessageRequest { messages: vec![message] });
+            request.metadata_mut().insert("x-mq-client-id", "torture@1@0@x".parse().expect("ascii"));
+            let Ok(reply) = client.send_message(request).await else {
+                return recorder.unknown(&invoked, "no answer");
+            };
+            let reply = reply.into_inner();
+            let entry = reply
+                .entries
+                .first()
+                .filter(|entry| entry.status.as_ref().is_some_and(|status| status.code == v2::Code::Ok as i32));
+            match entry {
+                Some(entry) => recorder.ok(
+                    &invoked,
+                    Subject {
+                        queue_offset: u64::try_from(entry.offset).ok(),
+                        level: Some(self.all.level),
+                        ..Subject::default()
+                    },
+                ),
+                // The codes of this contract do not tell refused from unknown.
+                None => recorder.unknown(&invoked, format!("{:?}", reply.status)),
+            }
+        }
+    }
+
+    async fn receive(self) {
+        // Every third is kept: its lease must survive too.
+        let settles = |key: &str| !key[1..].parse::<u64>().expect("our own key").is_multiple_of(3);
+        while self.goes_on() && self.receive_once("wait=1", settles).await.is_some() {}
+    }
+
+    /// How many came; `None` when the server is gone.
+    async fn receive_once(&self, prefer: &str, settles: impl Fn(&str) -> bool) -> Option<usize> {
+        let recorder = &self.all.recorder;
+        let subject = Subject { topic: Some(TOPIC.into()), group: Some(GROUP.into()), ..Subject::default() };
+        let invoked = recorder.invoke(&self.name, Operation::Receive, subject);
+        let request = self
+            .http
+            .post(format!("{}/v1/groups/{GROUP}/receive?bodyAs=base64", self.base))
+            .header("Prefer", prefer)
+            .json(&json!({"topic": TOPIC, "maxMessages": 16, "invisibleDuration": INVISIBLE}));
+        let Some(answer) = ask(request).await else {
+            recorder.unknown(&invoked, "no answer");
+            return None;
+        };
+        if answer.status != 200 {
+            self.all.refused(&invoked, &answer);
+            tokio::task::yield_now().await;
+            return Some(0);
+        }
+        let messages = answer.json()["messages"].as_array().cloned().expect("messages");
+        for message in &messages {
+            let (key, body_hash, properties_hash) = seen(message);
+            let properties_hash = Some(properties_hash);
+            let subject = Subject { key: Some(key), body_hash: Some(body_hash), properties_hash, ..Subject::default() };
+            recorder.ok(&invoked, subject);
+        }
+        for message in &messages {
+            let key = key_of(message);
+            if !settles(&key) {
+                continue;
+            }
+            let subject =
+                Subject { topic: Some(TOPIC.into()), group: Some(GROUP.into()), key: Some(key), ..Subject::default() };
+            let invoked = recorder.invoke(&self.name, Operation::Ack, subject);
+            let handle = message["receiptHandle"].as_str().expect("a handle");
+            let answer = ask(self.http.delete(format!("{}/v1/receipts/{handle}", self.base))).await;
+            self.all.note(&invoked, answer.as_ref(), &[204])?;
+        }
+        Some(messages.len())
+    }
+
+    /// Topics that come, get a message, go, come again under the same name, get another one; a third of them stays.
+    async fn change_topics(mut self) {
+        while self.goes_on() && self.change_topic().await.is_some() {
+            // Not too many: each is read back after every restart.
+            tokio::time::sleep(TOPIC_PAUSE).await;
+        }
+    }
+
+    /// `None`: the server is gone.
+    async fn change_topic(&mut self) -> Option<()> {
+        let number = self.all.next_topic.fetch_add(1, Ordering::Relaxed);
+        let (name, again) = (number / 2, !number.is_multiple_of(2));
+        let topic = format!("x{name}");
+        self.all.create_topic(&self.http, &self.base, &topic).await?;
+        let draft = self.draft();
+        self.send_one(&topic, draft).await?;
+        if again && name.is_multiple_of(3) {
+            return Some(());
+        }
+        let subject = Subject { topic: Some(topic.clone()), ..Subject::default() };
+        let invoked = self.all.recorder.invoke(&self.name, Operation::DeleteTopic, subject);
+        let answer = ask(self.http.delete(format!("{}/v1/topics/{topic}", self.base))).await;
+        self.all.note(&invoked, answer.as_ref(), &[204]).map(|_| ())
+    }
+}
+
+/// What a message's JSON says about it.
+pub fn seen(message: &Value) -> (String, harness::history::Hash, harness::history::Hash) {
+    let body = message["body"].as_str().and_then(|text| STANDARD.decode(text).ok()).expect("a body in base64");
+    let properties = message["properties"].as_object().cloned().unwrap_or_default();
+    let pairs = properties.iter().map(|(name, value)| (name.as_str(), value.as_str().expect("text")));
+    (key_of(message), hash_of(&body), hash_of_properties(pairs))
+}
+
+fn key_of(message: &Value) -> String {
+    message["messageId"].as_str().expect("a message id").to_string()
+}
+
+/// The second half of an offset message id is the place in the log: sixteen hex digits.
+fn log_offset(id: &str) -> Option<u64> {
+    u64::from_str_radix(id.get(id.len().checked_sub(16)?..)?, 16).ok()
+}
+
+fn wall_us() -> u64 {
+    std::time::SystemTime::UNIX_EPOCH.elapsed().expect("later than 1970").as_micros() as u64
+}

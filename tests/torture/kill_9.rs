@@ -1,0 +1,413 @@
+//! kill -9 at random moments and at failpoints, a third of them while the server recovers from the kill before.
+//!
+//! A life is one data directory that is killed again and again. After each start everything is read back and judged;
+//! at the end of a life what is left is received and acked, then the server stops and its store is verified.
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use gantry_broker_core::store::failpoint::Point;
+use harness::history::{Fault, Level, Line, Operation, ReadBack, Subject, hash_of};
+use harness::{Home, Server, Starting};
+
+use crate::clients::Callers;
+use crate::random::Random;
+use crate::read_back::read_back;
+use crate::report::{Control, Outcome, Plan, Progress, Rig, judge};
+use crate::store::{self, last_lines};
+
+pub const RIG: Rig = Rig {
+    name: "d2_d3_d10_l5_kill_9",
+    fault: "kill -9 at random times and at failpoints, a third in recovery",
+    slice: 300,
+    full: 10_000,
+    run,
+};
+
+/// Servers side by side: while one is read back, another one starts.
+const LANES: u64 = 3;
+/// A directory is left after so many kills: reading all of it back after each must stay cheap.
+const LIFE_KILLS: u64 = 12;
+/// What a server is given to do before it is killed.
+const LOAD_MS: std::ops::Range<u64> = 2..70;
+/// A server that has not come to its failpoint by then is killed.
+const FAILPOINT_MS_MAX: u64 = 120;
+/// Recovery is killed after so long, or comes to its end.
+const RECOVERY_US_MAX: u64 = 25_000;
+/// Comings to a failpoint before it kills.
+const HITS_MAX: u64 = 60;
+/// Some places are come to by the store's keeper alone, once in a second, or at a stop.
+const KEEPER_MS: u64 = 1_500;
+/// Some kills in recovery come too late to be one, and the last of all must not decide.
+const RECOVERY_AHEAD: u64 = 12;
+/// Starts come to a place less often.
+const RECOVERY_HITS_MAX: u64 = 6;
+const SEGMENT_BYTES: [u64; 3] = [64 << 10, 256 << 10, 1 << 20];
+/// Of so many kills one is none, but a clean stop: its start is another one.
+const STOP_EVERY: u64 = 10;
+
+/// What the lanes share.
+pub struct Counts {
+    in_recovery: AtomicU64,
+    at_failpoints: AtomicU64,
+    stops: AtomicU64,
+    sends: AtomicU64,
+    verified: AtomicU64,
+    violations: Mutex<Vec<String>>,
+}
+
+fn run(plan: &Plan, progress: &Progress) -> Outcome {
+    let counts = Counts {
+        in_recovery: AtomicU64::new(0),
+        at_failpoints: AtomicU64::new(0),
+        stops: AtomicU64::new(0),
+        sends: AtomicU64::new(0),
+        verified: AtomicU64::new(0),
+        violations: Mutex::default(),
+    };
+    std::thread::scope(|lanes| {
+        for lane in 0..LANES {
+            let (counts, random) = (&counts, Random::new(plan.seed ^ (lane << 56)));
+            lanes.spawn(move || runtime().block_on(lives(counts, progress, lane, random)));
+        }
+    });
+    let violations = counts.violations.into_inner().expect("no lane panics holding it");
+    let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    let (kills, in_recovery) = (progress.count(), of(&counts.in_recovery));
+    let notes = vec![format!(
+        "{in_recovery} of {kills} kills in recovery, {} at failpoints, {} clean stops between them; {} acknowledged sends; \
+         {} stores verified",
+        of(&counts.at_failpoints),
+        of(&counts.stops),
+        of(&counts.sends),
+        of(&counts.verified),
+    )];
+    let controls = runtime().block_on(async { vec![altered().await, older_copy().await] });
+    let runs = if in_recovery * 3 >= kills { kills } else { 0 };
+    Outcome { runs, violations, controls, notes, not_run: None }
+}
+
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+async fn lives(counts: &Counts, progress: &Progress, lane: u64, mut random: Random) {
+    let mut drains = tokio::task::JoinSet::new();
+    let mut number = 0;
+    while !progress.is_over() {
+        number += 1;
+        let mut life = Life::new(format!("kill_9 lane {lane} life {number}"), &mut random);
+        if let Err(violations) = life.kills(counts, progress, &mut random).await {
+            counts.violations.lock().expect("no lane panics holding it").extend(violations);
+            // More of it would be found by each life.
+            if counts.violations.lock().expect("no lane panics holding it").len() > 100 {
+                break;
+            }
+            continue;
+        }
+        // Waiting for leases costs nobody time: the next life goes on meanwhile.
+        drains.spawn(life.end());
+    }
+    while let Some(ended) = drains.join_next().await {
+        let (violations, stored, verified) = ended.expect("no life panics");
+        counts.sends.fetch_add(stored, Ordering::Relaxed);
+        counts.verified.fetch_add(u64::from(verified), Ordering::Relaxed);
+        counts.violations.lock().expect("no lane panics holding it").extend(violations);
+    }
+}
+
+pub struct Life {
+    name: String,
+    home: Home,
+    pub callers: Arc<Callers>,
+    level: Level,
+    has_topics: bool,
+}
+
+enum Begun {
+    Ready(Server),
+    /// It came to its failpoint before.
+    Killed,
+    Refused(String),
+}
+
+impl Life {
+    pub fn new(name: String, random: &mut Random) -> Life {
+        let home = Home::new();
+        let segment_bytes = random.one_of(&SEGMENT_BYTES);
+        let level = random.one_of(&[Level::Memory, Level::Memory, Level::Disk]);
+        store::make(&home.data(), segment_bytes);
+        let callers = Callers::new(level, store::body_bytes_max(segment_bytes));
+        Life { name, home, callers, level, has_topics: false }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.home.data()
+    }
+
+    fn spawn(&self, failpoint: Option<(Point, u64)>) -> Starting {
+        let mut command = store::command(&self.data());
+        if let Some((point, hits)) = failpoint {
+            command.env("GANTRY_FAILPOINT", format!("{}:{hits}", point.name()));
+        }
+        Starting::spawn(command, &self.data(), &store::durability(self.level))
+    }
+
+    fn begin(&self, failpoint: Option<(Point, u64)>) -> Begun {
+        match self.spawn(failpoint).ready() {
+            Ok(server) => Begun::Ready(server),
+            Err((status, _)) if failpoint.is_some() && was_killed(status) => Begun::Killed,
+            Err((status, said)) => Begun::Refused(format!("{status}: {}", last_lines(&said))),
+        }
+    }
+
+    /// Kills it until its time is over.
+    async fn kills(&mut self, counts: &Counts, progress: &Progress, random: &mut Random) -> Result<(), Vec<String>> {
+        let last = progress.count() + LIFE_KILLS * LANES;
+        let mut kills = 0;
+        while kills < LIFE_KILLS && progress.count() < last && !progress.is_over() {
+            if self.has_topics && counts.in_recovery.load(Ordering::Relaxed) * 3 < progress.count() + RECOVERY_AHEAD {
+                kills += 1;
+                progress.done(1);
+                self.kill_in_recovery(counts, random)?;
+                continue;
+            }
+            let failpoint = (self.has_topics && random.below(2) == 0)
+                .then(|| (random.one_of(Point::ALL), 1 + random.below(HITS_MAX)));
+            let server = match self.start(failpoint).await? {
+                Some(server) => server,
+                None => {
+                    kills += 1;
+                    progress.done(1);
+                    counts.in_recovery.fetch_add(1, Ordering::Relaxed);
+                    counts.at_failpoints.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
+            };
+            if random.below(STOP_EVERY) == 0 && failpoint.is_none() {
+                self.load_and_stop(server, random).await?;
+                counts.stops.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
+            kills += 1;
+            progress.done(1);
+            let at_failpoint = self.load_and_kill(server, failpoint.is_some(), random).await?;
+            counts.at_failpoints.fetch_add(u64::from(at_failpoint), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn kill_in_recovery(&self, counts: &Counts, random: &mut Random) -> Result<(), Vec<String>> {
+        if random.below(2) == 0 {
+            let starting = self.spawn(None);
+            std::thread::sleep(Duration::from_micros(random.below(RECOVERY_US_MAX)));
+            counts.in_recovery.fetch_add(u64::from(starting.kill_9()), Ordering::Relaxed);
+            return Ok(());
+        }
+        match self.begin(Some((random.one_of(Point::ALL), 1 + random.below(RECOVERY_HITS_MAX)))) {
+            Begun::Killed => {
+                counts.in_recovery.fetch_add(1, Ordering::Relaxed);
+                counts.at_failpoints.fetch_add(1, Ordering::Relaxed);
+            }
+            // It never came there.
+            Begun::Ready(server) => server.kill_9(),
+            Begun::Refused(why) => return Err(vec![format!("{}: no start after a kill: {why}", self.name)]),
+        }
+        Ok(())
+    }
+
+    /// Starts it and judges what it holds. `None`: it was killed at a failpoint on the way.
+    pub async fn start(&mut self, failpoint: Option<(Point, u64)>) -> Result<Option<Server>, Vec<String>> {
+        let mut server = match self.begin(failpoint) {
+            Begun::Ready(server) => server,
+            Begun::Killed => return Ok(None),
+            Begun::Refused(why) => return Err(vec![format!("{}: no start after a kill: {why}", self.name)]),
+        };
+        if !self.has_topics {
+            self.callers.create_topics(&server.http).await;
+            self.has_topics = true;
+            return Ok(Some(server));
+        }
+        let read = match read_back(&server.http).await {
+            Ok(read) => read,
+            // It came to its failpoint meanwhile.
+            Err(_) if failpoint.is_some() && gone(&mut server).await.is_some_and(was_killed) => return Ok(None),
+            Err(why) => return Err(vec![format!("{}: nothing can be read back: {why}", self.name)]),
+        };
+        let violations = judge(&self.name, &self.callers.recorder.lines(), &read);
+        if violations.is_empty() { Ok(Some(server)) } else { Err(violations) }
+    }
+
+    /// Lets callers at it and kills it in the middle. `true`: it killed itself, at its failpoint.
+    pub async fn load_and_kill(
+        &self,
+        mut server: Server,
+        has_failpoint: bool,
+        random: &mut Random,
+    ) -> Result<bool, Vec<String>> {
+        let load = self.callers.start(&server.http, &server.grpc, random.next());
+        let wait_ms =
+            if has_failpoint { FAILPOINT_MS_MAX } else { LOAD_MS.start + random.below(LOAD_MS.end - LOAD_MS.start) };
+        let ended = ends_within(&mut server, Duration::from_millis(wait_ms)).await;
+        let at_failpoint = match ended {
+            None => {
+                server.kill_9();
+                false
+            }
+            Some(status) if has_failpoint && was_killed(status) => true,
+            Some(status) => {
+                load.end().await;
+                return Err(vec![format!(
+                    "{}: it ended by itself: {status}: {}",
+                    self.name,
+                    last_lines(&server.log())
+                )]);
+            }
+        };
+        load.end().await;
+        self.note_restart(Fault::Kill);
+        Ok(at_failpoint)
+    }
+
+    /// Lets callers at it until it kills itself; `false`: it never does, and is killed.
+    pub async fn load_until_killed(&self, mut server: Server, random: &mut Random) -> Result<bool, Vec<String>> {
+        let load = self.callers.start(&server.http, &server.grpc, random.next());
+        let ended = match ends_within(&mut server, Duration::from_millis(KEEPER_MS)).await {
+            // Some places are on the way to a stop.
+            None => Some(tokio::task::spawn_blocking(move || server.stop("-TERM")).await.expect("it ends")),
+            ended => ended,
+        };
+        load.end().await;
+        self.note_restart(Fault::Kill);
+        match ended {
+            Some(status) if was_killed(status) => Ok(true),
+            Some(status) if status.success() => Ok(false),
+            ended => Err(vec![format!("{}: it ended by itself: {ended:?}", self.name)]),
+        }
+    }
+
+    async fn load_and_stop(&self, server: Server, random: &mut Random) -> Result<(), Vec<String>> {
+        let load = self.callers.start(&server.http, &server.grpc, random.next());
+        tokio::time::sleep(Duration::from_millis(random.below(LOAD_MS.end))).await;
+        load.end().await;
+        let said = server.log();
+        let status = tokio::task::spawn_blocking(move || server.stop("-TERM")).await.expect("a stop does not panic");
+        self.note_restart(Fault::Stop);
+        match status.code() {
+            Some(0) => Ok(()),
+            _ => Err(vec![format!("{}: a stop ended with {status}: {}", self.name, last_lines(&said))]),
+        }
+    }
+
+    fn note_restart(&self, fault: Fault) {
+        let subject = Subject { fault: Some(fault), ..Subject::default() };
+        self.callers.recorder.invoke("rig", Operation::Restart, subject);
+    }
+
+    /// Receives what is left, stops the server and verifies the store. How many sends were acknowledged in all, and
+    /// whether it could be verified.
+    pub async fn end(mut self) -> (Vec<String>, u64, bool) {
+        let server = match self.start(None).await {
+            Ok(server) => server.expect("no failpoint"),
+            Err(violations) => return (violations, 0, false),
+        };
+        self.callers.drain(&server.http).await;
+        let read = match read_back(&server.http).await {
+            Ok(read) => read,
+            Err(why) => return (vec![format!("{}: nothing can be read back: {why}", self.name)], 0, false),
+        };
+        let lines = self.callers.recorder.lines();
+        let mut violations = judge(&format!("{} drained", self.name), &lines, &read);
+        violations.extend(self.callers.never_delivered().into_iter().map(|what| format!("{}: {what}", self.name)));
+        let status = tokio::task::spawn_blocking(move || server.stop("-TERM")).await.expect("a stop does not panic");
+        if status.code() != Some(0) {
+            violations.push(format!("{}: the last stop ended with {status}", self.name));
+        }
+        let verified = store::verify(&self.data());
+        let (is_verified, found) = match verified {
+            None => (false, None),
+            Some(Ok(())) => (true, None),
+            Some(Err(said)) => (true, Some(format!("{}: the store is not whole: {said}", self.name))),
+        };
+        violations.extend(found);
+        let stored = lines.iter().filter(|line| is_stored(line)).count() as u64;
+        (violations, stored, is_verified)
+    }
+}
+
+pub fn is_stored(line: &Line) -> bool {
+    line.operation == Operation::Send && line.phase == harness::history::Phase::Ok
+}
+
+/// Waits for a process to end, so long at most.
+pub async fn ends_within(server: &mut Server, at_most: Duration) -> Option<ExitStatus> {
+    let begun = Instant::now();
+    loop {
+        let ended = server.ended();
+        if ended.is_some() || begun.elapsed() >= at_most {
+            return ended;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// A process that lost its connections is about to end.
+async fn gone(server: &mut Server) -> Option<ExitStatus> {
+    ends_within(server, Duration::from_secs(1)).await
+}
+
+pub fn was_killed(status: ExitStatus) -> bool {
+    status.signal() == Some(9)
+}
+
+/// A small life with one kill, for the controls: what was told, and what is there.
+async fn small_life(name: &str) -> (Life, Vec<Line>, ReadBack) {
+    let mut random = Random::new(1);
+    let mut life = Life::new(name.into(), &mut random);
+    loop {
+        let server = life.start(None).await.expect("a start").expect("no failpoint");
+        life.load_and_kill(server, false, &mut random).await.expect("a kill");
+        if life.callers.recorder.lines().iter().filter(|line| is_stored(line)).count() > 20 {
+            break;
+        }
+    }
+    let server = life.start(None).await.expect("a start").expect("no failpoint");
+    let read = read_back(&server.http).await.expect("it can be read");
+    server.kill_9();
+    life.note_restart(Fault::Kill);
+    let lines = life.callers.recorder.lines();
+    (life, lines, read)
+}
+
+/// A message that was acknowledged with other bytes than are there.
+async fn altered() -> Control {
+    let (_life, mut lines, read) = small_life("control altered").await;
+    assert!(harness::history::check(&lines, &read).is_empty(), "the control's own history is clean");
+    let stored = lines.iter().find(|line| is_stored(line)).expect("a stored message").id;
+    let sent = lines.iter_mut().find(|line| line.id == stored).expect("its invocation");
+    sent.subject.body_hash = Some(hash_of(b"something else"));
+    Control { name: "an altered message", found: !harness::history::check(&lines, &read).is_empty() }
+}
+
+/// The whole directory is one of a moment before: what a broker that forgets would look like.
+async fn older_copy() -> Control {
+    let (mut life, ..) = small_life("control older").await;
+    let old = life.home.path().join("old");
+    store::copy(&life.data(), &old);
+    let mut random = Random::new(2);
+    let before = life.callers.recorder.lines().len();
+    while !life.callers.recorder.lines()[before..].iter().any(is_stored) {
+        let server = life.start(None).await.expect("a start").expect("no failpoint");
+        life.load_and_kill(server, false, &mut random).await.expect("a kill");
+    }
+    std::fs::remove_dir_all(life.data()).expect("the directory goes");
+    std::fs::rename(&old, life.data()).expect("the old one takes its place");
+    let server = store::serve(&life.data(), life.level).expect("a start");
+    let read = read_back(&server.http).await.expect("it can be read");
+    let found = harness::history::check(&life.callers.recorder.lines(), &read);
+    Control { name: "an older directory", found: !found.is_empty() }
+}
