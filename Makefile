@@ -13,7 +13,7 @@ HAS_NODE := command -v npm >/dev/null && node -e 'process.exit(parseInt(process.
 CONSOLE_SOURCES := $(shell find web-console -type d \( -name node_modules -o -name dist \) -prune -o -type f -print) \
   $(wildcard openapi/*.yaml)
 
-.PHONY: help run console test conformance torture browser lint bench bench-needs needs python node
+.PHONY: help run console test conformance torture browser lint fuzz bench bench-needs needs python node
 
 help:
 	@echo 'make run          build Gantry and start it with its data in ./gantry-data'
@@ -23,6 +23,7 @@ help:
 	@echo 'make torture      every fault with its full count: kills, power cuts, failing calls, crash states, damage (an hour and more; root for power cuts)'
 	@echo 'make browser      the console in Chromium against a real server'
 	@echo 'make bench        Gantry beside null servers and peers (QUICK=1: under two minutes; ROW=5: one row)'
+	@echo 'make fuzz         each fuzz target for SECONDS=$(SECONDS)'
 	@echo 'make lint         formatting and lints'
 
 # Release: a broker is judged by its speed from the first minute on. Without Node it runs all the same.
@@ -82,6 +83,27 @@ lint: web-console/node_modules/.package-lock.json
 	cargo fmt --all --check
 	cargo clippy $(EVERYTHING) --all-targets -- -D warnings
 	cd web-console && npm run --silent check
+
+# Coverage needs no nightly compiler and no cargo-fuzz, only these flags; they are for our target alone, so that build
+# scripts and macros go without. What a run has learned is kept under target/, its seeds are checked in.
+FUZZ_TARGETS := $(basename $(notdir $(wildcard tests/fuzz/fuzz_targets/*.rs)))
+FUZZ_RUSTFLAGS := --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+  -Cllvm-args=-sanitizer-coverage-trace-compares
+FUZZ_HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+FUZZ_DIR := $(abspath $(TARGET))/fuzz
+SECONDS := 20
+
+fuzz:
+	@command -v c++ >/dev/null || { echo 'missing tools: sudo apt-get install build-essential'; exit 1; }
+	cd tests/fuzz && RUSTFLAGS='$(FUZZ_RUSTFLAGS)' cargo build --release --locked --target $(FUZZ_HOST) --target-dir $(FUZZ_DIR)
+	@printf '%s\n' $(FUZZ_TARGETS) | xargs -P 2 -I TARGET sh -c '\
+	  mkdir -p $(FUZZ_DIR)/corpus/TARGET $(FUZZ_DIR)/found && \
+	  if $(FUZZ_DIR)/$(FUZZ_HOST)/release/TARGET -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=2048 -max_len=4096 \
+	      -print_final_stats=1 -artifact_prefix=$(FUZZ_DIR)/found/TARGET- $(FUZZ_DIR)/corpus/TARGET tests/fuzz/corpus/TARGET \
+	      >$(FUZZ_DIR)/TARGET.log 2>&1; \
+	  then echo "fuzz TARGET: $$(sed -n "s/^stat::number_of_executed_units: *//p" $(FUZZ_DIR)/TARGET.log) inputs in $(SECONDS) s, nothing found"; \
+	  else tail -n 40 $(FUZZ_DIR)/TARGET.log; echo "fuzz TARGET: failed, the input lies in $(FUZZ_DIR)/found"; exit 1; fi'
 
 # Two builds: what is measured is what `make run` builds. One ROW or more: ROW=5, ROW='1 2'.
 bench: bench-needs

@@ -33,6 +33,9 @@ enum Command {
     Config(Flags),
     /// Measure a server: how many messages, how soon, none missing, none twice
     Bench(crate::bench::plan::Flags),
+    /// A data directory without its broker: is all of it well, what is in it, give up a damaged end
+    #[command(subcommand)]
+    Store(crate::store_command::StoreCommand),
 }
 
 /// What the program was asked to do.
@@ -41,6 +44,7 @@ pub enum Task {
     Serve(Flags),
     PrintConfig(Flags),
     Bench(crate::bench::plan::Flags),
+    Store(crate::store_command::StoreCommand),
 }
 
 impl CommandLine {
@@ -50,6 +54,7 @@ impl CommandLine {
             Some(Command::Serve(flags)) => Task::Serve(flags),
             Some(Command::Config(flags)) => Task::PrintConfig(flags),
             Some(Command::Bench(flags)) => Task::Bench(flags),
+            Some(Command::Store(command)) => Task::Store(command),
         }
     }
 }

@@ -8,3 +8,4 @@ pub mod front;
 pub mod messaging;
 pub mod metrics;
 pub mod role;
+pub mod store_command;

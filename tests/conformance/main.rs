@@ -12,3 +12,4 @@ mod program;
 mod python_client;
 mod rest;
 mod rest_examples;
+mod store_command;

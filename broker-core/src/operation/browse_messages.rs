@@ -10,7 +10,7 @@ use crate::broker::{BrowseMessages, BrowsedMessages};
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::offset::{CommitLogOffset, QueueOffset};
-use crate::store::consume_queue::{ConsumeQueue, QueueEntry};
+use crate::store::consume_queue::{Boundary, ConsumeQueue, QueueEntry};
 
 /// Most messages of one look.
 const BROWSE_MESSAGES_MAX: u32 = 500;
@@ -20,6 +20,9 @@ const SCANNED_MAX: u64 = 20_000;
 const PIECE: u64 = 128;
 
 pub(crate) fn browse_messages(parts: &Parts, browse: &BrowseMessages) -> Result<BrowsedMessages, BrokerError> {
+    if browse.topic.is_system() {
+        return Err(BrokerError::SystemTopic { topic: browse.topic.to_string() });
+    }
     let tables = parts.tables();
     let not_found = || BrokerError::TopicNotFound { topic: browse.topic.to_string() };
     let topic = tables.topic(&browse.topic).ok_or_else(not_found)?;
@@ -96,10 +99,10 @@ impl Run {
         let mut low = queue.min_offset();
         let mut high = queue.max_offset();
         if let Some(from) = browse.from {
-            low = low.max(parts.store.offset_at_time(&queue, from)?);
+            low = low.max(parts.store.offset_at_time(&queue, from, Boundary::Lower)?);
         }
         if let Some(to) = browse.to {
-            high = high.min(parts.store.offset_at_time(&queue, to)?);
+            high = high.min(parts.store.offset_at_time(&queue, to, Boundary::Lower)?);
         }
         if let Some(position) = browse.position {
             let at = parts.store.offset_at_place(&queue, position)?;

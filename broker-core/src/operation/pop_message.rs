@@ -25,7 +25,7 @@ use crate::operation::consumer_groups;
 use crate::receipt_handle::{LeaseId, ReceiptHandle};
 use crate::state::record::{CellKey, Entry, LeaseEntry};
 use crate::state::tables::{LiveTopic, Tables};
-use crate::store::consume_queue::{ConsumeQueue, QueueEntry};
+use crate::store::consume_queue::{Boundary, ConsumeQueue, QueueEntry};
 use crate::store::error::StoreError;
 
 /// A pop stops taking once its records have this many bytes together: the answer must fit in memory and in a frame.
@@ -262,7 +262,7 @@ fn start_offset(parts: &Parts, group: &ConsumerGroupConfig, queue: &ConsumeQueue
         StartFrom::Young if queue.min_offset() == QueueOffset(0) => QueueOffset(0),
         StartFrom::Young | StartFrom::Max => queue.max_offset(),
         StartFrom::Min => queue.min_offset(),
-        StartFrom::Time(time) => parts.store.offset_at_time(queue, time)?,
+        StartFrom::Time(time) => parts.store.offset_at_time(queue, time, Boundary::Lower)?,
     })
 }
 

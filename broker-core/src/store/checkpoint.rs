@@ -24,8 +24,10 @@ use crate::store::failpoint::{self, Point};
 use crate::store::files::{DataFile, Files};
 use crate::store::index_file::IndexEnds;
 
-const FILE_BYTES: u64 = 4096;
+pub(super) const FILE_BYTES: u64 = 4096;
 const FIELDS_BYTES: usize = 40;
+/// What we write of it.
+pub(super) const CHECKPOINT_BYTES: usize = FIELDS_BYTES + 8;
 /// "GNTR": the CRC before it is meant.
 const MAGIC: u32 = 0x474E_5452;
 
@@ -60,7 +62,7 @@ impl Checkpoint {
     }
 
     /// `None` when we did not write it whole.
-    fn decode(bytes: &[u8; FIELDS_BYTES + 8]) -> Option<Checkpoint> {
+    pub(super) fn decode(bytes: &[u8; CHECKPOINT_BYTES]) -> Option<Checkpoint> {
         let long = |at: usize| i64::from_be_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
         let int = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
         if int(FIELDS_BYTES + 4) != MAGIC || int(FIELDS_BYTES) != crc32fast::hash(&bytes[..FIELDS_BYTES]) {
@@ -163,11 +165,23 @@ impl DerivedEnds {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let Some((crc, json)) = bytes.split_at_checked(CRC_BYTES) else { return Ok(None) };
+        Ok(DerivedEnds::decode(&bytes))
+    }
+
+    /// `None` if anything about it is odd.
+    pub(super) fn decode(bytes: &[u8]) -> Option<DerivedEnds> {
+        let (crc, json) = bytes.split_at_checked(CRC_BYTES)?;
         if crc != crc_line(json).as_bytes() {
-            return Ok(None);
+            return None;
         }
-        Ok(serde_json::from_slice(json).ok())
+        serde_json::from_slice(json).ok()
+    }
+
+    /// What is known of a queue, of whatever incarnation.
+    pub(super) fn of_queue(&self, topic: &str, queue_id: QueueId) -> Option<(Incarnation, QueueEnds)> {
+        let topic = self.topics.get(topic)?;
+        let (min, end) = topic.queues.get(&queue_id.0)?;
+        Some((Incarnation(topic.incarnation), QueueEnds { min: QueueOffset(*min), end: QueueOffset(*end) }))
     }
 
     pub fn write(&self, files: &dyn Files, data_dir: &Path) -> io::Result<()> {
@@ -184,7 +198,7 @@ fn crc_line(json: &[u8]) -> String {
     format!("{:08x}\n", crc32fast::hash(json))
 }
 
-fn path(data_dir: &Path) -> PathBuf {
+pub(super) fn path(data_dir: &Path) -> PathBuf {
     data_dir.join("gantry").join("queue-ends")
 }
 

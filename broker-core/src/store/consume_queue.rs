@@ -30,8 +30,11 @@ const TAIL_BYTES_MAX: usize = 4096 / UNIT_BYTES * UNIT_BYTES;
 const READ_UNITS: usize = 256;
 /// Most files held open over all queues.
 pub const OPEN_FILES_MAX: usize = 512;
+/// Bits of a unit's offset that name a place of the log: 256 TiB of it. The 15 above are `QueueEntry::inner`, which is
+/// 0 in every file that RocketMQ ever reads.
+const INNER_SHIFT: u32 = 48;
 /// Record length in the units that RocketMQ puts before the first message of a queue that begins inside a file.
-const FILLER_LEN: u32 = i32::MAX.unsigned_abs();
+pub(super) const FILLER_LEN: u32 = i32::MAX.unsigned_abs();
 /// Most queues that are synced one after the other: each one costs a commit of the file system's journal.
 const SYNC_ONE_BY_ONE_MAX: usize = 32;
 /// Nothing waits to be synced.
@@ -45,6 +48,8 @@ pub struct QueueEntry {
     pub commit_log_offset: CommitLogOffset,
     pub record_len: u32,
     pub tag_hash: i64,
+    /// Which of its record's messages this is: 0 but in the batch queues of foreign stores.
+    pub inner: u16,
 }
 
 impl QueueEntry {
@@ -55,30 +60,42 @@ impl QueueEntry {
 
     pub fn encode(&self) -> [u8; UNIT_BYTES] {
         let mut unit = [0; UNIT_BYTES];
-        unit[..8].copy_from_slice(&self.commit_log_offset.0.to_be_bytes());
+        let offset = self.commit_log_offset.0 | u64::from(self.inner) << INNER_SHIFT;
+        unit[..8].copy_from_slice(&offset.to_be_bytes());
         unit[8..12].copy_from_slice(&self.record_len.to_be_bytes());
         unit[12..].copy_from_slice(&self.tag_hash.to_be_bytes());
         unit
     }
 
     /// `None` for a unit that nobody wrote.
-    fn decode(unit: &[u8]) -> Option<QueueEntry> {
+    pub(super) fn decode(unit: &[u8]) -> Option<QueueEntry> {
         let offset = i64::from_be_bytes(unit[..8].try_into().expect("8 bytes"));
         let len = i32::from_be_bytes(unit[8..12].try_into().expect("4 bytes"));
         let tag_hash = i64::from_be_bytes(unit[12..20].try_into().expect("8 bytes"));
         if len <= 0 {
             return None;
         }
+        let offset = u64::try_from(offset).ok()?;
         Some(QueueEntry {
-            commit_log_offset: CommitLogOffset(u64::try_from(offset).ok()?),
+            commit_log_offset: CommitLogOffset(offset & ((1 << INNER_SHIFT) - 1)),
             record_len: u32::try_from(len).ok()?,
             tag_hash,
+            inner: u16::try_from(offset >> INNER_SHIFT).expect("15 bits"),
         })
     }
 
     fn filler() -> QueueEntry {
-        QueueEntry { commit_log_offset: CommitLogOffset(0), record_len: FILLER_LEN, tag_hash: 0 }
+        QueueEntry { commit_log_offset: CommitLogOffset(0), record_len: FILLER_LEN, tag_hash: 0, inner: 0 }
     }
+}
+
+/// Which message is meant by a time, where several were stored at once or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Boundary {
+    /// The first one stored at that time or later; the queue's end if all are older. RocketMQ's usual one.
+    Lower,
+    /// The last one stored at that time or earlier; the queue's first if all are younger.
+    Upper,
 }
 
 /// What the disk is known to hold of one queue: entries `[min, end)`, all synced.
@@ -217,10 +234,11 @@ impl ConsumeQueue {
         Ok(entries.pop())
     }
 
-    /// The first message stored at or after `time`, the end if there is none. `stored_at` reads an entry's record.
+    /// The message at this boundary of `time`. `stored_at` reads an entry's record.
     pub fn offset_at_time(
         &self,
         time: Timestamp,
+        boundary: Boundary,
         stored_at: impl Fn(&QueueEntry) -> Option<Timestamp>,
     ) -> io::Result<QueueOffset> {
         let (mut low, mut high) = (self.min_offset().0, self.max_offset().0);
@@ -228,9 +246,17 @@ impl ConsumeQueue {
             let middle = low + (high - low) / 2;
             let stored = self.read_entry(QueueOffset(middle))?.and_then(|entry| stored_at(&entry));
             // A record that cannot be read any more is an old one.
-            if stored.is_some_and(|stored| stored >= time) { high = middle } else { low = middle + 1 }
+            let is_behind = stored.is_some_and(|stored| match boundary {
+                Boundary::Lower => stored >= time,
+                Boundary::Upper => stored > time,
+            });
+            if is_behind { high = middle } else { low = middle + 1 }
         }
-        Ok(QueueOffset(low))
+        // The queue's front may have gone meanwhile.
+        Ok(match boundary {
+            Boundary::Lower => QueueOffset(low).max(self.min_offset()),
+            Boundary::Upper => QueueOffset(low.saturating_sub(1)).max(self.min_offset()),
+        })
     }
 
     /// The first message at or behind this place of the log, the end if there is none.
@@ -423,8 +449,13 @@ impl ConsumeQueue {
         self.min_offset.store(0, Ordering::Release);
         *self.tail() = Tail::default();
         self.set_missing_from(Some(from.max(log_min)));
-        self.begins_anywhere.store(log_min.0 > self.incarnation.0, Ordering::Relaxed);
+        self.begins_anywhere.fetch_or(log_min.0 > self.incarnation.0, Ordering::Relaxed);
         self.zero_from(0)
+    }
+
+    /// The first record that comes says where the queue begins, as when the log has lost the ones before.
+    pub(super) fn begin_anywhere(&self) {
+        self.begins_anywhere.store(true, Ordering::Relaxed);
     }
 
     /// The queue ended at `end` once, whatever the log still holds of it. An empty queue goes on there.
@@ -867,7 +898,7 @@ mod tests {
 
     fn entry(at: u64) -> QueueEntry {
         let commit_log_offset = CommitLogOffset(at * u64::from(LEN));
-        QueueEntry { commit_log_offset, record_len: LEN, tag_hash: -(at as i64) }
+        QueueEntry { commit_log_offset, record_len: LEN, tag_hash: -(at as i64), inner: 0 }
     }
 
     fn units(range: std::ops::Range<u64>) -> Vec<u8> {
@@ -887,7 +918,10 @@ mod tests {
 
     #[test]
     fn a_unit_is_rocketmqs() {
-        let unit = QueueEntry { commit_log_offset: CommitLogOffset(1_024), record_len: 146, tag_hash: 2_598_919 };
+        let commit_log_offset = CommitLogOffset(1_024);
+        let unit = QueueEntry { commit_log_offset, record_len: 146, tag_hash: 2_598_919, inner: 0 };
+        let in_batch = QueueEntry { inner: 32_767, ..unit };
+        assert_eq!(QueueEntry::decode(&in_batch.encode()), Some(in_batch));
         let hex: String = unit.encode().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, "000000000000040000000092000000000027a807");
         assert_eq!(QueueEntry::decode(&unit.encode()), Some(unit));
@@ -1036,6 +1070,61 @@ mod tests {
         let filler = [&[0; 8][..], &[0x7F, 0xFF, 0xFF, 0xFF], &[0; 8]].concat();
         assert_eq!(bytes[..5 * UNIT_BYTES], filler.repeat(5), "as RocketMQ fills it");
         assert!(queue.append(QueueOffset(first + 9), &units(0..1)).is_err(), "once only");
+    }
+
+    fn rebuilt_from(first: u64, count: u64) -> ConsumeQueue {
+        let (_, queue) = simulated();
+        queue.rebuild(CommitLogOffset(0), CommitLogOffset(77)).unwrap();
+        if count > 0 {
+            queue.append(QueueOffset(first), &units(first..first + count)).unwrap();
+        }
+        queue
+    }
+
+    #[test]
+    fn both_boundaries_of_a_time() {
+        let times = [10, 20, 20, 20, 40];
+        let at = |first: u64, time: i64, boundary| {
+            let queue = rebuilt_from(first, times.len() as u64);
+            let stored = |entry: &QueueEntry| {
+                Some(Timestamp(times[(entry.commit_log_offset.0 / u64::from(LEN) - first) as usize]))
+            };
+            queue.offset_at_time(Timestamp(time), boundary, stored).unwrap().0 - first
+        };
+        // In a queue that begins at 0, and in one whose front is gone.
+        for first in [0, FILE_UNITS + 3] {
+            let both = |time| (at(first, time, Boundary::Lower), at(first, time, Boundary::Upper));
+            assert_eq!(both(9), (0, 0), "before the first");
+            assert_eq!(both(10), (0, 0));
+            assert_eq!(both(15), (1, 0));
+            assert_eq!(both(20), (1, 3), "the first and the last of that time");
+            assert_eq!(both(30), (4, 3));
+            assert_eq!(both(40), (4, 4));
+            assert_eq!(both(41), (5, 4), "after the last");
+        }
+        let empty = rebuilt_from(0, 0);
+        for boundary in [Boundary::Lower, Boundary::Upper] {
+            assert_eq!(empty.offset_at_time(Timestamp(1), boundary, |_| None).unwrap(), QueueOffset(0));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_time_is_found_as_by_looking_at_every_message(
+            steps in proptest::collection::vec(0i64..3, 0..60),
+            first in 0u64..4,
+            time in -2i64..130,
+        ) {
+            let times: Vec<i64> = steps.iter().scan(0, |time, step| { *time += step; Some(*time) }).collect();
+            let queue = rebuilt_from(first, times.len() as u64);
+            let first = queue.min_offset().0;
+            let stored =
+                |entry: &QueueEntry| Some(Timestamp(times[(entry.commit_log_offset.0 / u64::from(LEN) - first) as usize]));
+            let lower = times.iter().position(|stored| *stored >= time).unwrap_or(times.len()) as u64;
+            let upper = times.iter().rposition(|stored| *stored <= time).unwrap_or(0) as u64;
+            let found = |boundary| queue.offset_at_time(Timestamp(time), boundary, stored).unwrap().0 - first;
+            proptest::prop_assert_eq!((found(Boundary::Lower), found(Boundary::Upper)), (lower, upper));
+        }
     }
 
     #[test]

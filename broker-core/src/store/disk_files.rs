@@ -13,6 +13,7 @@ use rustix::fs::FlockOperation;
 use crate::store::failpoint::{self, Point};
 use crate::store::files::{DataFile, Files, Listed, LogFile, TableFile};
 use crate::store::mapped_file::{self, MappedLogFile, MappedTableFile};
+use crate::store::offline::source::Share;
 
 /// A call that signals interrupt again and again is given up after so many tries.
 const INTERRUPTIONS_MAX: usize = 1_000;
@@ -245,6 +246,27 @@ impl Lock {
         let inode = (metadata.dev(), metadata.ino());
         held.insert(inode);
         Ok(Some(Lock { file: Some(file), inode }))
+    }
+}
+
+/// Shares a lock for reading: `InUse` while somebody may write. The file is not made, and nothing in it changes.
+pub(super) fn share_lock(path: &Path) -> io::Result<Share> {
+    let held = HELD.lock().expect("nobody panics holding it");
+    match std::fs::metadata(path) {
+        Ok(metadata) if held.contains(&(metadata.dev(), metadata.ino())) => return Ok(Share::InUse),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Share::NoFile),
+        metadata => drop(metadata?),
+    }
+    let file = File::open(path)?;
+    match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => return Ok(Share::InUse),
+        Err(error) => return Err(error.into()),
+    }
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Share::Held(Box::new(file))),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(Share::InUse),
+        Err(std::fs::TryLockError::Error(error)) => Err(error),
     }
 }
 

@@ -10,6 +10,7 @@
 //! topic and key with the record. All of it is derived from the log, and a full disk stops indexing, never a send.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -19,13 +20,17 @@ use crate::clock::Timestamp;
 use crate::offset::CommitLogOffset;
 use crate::store::files::{Files, TableFile};
 
-const HEADER_BYTES: u64 = 40;
-const SLOT_BYTES: u64 = 4;
-const ENTRY_BYTES: u64 = 20;
+pub(super) const HEADER_BYTES: u64 = 40;
+pub(super) const SLOT_BYTES: u64 = 4;
+pub(super) const ENTRY_BYTES: u64 = 20;
 /// Blocks are made sure of in steps of this length before anything in there is written.
 const RESERVE_STEP_BYTES: u64 = 16 << 20;
-/// Most places that a search gives.
+/// Most messages that a search by key gives.
 pub const FOUND_MAX: usize = 64;
+/// Most records that a search by key reads: some only share a hash with the key, or a second with the time.
+pub const PLACES_MAX: usize = 4_096;
+/// A search that asks for no time.
+pub const ALL_TIME: RangeInclusive<Timestamp> = Timestamp(i64::MIN)..=Timestamp(i64::MAX);
 /// Entries that a search looks at before it lets dispatch have the index for a moment.
 const STEPS_AT_ONCE: usize = 4_096;
 /// Entries and slots moved at once where all of a file is gone through.
@@ -49,7 +54,7 @@ impl IndexLayout {
         self.entries_at() + u64::from(self.entries) * ENTRY_BYTES
     }
 
-    fn slot_at(self, slot: u32) -> u64 {
+    pub(super) fn slot_at(self, slot: u32) -> u64 {
         HEADER_BYTES + u64::from(slot) * SLOT_BYTES
     }
 
@@ -57,7 +62,7 @@ impl IndexLayout {
         HEADER_BYTES + u64::from(self.slots) * SLOT_BYTES
     }
 
-    fn entry_at(self, entry: u32) -> u64 {
+    pub(super) fn entry_at(self, entry: u32) -> u64 {
         self.entries_at() + u64::from(entry) * ENTRY_BYTES
     }
 }
@@ -104,7 +109,7 @@ struct IndexFile {
 
 /// One word that a message can be found by, hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KeyHash(i32);
+pub struct KeyHash(pub(super) i32);
 
 /// The part of a key's hash that all keys of a topic share.
 #[derive(Debug, Clone, Copy)]
@@ -201,34 +206,11 @@ impl Index {
         IndexWriter { index: self, inner: self.inner() }
     }
 
-    /// Places of records that may bear this key, newest first, `FOUND_MAX` at most, each once.
-    pub fn find(&self, topic: &str, key: &str) -> Vec<CommitLogOffset> {
+    /// Places of records that may bear this key and may have been stored in this time, newest first, each once. Only the
+    /// record itself says for sure: a key is a hash here, and a time is a second.
+    pub fn search(&self, topic: &str, key: &str, stored: RangeInclusive<Timestamp>) -> Search<'_> {
         let hash = TopicHash::new(topic).key(key);
-        let mut found: Vec<CommitLogOffset> = Vec::new();
-        // Where the search goes on: how many files are left, those that went to retention included, and the entry to look
-        // at in the last of them.
-        let mut place: (Option<usize>, u32) = (None, 0);
-        loop {
-            let inner = self.inner();
-            for _ in 0..STEPS_AT_ONCE {
-                if found.len() == FOUND_MAX {
-                    return found;
-                }
-                if place.1 == 0 {
-                    let left = place.0.map_or(inner.trimmed + inner.index_files.len(), |left| left - 1);
-                    let Some(file) = inner.last_of(left) else { return found };
-                    place = (Some(left), file.head_of(hash));
-                    continue;
-                }
-                let Some(file) = place.0.and_then(|left| inner.last_of(left)) else { return found };
-                let entry = file.entry(place.1);
-                let offset = CommitLogOffset(entry.offset);
-                if entry.hash == hash && found.last() != Some(&offset) {
-                    found.push(offset);
-                }
-                place.1 = if entry.previous < place.1 { entry.previous } else { 0 };
-            }
-        }
+        Search { index: self, hash, stored, files_left: None, entry: 0, last: None }
     }
 
     /// Cuts every entry of a record at or above `end`. What is left of the newest file is trusted only as far as its
@@ -298,6 +280,48 @@ impl Index {
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().expect("no code panics while holding it")
+    }
+}
+
+/// A search by key, which goes on where it was.
+pub struct Search<'a> {
+    index: &'a Index,
+    hash: KeyHash,
+    stored: RangeInclusive<Timestamp>,
+    /// The file that is searched is the last of so many, those that went to retention included; `None` before the first.
+    files_left: Option<usize>,
+    /// The entry to look at; 0: none is left in this file.
+    entry: u32,
+    last: Option<CommitLogOffset>,
+}
+
+impl Iterator for Search<'_> {
+    type Item = CommitLogOffset;
+
+    fn next(&mut self) -> Option<CommitLogOffset> {
+        loop {
+            let inner = self.index.inner();
+            for _ in 0..STEPS_AT_ONCE {
+                if self.entry == 0 {
+                    let left = match self.files_left {
+                        None => inner.trimmed + inner.index_files.len(),
+                        Some(left) => left - 1,
+                    };
+                    let file = inner.last_of(left)?;
+                    self.files_left = Some(left);
+                    self.entry = if file.may_hold(&self.stored) { file.head_of(self.hash) } else { 0 };
+                    continue;
+                }
+                let file = inner.last_of(self.files_left?)?;
+                let entry = file.entry(self.entry);
+                let at = CommitLogOffset(entry.offset);
+                self.entry = if entry.previous < self.entry { entry.previous } else { 0 };
+                if entry.hash == self.hash && file.is_of(&entry, &self.stored) && self.last != Some(at) {
+                    self.last = Some(at);
+                    return Some(at);
+                }
+            }
+        }
     }
 }
 
@@ -379,13 +403,13 @@ impl IndexWriter<'_> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Header {
-    begin_ms: i64,
-    end_ms: i64,
-    begin_offset: u64,
-    end_offset: u64,
-    used_slots: u32,
-    count: u32,
+pub(super) struct Header {
+    pub begin_ms: i64,
+    pub end_ms: i64,
+    pub begin_offset: u64,
+    pub end_offset: u64,
+    pub used_slots: u32,
+    pub count: u32,
 }
 
 impl Header {
@@ -400,7 +424,7 @@ impl Header {
         bytes
     }
 
-    fn decode(bytes: &[u8; HEADER_BYTES as usize]) -> Header {
+    pub fn decode(bytes: &[u8; HEADER_BYTES as usize]) -> Header {
         let long = |at: usize| i64::from_be_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
         let int = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
         Header {
@@ -415,11 +439,11 @@ impl Header {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Entry {
-    hash: KeyHash,
-    offset: u64,
-    seconds: i32,
-    previous: u32,
+pub(super) struct Entry {
+    pub hash: KeyHash,
+    pub offset: u64,
+    pub seconds: i32,
+    pub previous: u32,
 }
 
 impl Entry {
@@ -432,7 +456,7 @@ impl Entry {
         bytes
     }
 
-    fn decode(bytes: &[u8]) -> Entry {
+    pub fn decode(bytes: &[u8]) -> Entry {
         let int = |at: usize| i32::from_be_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
         Entry {
             hash: KeyHash(int(0)),
@@ -502,6 +526,19 @@ impl IndexFile {
         self.table.read_at(self.layout.slot_at(self.slot_of(key)), &mut head);
         let head = u32::from_be_bytes(head);
         if head < self.header.count { head } else { 0 }
+    }
+
+    /// May any entry be of this time? The end is exact to the second.
+    fn may_hold(&self, stored: &RangeInclusive<Timestamp>) -> bool {
+        self.header.begin_ms <= stored.end().0 && self.header.end_ms.saturating_add(999) >= stored.start().0
+    }
+
+    /// May this entry be of this time? It knows whole seconds, and not those before the file's first or beyond an i32.
+    fn is_of(&self, entry: &Entry, stored: &RangeInclusive<Timestamp>) -> bool {
+        let from = self.header.begin_ms.saturating_add(i64::from(entry.seconds) * 1_000);
+        let begins_in_time = entry.seconds == 0 || from <= stored.end().0;
+        let ends_in_time = entry.seconds == i32::MAX || from.saturating_add(999) >= stored.start().0;
+        begins_in_time && ends_in_time
     }
 
     fn entry(&self, entry: u32) -> Entry {
@@ -628,7 +665,7 @@ mod tests {
     }
 
     fn find(index: &Index, key: &str) -> Vec<u64> {
-        index.find("t", key).into_iter().map(|offset| offset.0 / 100).collect()
+        index.search("t", key, ALL_TIME).map(|offset| offset.0 / 100).collect()
     }
 
     fn check(index: &Index, records: u64) {
@@ -636,7 +673,7 @@ mod tests {
         for record in 0..records {
             assert!(find(index, &record.to_string()).contains(&record), "{record}");
         }
-        let odd: Vec<u64> = (0..records).rev().filter(|record| record % 2 == 1).take(FOUND_MAX).collect();
+        let odd: Vec<u64> = (0..records).rev().filter(|record| record % 2 == 1).collect();
         let found: Vec<u64> = find(index, "odd").into_iter().filter(|record| record % 2 == 1).collect();
         assert!(found.starts_with(&odd[..odd.len().min(found.len())]) && !(found.is_empty() && records > 1));
     }
@@ -697,12 +734,33 @@ mod tests {
         assert!(files.list(Path::new(DIR)).unwrap().len() > 10);
         check(&index, 100);
         let all = find(&index, "all");
-        assert_eq!(all, (36..100).rev().collect::<Vec<_>>(), "{FOUND_MAX} at most");
+        assert_eq!(all, (0..100).rev().collect::<Vec<_>>());
         assert!(find(&index, "nobody").is_empty());
-        assert!(index.find("u", "all").is_empty());
+        assert_eq!(index.search("u", "all", ALL_TIME).next(), None);
         let ends = index.sync().unwrap();
         drop(index);
         check(&open(&files, ends, true).unwrap(), 100);
+    }
+
+    #[test]
+    fn a_search_leaves_out_what_was_stored_at_another_time() {
+        let (_, index) = empty();
+        put(&index, 0..100);
+        let at = |record: i64| 1_000_000 + record * 1_000;
+        let find = |from: i64, to: i64| {
+            let found = index.search("t", "all", Timestamp(from)..=Timestamp(to));
+            found.map(|offset| offset.0 / 100).collect::<Vec<_>>()
+        };
+        assert_eq!(find(at(10), at(13)), [13, 12, 11, 10]);
+        // The entry knows the second only: the record decides.
+        assert_eq!(find(at(10) + 999, at(13)), [13, 12, 11, 10]);
+        assert_eq!(find(at(10) + 1_000, at(13)), [13, 12, 11]);
+        assert_eq!(find(i64::MIN, at(2)), [2, 1, 0]);
+        assert_eq!(find(at(98), i64::MAX), [99, 98]);
+        assert!(
+            find(at(200), i64::MAX).is_empty() && find(i64::MIN, at(-2)).is_empty() && find(at(9), at(7)).is_empty()
+        );
+        assert_eq!(find(at(0), at(0)), [0]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard, RwLoc
 use bytes::Bytes;
 
 use crate::store::files::{DataFile, Files, Listed, LogFile, TableFile};
+use crate::store::offline::source::{ReadFile, ReadFiles, Share};
 
 const SECTOR_BYTES: u64 = 512;
 const PAGE_BYTES: u64 = 4096;
@@ -946,6 +947,42 @@ impl Chance {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         (mixed ^ (mixed >> 31)) & 1 == 0
+    }
+}
+
+impl ReadFiles for SimulatedFiles {
+    fn read_dir(&self, dir: &Path) -> io::Result<Vec<Listed>> {
+        Files::list(self, dir)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>> {
+        let file = self.disk.names.lock().expect("nobody panics holding it").file(path)?;
+        Ok(Box::new(file))
+    }
+
+    fn share_lock(&self, path: &Path) -> io::Result<Share> {
+        let locked = self.disk.locked.lock().expect("nobody panics holding it").contains(path);
+        Ok(if locked { Share::InUse } else { Share::Held(Box::new(())) })
+    }
+}
+
+impl ReadFile for Arc<SimulatedFile> {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.content.lock().expect("nobody panics holding it").len)
+    }
+
+    fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        let content = self.content.lock().expect("nobody panics holding it");
+        let len = content.len.saturating_sub(at).min(bytes.len() as u64) as usize;
+        content.read(at, &mut bytes[..len]);
+        Ok(len)
+    }
+
+    fn data_from(&self, from: u64) -> io::Result<Vec<Range<u64>>> {
+        let content = self.content.lock().expect("nobody panics holding it");
+        let pages = content.pages.range(from / PAGE_BYTES..).map(|(page, _)| page * PAGE_BYTES);
+        let stretches = pages.map(|start| from.max(start)..content.len.min(start + PAGE_BYTES));
+        Ok(stretches.filter(|stretch| !stretch.is_empty()).collect())
     }
 }
 
