@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::names::BrokerName;
+use crate::store::index_file::IndexLayout;
 pub use crate::store::retention::Retention;
 
 /// How safe a message is before its producer hears of it.
@@ -23,6 +25,21 @@ pub const SEGMENT_BYTES_DEFAULT: u64 = 1 << 30;
 /// Shortest segment: the largest record must fit, with room for the blank that closes a segment.
 pub const SEGMENT_BYTES_MIN: u64 = 8 << 20;
 
+/// How long the store's own work may wait. Simulations, whose brokers live for milliseconds, are in more of a hurry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// The longest time that appended bytes stay unsynced when nobody waits for them.
+    pub sync_delay: Duration,
+    /// The checkpoint is written this long after the first sync that it does not know, at the earliest.
+    pub checkpoint_delay: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { sync_delay: Duration::from_millis(500), checkpoint_delay: Duration::from_secs(1) }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct BrokerConfig {
     /// Everything the broker keeps lives under here.
@@ -32,6 +49,8 @@ pub struct BrokerConfig {
     pub durability: Durability,
     /// Used for a new store; an existing store's own length wins.
     pub segment_bytes: u64,
+    pub index_layout: IndexLayout,
+    pub pace: Pace,
     /// Written into every record as RocketMQ's store host.
     pub store_host: SocketAddr,
     /// How long messages are kept, and when the disk is too full for more.
@@ -50,6 +69,8 @@ impl BrokerConfig {
             cluster_name: "DefaultCluster".into(),
             durability: Durability::Disk,
             segment_bytes: SEGMENT_BYTES_DEFAULT,
+            index_layout: IndexLayout::default(),
+            pace: Pace::default(),
             store_host: SocketAddr::from(([127, 0, 0, 1], 10911)),
             retention: Retention::default(),
             auto_create_topics: false,

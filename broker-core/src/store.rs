@@ -40,12 +40,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::clock::{Clock, EffectiveTime, Timestamp};
-use crate::config::Durability;
+use crate::config::{Durability, Pace};
 use crate::message::{StoredMessage, sys_flag};
 use crate::metrics::HistogramStats;
 use crate::names::TopicName;
@@ -69,8 +68,6 @@ use crate::store::recovery::{QueueRecovery, STATE_QUEUE, StampOf};
 use crate::store::retention::{Retention, Seen};
 use crate::store::snapshots::{SnapshotFile, SnapshotHead, Snapshots};
 
-/// The checkpoint is written this long after the first sync that it does not know, at the earliest.
-const CHECKPOINT_DELAY: Duration = Duration::from_secs(1);
 /// Queues and index are synced after so many checkpoints' delays...
 const DERIVED_SYNC_TICKS: u32 = 60;
 /// ...or when so much of the log has been dispatched since. It bounds what is dispatched again after a kill.
@@ -87,6 +84,7 @@ pub struct StoreConfig {
     pub segment_bytes: u64,
     pub store_host: SocketAddr,
     pub index_layout: IndexLayout,
+    pub pace: Pace,
 }
 
 /// A topic as the state knows it when the store starts.
@@ -249,7 +247,7 @@ impl Store {
         let time = Arc::new(EffectiveTime::start(clock, found.last_stored));
         let synced = last_checkpoint.unwrap_or_default().synced_offset.max(synced);
         let recovered = Recovered { end: found.end, synced, foreign_end: identity.foreign_end };
-        let log = CommitLog::start(unchecked, recovered, config.durability, time.clone())?;
+        let log = CommitLog::start(unchecked, recovered, config.durability, config.pace.sync_delay, time.clone())?;
         let log = Arc::new(log);
         let queues_dir = dir.join("consumequeue");
         files.create_dir(&queues_dir).map_err(|error| io("making consumequeue", &error))?;
@@ -868,7 +866,7 @@ impl Shared {
                 .expect("nobody panics holding it");
             let (mut orders, _) = self
                 .ordered
-                .wait_timeout_while(orders, CHECKPOINT_DELAY, |orders| !orders.stop)
+                .wait_timeout_while(orders, self.config.pace.checkpoint_delay, |orders| !orders.stop)
                 .expect("nobody panics holding it");
             if orders.stop {
                 return;

@@ -33,7 +33,7 @@ enum Command {
     Config(Flags),
     /// Measure a server: how many messages, how soon, none missing, none twice
     Bench(crate::bench::plan::Flags),
-    /// Look into a data directory without changing it: is all of it well, what is in it
+    /// A data directory without its broker: is all of it well, what is in it, give up a damaged end
     #[command(subcommand)]
     Store(crate::store_command::StoreCommand),
 }

@@ -1,10 +1,12 @@
-//! `gantry store verify` and `gantry store dump`: a data directory read offline, for people and for scripts.
+//! `gantry store verify`, `dump` and `cut`: a data directory without its broker, for people and for scripts.
 //!
-//! Nothing in the directory is changed. What is read and judged is the store's business; here it is asked for and printed.
+//! The first two change nothing in the directory. What is read, judged and given up is the store's business; here it is
+//! asked for and printed.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -13,6 +15,7 @@ use gantry_broker_core::names::STATE_TOPIC;
 use gantry_broker_core::offset::CommitLogOffset;
 use gantry_broker_core::state::record;
 use gantry_broker_core::store::disk_files::DiskFiles;
+use gantry_broker_core::store::error::StoreError;
 use gantry_broker_core::store::index_file::{IndexLayout, TopicHash};
 use gantry_broker_core::store::offline::index::index_files;
 use gantry_broker_core::store::offline::log::Step;
@@ -21,6 +24,7 @@ use gantry_broker_core::store::offline::report::{Report, Stopped, WrittenBy};
 use gantry_broker_core::store::offline::source::ReadFiles as _;
 use gantry_broker_core::store::offline::verify::{Progress, VerifyOptions, verify};
 use gantry_broker_core::store::offline::{OfflineError, OfflineStore};
+use gantry_broker_core::store::repair;
 use serde_json::{Value, json};
 
 use crate::role::Ended;
@@ -29,6 +33,8 @@ use crate::role::Ended;
 const HEX_LINE_BYTES: usize = 32;
 /// Folders inside of folders that `dump files` goes down.
 const DEPTH_MAX: usize = 8;
+/// A rate is told of reads of this length.
+const RATE_BYTES_MIN: u64 = 64 << 20;
 
 #[derive(Debug, Subcommand)]
 pub enum StoreCommand {
@@ -36,6 +42,8 @@ pub enum StoreCommand {
     Verify(VerifyFlags),
     /// Print what a data directory holds
     Dump(DumpFlags),
+    /// Give up the end of a damaged commit log, so that a broker starts with what lies before; nothing else here writes
+    Cut(CutFlags),
 }
 
 #[derive(Debug, Args)]
@@ -49,6 +57,16 @@ pub struct VerifyFlags {
     /// Read while a broker has the directory open, up to what was written so far
     #[arg(long)]
     live: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CutFlags {
+    /// The data directory of a Gantry that is stopped
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// Where the log shall end: the log offset that `verify` names, or any other at which a record begins
+    #[arg(long, value_name = "OFFSET")]
+    end: u64,
 }
 
 #[derive(Debug, Args)]
@@ -120,6 +138,8 @@ enum Failure {
     #[error("{0}")]
     Store(#[from] OfflineError),
     #[error("{0}")]
+    Cut(StoreError),
+    #[error("{0}")]
     Usage(&'static str),
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
@@ -132,6 +152,7 @@ enum Failure {
 pub fn run(command: StoreCommand) -> ExitCode {
     let outcome = match command {
         StoreCommand::Verify(flags) => verify_command(&flags),
+        StoreCommand::Cut(flags) => cut_command(&flags),
         StoreCommand::Dump(flags) => {
             Dump { flags, out: io::BufWriter::new(io::stdout().lock()), left: 0, damaged: false }.run()
         }
@@ -143,7 +164,10 @@ pub fn run(command: StoreCommand) -> ExitCode {
             complain(&failure.to_string());
             match failure {
                 Failure::Usage(_) | Failure::Store(OfflineError::NoStore { .. }) => Ended::Usage.into(),
-                Failure::Store(OfflineError::InUse { .. }) => Ended::DataDirectoryInUse.into(),
+                Failure::Cut(StoreError::NoRecord { .. } | StoreError::Foreign { .. }) => Ended::Usage.into(),
+                Failure::Store(OfflineError::InUse { .. }) | Failure::Cut(StoreError::InUse { .. }) => {
+                    Ended::DataDirectoryInUse.into()
+                }
                 _ => Ended::Error.into(),
             }
         }
@@ -174,6 +198,25 @@ fn verify_command(flags: &VerifyFlags) -> Result<bool, Failure> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|_| Failure::Closed)?;
     Ok(report.is_well())
+}
+
+fn cut_command(flags: &CutFlags) -> Result<bool, Failure> {
+    if !flags.dir.is_dir() {
+        return Err(OfflineError::NoStore { path: flags.dir.clone() }.into());
+    }
+    let cut = repair::cut(Arc::new(DiskFiles), &flags.dir, CommitLogOffset(flags.end)).map_err(Failure::Cut)?;
+    let (end, given_up) = (grouped(cut.end.0), grouped(cut.given_up_bytes));
+    let mut text = format!("the commit log ends at {end}: the {given_up} bytes of its files behind it are given up\n");
+    for moved in &cut.moved {
+        text.push_str(&format!(
+            "moved to {}: {}\n",
+            plain(&cut.quarantine.to_string_lossy()),
+            plain(&moved.to_string_lossy())
+        ));
+    }
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|_| Failure::Closed)?;
+    Ok(true)
 }
 
 fn for_people(report: &Report, seconds: f64) -> String {
@@ -249,9 +292,13 @@ fn for_people(report: &Report, seconds: f64) -> String {
         0 => "nothing wrong".to_string(),
         count => many(count, "problem"),
     };
-    let rate = log.bytes as f64 / 1e9 / seconds.max(1e-9);
+    // Of a small store it says nothing.
+    let rate = match log.bytes {
+        0..RATE_BYTES_MIN => String::new(),
+        bytes => format!(" in {seconds:.1} s, {:.2} GB/s", bytes as f64 / 1e9 / seconds.max(1e-9)),
+    };
     let blank = if report.notes.is_empty() && report.problems.is_empty() { "" } else { "\n" };
-    text.push_str(&format!("{blank}{verdict}; {} read in {seconds:.2} s, {rate:.2} GB/s\n", size(log.bytes)));
+    text.push_str(&format!("{blank}{verdict}; {} read{rate}\n", size(log.bytes)));
     text
 }
 

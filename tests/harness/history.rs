@@ -162,6 +162,14 @@ impl Recorder {
         Recorder { began: Instant::now(), lines: Mutex::new(Lines { next_id: 0, kept: Vec::new(), file: None }) }
     }
 
+    /// Goes on behind a history that was cut short: its lines are kept.
+    pub fn behind(lines: Vec<Line>) -> Recorder {
+        let recorder = Recorder::new();
+        *recorder.lock() =
+            Lines { next_id: lines.iter().map(|line| line.id + 1).max().unwrap_or(0), kept: lines, file: None };
+        recorder
+    }
+
     /// Appends them to a file as well, so that a caller which is killed leaves its history behind.
     pub fn to_file(path: &Path) -> io::Result<Recorder> {
         let recorder = Recorder::new();

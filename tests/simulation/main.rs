@@ -1,3 +1,5 @@
 //! A whole broker over a simulated disk: crash states by the thousand, each judged by the histories' checker.
 
 mod checker;
+mod crash_states;
+mod world;

@@ -381,6 +381,7 @@ impl CommitLog {
         mut log: UncheckedLog,
         recovered: Recovered,
         durability: Durability,
+        sync_delay: Duration,
         time: Arc<EffectiveTime>,
     ) -> Result<CommitLog, StoreError> {
         let Recovered { end, synced, foreign_end } = recovered;
@@ -404,7 +405,7 @@ impl CommitLog {
             foreign_end: foreign_end.0,
             opened_at: end.0,
             time,
-            flusher: Arc::new(Flusher::new(durability, end.0)),
+            flusher: Arc::new(Flusher::new(durability, sync_delay, end.0)),
             events: OnceLock::new(),
             segments: RwLock::new(segments),
             writer: Mutex::new(Writer { segment }),
@@ -1003,6 +1004,7 @@ mod tests {
     use std::task::{Context, Wake, Waker};
 
     const SEGMENT_BYTES: u64 = 64 << 10;
+    const SYNC_DELAY: Duration = Duration::from_millis(500);
     const CRC: PropertyCrc = PropertyCrc::Required;
 
     fn dir() -> &'static Path {
@@ -1046,7 +1048,7 @@ mod tests {
     }
 
     fn start(log: UncheckedLog, end: CommitLogOffset, durability: Durability) -> CommitLog {
-        CommitLog::start(log, Recovered { end, ..Recovered::default() }, durability, time()).unwrap()
+        CommitLog::start(log, Recovered { end, ..Recovered::default() }, durability, SYNC_DELAY, time()).unwrap()
     }
 
     /// A log after recovery, with what it holds.
@@ -1321,7 +1323,7 @@ mod tests {
             files.damage(&path, end - 20, b"another_").unwrap();
         }
         let recovered = Recovered { end: batch.end, foreign_end: places[1], ..Recovered::default() };
-        let log = CommitLog::start(unchecked(&files), recovered, Durability::Memory, time()).unwrap();
+        let log = CommitLog::start(unchecked(&files), recovered, Durability::Memory, SYNC_DELAY, time()).unwrap();
         assert!(log.read_at(places[0]).is_ok());
         assert!(matches!(log.read_at(places[1]), Err(StoreError::Damaged { .. })));
     }
@@ -1342,7 +1344,7 @@ mod tests {
             let files = files.kill();
             files.halt_after(cut_again_after);
             let recovered = Recovered { end: cut_at, ..Recovered::default() };
-            let first = CommitLog::start(unchecked(&files), recovered, Durability::Disk, time());
+            let first = CommitLog::start(unchecked(&files), recovered, Durability::Disk, SYNC_DELAY, time());
             assert_eq!(first.is_ok(), cut_again_after == u64::MAX);
             drop(first);
             let files = files.power_cut(cut_again_after);
@@ -1495,7 +1497,7 @@ mod tests {
                 self.0.fetch_add(1, Ordering::SeqCst);
             }
         }
-        let flusher = Arc::new(Flusher::new(Durability::Disk, 0));
+        let flusher = Arc::new(Flusher::new(Durability::Disk, SYNC_DELAY, 0));
         let (gone, stays) = (Arc::new(Count(AtomicU64::new(0))), Arc::new(Count(AtomicU64::new(0))));
         let poll = |reached: &mut Reached, count: &Arc<Count>| {
             let waker = Waker::from(count.clone());

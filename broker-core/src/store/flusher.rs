@@ -2,7 +2,7 @@
 //!
 //! It is driven by arrival: it takes everything that was appended, syncs it once, and opens the gate for all who wait
 //! below the new end; meanwhile the next batch gathers. No timer delays a sync that somebody waits for. What nobody
-//! waits for (everything at `memory`, state records alone) is synced within half a second.
+//! waits for (everything at `memory`, state records alone) is synced within the delay that the pace allows.
 //!
 //! Invariant: after the first failed sync nothing is synced and nobody is let through any more.
 
@@ -22,9 +22,6 @@ use crate::metrics::{Histogram, HistogramStats, SYNC_MICROS_BOUNDS};
 use crate::offset::CommitLogOffset;
 use crate::store::error::StoreError;
 
-/// The longest time that appended bytes stay unsynced when nobody waits for them.
-pub const SYNC_DELAY_MAX: Duration = Duration::from_millis(500);
-
 /// What is to be synced.
 pub(super) trait SyncSource {
     /// End of what was appended.
@@ -40,6 +37,8 @@ pub(super) trait SyncSource {
 /// The gate's state, shared by appenders, waiters and the thread.
 pub(super) struct Flusher {
     durability: Durability,
+    /// The longest time that appended bytes stay unsynced when nobody waits for them.
+    sync_delay: Duration,
     synced: AtomicU64,
     failure: OnceLock<String>,
     /// Set while a sync has been asked for and not begun: saves later appenders the lock.
@@ -77,9 +76,10 @@ pub struct Reached {
 }
 
 impl Flusher {
-    pub(super) fn new(durability: Durability, synced: u64) -> Flusher {
+    pub(super) fn new(durability: Durability, sync_delay: Duration, synced: u64) -> Flusher {
         Flusher {
             durability,
+            sync_delay,
             synced: AtomicU64::new(synced),
             failure: OnceLock::new(),
             prompt_asked: AtomicBool::new(false),
@@ -188,7 +188,7 @@ impl Flusher {
             .expect("nobody panics holding it");
         let (mut wishes, _) = self
             .wished
-            .wait_timeout_while(wishes, SYNC_DELAY_MAX, |wishes| !(wishes.prompt || wishes.stop))
+            .wait_timeout_while(wishes, self.sync_delay, |wishes| !(wishes.prompt || wishes.stop))
             .expect("nobody panics holding it");
         wishes.prompt = false;
         wishes.lazy = false;

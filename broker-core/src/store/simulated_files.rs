@@ -5,14 +5,15 @@
 //! last sync. Chance is the caller's seed, so a failure can be repeated.
 //!
 //! It is stricter than a disk: without a sync of its directory a new file may be gone although its bytes were synced.
+//! A copy is one moment of the whole disk, whatever other threads are doing, and shares all pages with it.
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 
@@ -31,14 +32,23 @@ pub struct SimulatedFiles {
 #[derive(Default)]
 struct Disk {
     faults: Faults,
+    /// Held by each change while it lasts, and alone by whoever copies the disk. Taken before all other locks.
+    moment: RwLock<()>,
+    before_change: OnceLock<BeforeChange>,
     /// Taken before any file's lock.
     names: Mutex<Names>,
     locked: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
 
+/// Told of each change before it happens, by the number of the change: the moment to copy the disk.
+pub type BeforeChange = Box<dyn Fn(&SimulatedFiles, u64) + Send + Sync>;
+
 #[derive(Default)]
 struct Faults {
     syncs_fail: AtomicBool,
+    syncs_lie: AtomicBool,
+    /// Changes so far.
+    operations: AtomicU64,
     /// Changes that are still let through; `u64::MAX` is no bound.
     operations_left: Countdown,
     /// Bytes that can still be given to files.
@@ -81,11 +91,16 @@ struct SimulatedFile {
 struct Content {
     len: u64,
     synced_len: u64,
-    /// Pages that were given blocks; all others are holes and read as zeros.
-    pages: BTreeMap<u64, Box<[u8; PAGE_BYTES as usize]>>,
+    /// Pages that were given blocks, as stretches that do not touch: first page, and one past the last.
+    blocks: BTreeMap<u64, u64>,
+    /// Pages that were written; all others read as zeros.
+    pages: BTreeMap<u64, Arc<Page>>,
     /// Sectors written since the last sync, with what the disk holds instead.
-    unsynced: BTreeMap<u64, [u8; SECTOR_BYTES as usize]>,
+    unsynced: BTreeMap<u64, Sector>,
 }
+
+type Page = [u8; PAGE_BYTES as usize];
+type Sector = [u8; SECTOR_BYTES as usize];
 
 /// One opened segment.
 struct OpenLogFile {
@@ -103,6 +118,17 @@ struct OpenFile {
     len: u64,
 }
 
+/// The right to change the disk, for one change.
+struct Changing<'a> {
+    _moment: RwLockReadGuard<'a, ()>,
+}
+
+/// The names, for a change of them.
+struct ChangingNames<'a> {
+    names: MutexGuard<'a, Names>,
+    _changing: Changing<'a>,
+}
+
 struct HeldLock {
     locked: Arc<Mutex<BTreeSet<PathBuf>>>,
     path: PathBuf,
@@ -115,6 +141,7 @@ impl SimulatedFiles {
 
     /// The disk as the next process finds it after this one was killed: nothing is lost, no fault is left, no lock held.
     pub fn kill(&self) -> SimulatedFiles {
+        let _moment = self.disk.stand_still();
         let names = self.disk.names.lock().expect("nobody panics holding it").clone();
         let mut copies = BTreeMap::new();
         let now = names.copy(&names.now, &mut copies);
@@ -133,6 +160,7 @@ impl SimulatedFiles {
 
     /// The disk after the power went: of everything unsynced, some is there and some is not.
     pub fn power_cut(&self, seed: u64) -> SimulatedFiles {
+        let _moment = self.disk.stand_still();
         let mut chance = Chance(seed);
         let names = self.disk.names.lock().expect("nobody panics holding it").clone();
         let mut survivors = names.synced.clone();
@@ -162,6 +190,34 @@ impl SimulatedFiles {
             }
         }
         SimulatedFiles::with_names(Names { now: survivors.clone(), synced: survivors, pending: Vec::new() })
+    }
+
+    /// What a system does by itself at any time: some of what was written and not synced is on the disk from now on, each
+    /// sector as it is now.
+    pub fn write_back(&self, seed: u64) {
+        let _moment = self.disk.stand_still();
+        let mut chance = Chance(seed);
+        let names = self.disk.names.lock().expect("nobody panics holding it");
+        for node in names.now.values() {
+            if let Node::File(file) = node {
+                let mut content = file.content.lock().expect("nobody panics holding it");
+                content.unsynced.retain(|_, _| chance.coin());
+                if chance.coin() {
+                    content.synced_len = content.len;
+                }
+            }
+        }
+    }
+
+    /// From now on syncs succeed and do nothing, as on a drive that lies: the control that must lose.
+    pub fn lie_about_syncs(&self) {
+        self.disk.faults.syncs_lie.store(true, Ordering::SeqCst);
+    }
+
+    /// Calls this before each change, with this disk and the number of the change. Set once; no lock of the disk is held
+    /// during a call.
+    pub fn before_each_change(&self, call: BeforeChange) {
+        assert!(self.disk.before_change.set(call).is_ok(), "set once");
     }
 
     /// From now on no sync succeeds, of files or directories.
@@ -195,6 +251,53 @@ impl SimulatedFiles {
         Ok(())
     }
 
+    /// Flips bits of one byte of a file, at once, synced, unseen.
+    pub fn flip_bits(&self, path: &Path, at: u64, mask: u8) -> io::Result<()> {
+        let file = self.disk.names.lock().expect("nobody panics holding it").file(path)?;
+        let mut byte = [0];
+        file.content.lock().expect("nobody panics holding it").read(at, &mut byte);
+        self.damage(path, at, &[byte[0] ^ mask])
+    }
+
+    /// Takes the end of a file away, at once, synced, unseen.
+    pub fn cut_short(&self, path: &Path, len: u64) -> io::Result<()> {
+        let file = self.disk.names.lock().expect("nobody panics holding it").file(path)?;
+        let mut content = file.content.lock().expect("nobody panics holding it");
+        content.zero_from(len);
+        content.len = content.len.min(len);
+        content.sync();
+        Ok(())
+    }
+
+    /// Puts another disk's file in the place of this one's, at once, synced, unseen.
+    pub fn put_copy(&self, path: &Path, other: &SimulatedFiles, from: &Path) -> io::Result<()> {
+        let from = other.disk.names.lock().expect("nobody panics holding it").file(from)?;
+        let mut copy = from.content.lock().expect("nobody panics holding it").clone();
+        copy.sync();
+        let file = self.disk.names.lock().expect("nobody panics holding it").file(path)?;
+        *file.content.lock().expect("nobody panics holding it") = copy;
+        Ok(())
+    }
+
+    /// What a file takes of the disk.
+    pub fn block_bytes(&self, path: &Path) -> io::Result<u64> {
+        let file = self.disk.names.lock().expect("nobody panics holding it").file(path)?;
+        Ok(file.content.lock().expect("nobody panics holding it").block_bytes())
+    }
+
+    /// Every file, with the stretches of it that were ever written.
+    pub fn written(&self) -> Vec<(PathBuf, Vec<Range<u64>>)> {
+        let names = self.disk.names.lock().expect("nobody panics holding it");
+        let files = names.now.iter().filter_map(|(path, node)| match node {
+            Node::Directory => None,
+            Node::File(file) => {
+                let content = file.content.lock().expect("nobody panics holding it");
+                Some((path.clone(), content.written(0)))
+            }
+        });
+        files.collect()
+    }
+
     /// Makes the directories that are missing on the way to `dir`; answers them, the outermost first.
     fn make_dirs<'a>(&self, dir: &'a Path) -> io::Result<Vec<&'a Path>> {
         let mut missing = Vec::new();
@@ -220,9 +323,17 @@ impl SimulatedFiles {
     }
 
     /// The names, for a change of them.
-    fn change(&self) -> io::Result<MutexGuard<'_, Names>> {
-        self.disk.faults.operation()?;
-        Ok(self.disk.names.lock().expect("nobody panics holding it"))
+    fn change(&self) -> io::Result<ChangingNames<'_>> {
+        let _changing = self.disk.change()?;
+        Ok(ChangingNames { names: self.disk.names.lock().expect("nobody panics holding it"), _changing })
+    }
+
+    fn create_file(&self, path: &Path, len: u64) -> io::Result<Arc<SimulatedFile>> {
+        let file = self.change()?.create_file(path, Arc::default())?;
+        // Its name is there before its length is.
+        let _moment = self.disk.moment.read().expect("nobody panics holding it");
+        file.content.lock().expect("nobody panics holding it").len = len;
+        Ok(file)
     }
 
     fn open(&self, path: &Path, len: u64) -> io::Result<OpenFile> {
@@ -234,6 +345,7 @@ impl SimulatedFiles {
             }
             known => known?,
         };
+        let _moment = self.disk.moment.read().expect("nobody panics holding it");
         let mut content = file.content.lock().expect("nobody panics holding it");
         match content.len {
             0 => content.len = len,
@@ -250,8 +362,7 @@ impl SimulatedFiles {
 
 impl Files for SimulatedFiles {
     fn create_log_file(&self, path: &Path, len: u64) -> io::Result<Arc<dyn LogFile>> {
-        let file = self.change()?.create_file(path, Arc::default())?;
-        file.content.lock().expect("nobody panics holding it").len = len;
+        let file = self.create_file(path, len)?;
         Ok(Arc::new(OpenLogFile {
             disk: self.disk.clone(),
             file,
@@ -293,9 +404,8 @@ impl Files for SimulatedFiles {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let file = self.change()?.create_file(&temporary, Arc::default())?;
-        let open = OpenFile { disk: self.disk.clone(), file, len: bytes.len() as u64 };
-        open.file.content.lock().expect("nobody panics holding it").len = open.len;
+        let len = bytes.len() as u64;
+        let open = OpenFile { disk: self.disk.clone(), file: self.create_file(&temporary, len)?, len };
         DataFile::write_at(&open, 0, bytes)?;
         DataFile::sync(&open)?;
         self.rename(&temporary, path)?;
@@ -335,7 +445,7 @@ impl Files for SimulatedFiles {
         let file = names.file(path)?;
         names.change(vec![(path.to_path_buf(), None)]);
         let content = file.content.lock().expect("nobody panics holding it");
-        self.disk.faults.space_left.give_back(content.pages.len() as u64 * PAGE_BYTES);
+        self.disk.faults.space_left.give_back(content.block_bytes());
         Ok(())
     }
 
@@ -375,7 +485,7 @@ impl Files for SimulatedFiles {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.disk.faults.sync()?;
+        let Syncing::Done { _changing } = self.disk.sync()? else { return Ok(()) };
         let mut names = self.disk.names.lock().expect("nobody panics holding it");
         if !is_root(dir) && !matches!(names.now.get(dir), Some(Node::Directory)) {
             return Err(io::ErrorKind::NotFound.into());
@@ -385,7 +495,7 @@ impl Files for SimulatedFiles {
     }
 
     fn sync_all(&self, dir: &Path) -> io::Result<()> {
-        self.disk.faults.sync()?;
+        let Syncing::Done { _changing } = self.disk.sync()? else { return Ok(()) };
         let mut names = self.disk.names.lock().expect("nobody panics holding it");
         let below = |path: &&PathBuf| path.starts_with(dir);
         let dirs: BTreeSet<PathBuf> =
@@ -427,7 +537,7 @@ impl LogFile for OpenLogFile {
 
     fn reserve(&self, end: u64) -> io::Result<()> {
         assert!(end <= self.len, "reserving inside of the file");
-        self.disk.faults.operation()?;
+        let _changing = self.disk.change()?;
         let from = self.reserved.load(Ordering::SeqCst);
         if end > from {
             let mut content = self.file.content.lock().expect("nobody panics holding it");
@@ -442,7 +552,7 @@ impl LogFile for OpenLogFile {
         assert!(at >= self.frontier.load(Ordering::SeqCst), "what readers may see is not written again");
         assert!(end <= self.reserved.load(Ordering::SeqCst), "written without blocks");
         // Whoever is dead leaves no bytes, and does not notice.
-        if self.disk.faults.operation().is_ok() {
+        if let Ok(_changing) = self.disk.change() {
             self.file.content.lock().expect("nobody panics holding it").write(at, bytes);
         }
         self.frontier.store(end, Ordering::SeqCst);
@@ -457,9 +567,7 @@ impl LogFile for OpenLogFile {
 
     fn data_from(&self, from: u64) -> Vec<Range<u64>> {
         let content = self.file.content.lock().expect("nobody panics holding it");
-        let pages = content.pages.range(from / PAGE_BYTES..).map(|(page, _)| page * PAGE_BYTES);
-        let stretches = pages.map(|start| from.max(start)..self.len.min(start + PAGE_BYTES));
-        stretches.filter(|stretch| !stretch.is_empty()).collect()
+        content.written(from)
     }
 
     fn warm(&self, from: u64, to: u64) -> io::Result<()> {
@@ -469,18 +577,18 @@ impl LogFile for OpenLogFile {
 
     fn cut(&mut self, end: u64) -> io::Result<()> {
         assert!(end <= self.len, "cutting inside of the file");
-        self.disk.faults.operation()?;
+        let _changing = self.disk.change()?;
         let mut content = self.file.content.lock().expect("nobody panics holding it");
-        let before = content.pages.len();
+        let before = content.block_bytes();
         content.zero_from(end);
-        self.disk.faults.space_left.give_back((before - content.pages.len()) as u64 * PAGE_BYTES);
+        self.disk.faults.space_left.give_back(before - content.block_bytes());
         *self.frontier.get_mut() = end;
         *self.reserved.get_mut() = end;
         Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.disk.faults.sync()?;
+        let Syncing::Done { _changing } = self.disk.sync()? else { return Ok(()) };
         self.file.content.lock().expect("nobody panics holding it").sync();
         Ok(())
     }
@@ -498,7 +606,7 @@ impl DataFile for OpenFile {
     fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
         let end = at + bytes.len() as u64;
         assert!(end <= self.len, "written beyond the file's fixed length");
-        self.disk.faults.operation()?;
+        let _changing = self.disk.change()?;
         let mut content = self.file.content.lock().expect("nobody panics holding it");
         content.allocate(&self.disk.faults, at, end)?;
         content.write(at, bytes);
@@ -506,14 +614,14 @@ impl DataFile for OpenFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.disk.faults.sync()?;
+        let Syncing::Done { _changing } = self.disk.sync()? else { return Ok(()) };
         self.file.content.lock().expect("nobody panics holding it").sync();
         Ok(())
     }
 
     fn zero(&self, from: u64, to: u64) -> io::Result<()> {
         assert!(from <= to && to == self.len, "zeroed to the file's end");
-        self.disk.faults.operation()?;
+        let _changing = self.disk.change()?;
         self.file.content.lock().expect("nobody panics holding it").zero_from(from);
         Ok(())
     }
@@ -522,7 +630,7 @@ impl DataFile for OpenFile {
 impl TableFile for OpenFile {
     fn reserve(&mut self, from: u64, to: u64) -> io::Result<()> {
         assert!(from <= to && to <= self.len, "reserving inside of the file");
-        self.disk.faults.operation()?;
+        let _changing = self.disk.change()?;
         self.file.content.lock().expect("nobody panics holding it").allocate(&self.disk.faults, from, to)
     }
 
@@ -532,9 +640,10 @@ impl TableFile for OpenFile {
     }
 
     fn write_at(&mut self, at: u64, bytes: &[u8]) {
+        let changing = self.disk.change();
         let mut content = self.file.content.lock().expect("nobody panics holding it");
         assert!(content.is_allocated(at, at + bytes.len() as u64), "written without blocks");
-        if self.disk.faults.operation().is_ok() {
+        if changing.is_ok() {
             content.write(at, bytes);
         }
     }
@@ -550,19 +659,57 @@ impl Drop for HeldLock {
     }
 }
 
-impl Faults {
-    /// One change.
-    fn operation(&self) -> io::Result<()> {
-        self.operations_left.take(1).map_err(|()| io::Error::other("simulated: the process is dead"))
+/// What a sync came to.
+enum Syncing<'a> {
+    Done {
+        _changing: Changing<'a>,
+    },
+    /// Said to be done.
+    Lied,
+}
+
+impl Disk {
+    /// Begins one change.
+    fn change(self: &Arc<Disk>) -> io::Result<Changing<'_>> {
+        let number = self.faults.operations.fetch_add(1, Ordering::SeqCst);
+        if let Some(call) = self.before_change.get() {
+            call(&SimulatedFiles { disk: self.clone() }, number);
+        }
+        let _moment = self.moment.read().expect("nobody panics holding it");
+        let dead = |()| io::Error::other("simulated: the process is dead");
+        self.faults.operations_left.take(1).map_err(dead)?;
+        Ok(Changing { _moment })
     }
 
-    fn sync(&self) -> io::Result<()> {
-        self.operation()?;
-        if self.syncs_fail.load(Ordering::SeqCst) {
+    fn sync(self: &Arc<Disk>) -> io::Result<Syncing<'_>> {
+        let _changing = self.change()?;
+        if self.faults.syncs_fail.load(Ordering::SeqCst) {
             return Err(io::Error::other("simulated: the sync has failed"));
         }
-        self.syncs.fetch_add(1, Ordering::SeqCst);
-        Ok(())
+        self.faults.syncs.fetch_add(1, Ordering::SeqCst);
+        if self.faults.syncs_lie.load(Ordering::SeqCst) {
+            return Ok(Syncing::Lied);
+        }
+        Ok(Syncing::Done { _changing })
+    }
+
+    /// Waits for the changes that are under way; until this is dropped there are no others.
+    fn stand_still(&self) -> RwLockWriteGuard<'_, ()> {
+        self.moment.write().expect("nobody panics holding it")
+    }
+}
+
+impl Deref for ChangingNames<'_> {
+    type Target = Names;
+
+    fn deref(&self) -> &Names {
+        &self.names
+    }
+}
+
+impl DerefMut for ChangingNames<'_> {
+    fn deref_mut(&mut self) -> &mut Names {
+        &mut self.names
     }
 }
 
@@ -678,7 +825,7 @@ impl Content {
         self.remember(at, at + bytes.len() as u64);
         each_part(at, bytes.len() as u64, PAGE_BYTES, |page, inside, part| {
             let source = &bytes[part];
-            let page = self.pages.entry(page).or_insert_with(|| Box::new([0; PAGE_BYTES as usize]));
+            let page = Arc::make_mut(self.pages.entry(page).or_insert_with(|| Arc::new([0; PAGE_BYTES as usize])));
             page[inside..inside + source.len()].copy_from_slice(source);
         });
     }
@@ -701,20 +848,41 @@ impl Content {
         if from == to {
             return Ok(());
         }
-        let pages = from / PAGE_BYTES..=(to - 1) / PAGE_BYTES;
-        let missing: Vec<u64> = pages.filter(|page| !self.pages.contains_key(page)).collect();
+        let (first, end) = (from / PAGE_BYTES, to.div_ceil(PAGE_BYTES));
+        // The stretches that this one touches become one with it.
+        let touched: Vec<(u64, u64)> =
+            self.blocks.range(..=end).rev().map(|(a, b)| (*a, *b)).take_while(|(_, b)| *b >= first).collect();
+        let there: u64 = touched.iter().map(|(a, b)| (*b).min(end).saturating_sub((*a).max(first))).sum();
         let full = |()| io::Error::from(io::ErrorKind::StorageFull);
-        faults.space_left.take(missing.len() as u64 * PAGE_BYTES).map_err(full)?;
-        self.pages.extend(missing.into_iter().map(|page| (page, Box::new([0; PAGE_BYTES as usize]))));
+        faults.space_left.take((end - first - there) * PAGE_BYTES).map_err(full)?;
+        for (a, _) in &touched {
+            self.blocks.remove(a);
+        }
+        let first = touched.iter().map(|(a, _)| *a).fold(first, u64::min);
+        let end = touched.iter().map(|(_, b)| *b).fold(end, u64::max);
+        self.blocks.insert(first, end);
         Ok(())
     }
 
     fn is_allocated(&self, from: u64, to: u64) -> bool {
-        from == to || (from / PAGE_BYTES..=(to - 1) / PAGE_BYTES).all(|page| self.pages.contains_key(&page))
+        let stretch = self.blocks.range(..=from / PAGE_BYTES).next_back();
+        from == to || stretch.is_some_and(|(_, end)| to <= end * PAGE_BYTES)
     }
 
+    fn block_bytes(&self) -> u64 {
+        self.blocks.iter().map(|(first, end)| (end - first) * PAGE_BYTES).sum()
+    }
+
+    /// The stretches from `from` on that may hold anything but zeros.
+    fn written(&self, from: u64) -> Vec<Range<u64>> {
+        let pages = self.pages.range(from / PAGE_BYTES..).map(|(page, _)| page * PAGE_BYTES);
+        let stretches = pages.map(|start| from.max(start)..self.len.min(start + PAGE_BYTES));
+        stretches.filter(|stretch| !stretch.is_empty()).collect()
+    }
+
+    /// Zeroes everything from here on, and gives back the blocks of whole pages.
     fn zero_from(&mut self, from: u64) {
-        let pages: Vec<u64> = self.pages.keys().copied().filter(|page| (page + 1) * PAGE_BYTES > from).collect();
+        let pages: Vec<u64> = self.pages.range(from / PAGE_BYTES..).map(|(page, _)| *page).collect();
         for page in pages {
             let start = from.max(page * PAGE_BYTES);
             let end = (page + 1) * PAGE_BYTES;
@@ -722,6 +890,11 @@ impl Content {
             if start == page * PAGE_BYTES {
                 self.pages.remove(&page);
             }
+        }
+        let kept_below = from.div_ceil(PAGE_BYTES);
+        self.blocks.retain(|first, _| *first < kept_below);
+        if let Some((_, end)) = self.blocks.iter_mut().next_back() {
+            *end = kept_below.min(*end);
         }
     }
 
@@ -739,8 +912,10 @@ impl Content {
         }
         if self.len != self.synced_len && chance.coin() {
             self.len = self.synced_len;
-            let len = self.len;
-            self.pages.retain(|page, _| page * PAGE_BYTES < len);
+            let end = self.len.div_ceil(PAGE_BYTES);
+            self.pages.retain(|page, _| *page < end);
+            self.blocks.retain(|first, _| *first < end);
+            self.blocks.values_mut().for_each(|block_end| *block_end = end.min(*block_end));
         }
         self.sync();
     }
@@ -847,6 +1022,67 @@ mod tests {
         file.sync().unwrap();
         let seen = outcomes(&files, |files| files.read(path).unwrap());
         assert_eq!(seen.len(), 1);
+    }
+
+    #[test]
+    fn what_a_system_wrote_back_by_itself_stays_as_it_was_then() {
+        let files = disk();
+        let path = Path::new("/d/f");
+        let file = files.data_file(path, LEN).unwrap();
+        file.sync().unwrap();
+        files.sync_dir(Path::new("/d")).unwrap();
+        // Old, between and new: a sector that is written twice can be caught in the middle.
+        file.write_at(0, &[1; 8]).unwrap();
+        (0..8).for_each(|seed| files.write_back(seed));
+        file.write_at(8, &[2; 8]).unwrap();
+        let seen = outcomes(&files, |files| {
+            let bytes = files.read(path).unwrap();
+            (bytes[0], bytes[8])
+        });
+        assert_eq!(seen, BTreeSet::from([(1, 0), (1, 2)]));
+    }
+
+    #[test]
+    fn later_writes_may_be_there_without_earlier_ones() {
+        let files = disk();
+        let paths = [Path::new("/d/f"), Path::new("/d/g")];
+        let open = paths.map(|path| files.data_file(path, LEN).unwrap());
+        open.iter().for_each(|file| file.sync().unwrap());
+        files.sync_dir(Path::new("/d")).unwrap();
+        open[0].write_at(0, &[1]).unwrap();
+        open[1].write_at(0, &[1]).unwrap();
+        open[0].write_at(60_000, &[1]).unwrap();
+        let seen = outcomes(&files, |files| {
+            let [f, g] = paths.map(|path| files.read(path).unwrap());
+            (f[0], g[0], f[60_000])
+        });
+        assert_eq!(seen.len(), 8);
+    }
+
+    #[test]
+    fn a_lying_drive_syncs_nothing() {
+        let files = disk();
+        files.lie_about_syncs();
+        let path = Path::new("/d/f");
+        files.replace(path, &[1; 600], false).unwrap();
+        let seen = outcomes(&files, |files| files.read(path).map(|bytes| bytes.len()).unwrap_or(usize::MAX));
+        assert!(seen.contains(&usize::MAX) && seen.contains(&0));
+    }
+
+    #[test]
+    fn a_copy_is_one_moment_before_a_change() {
+        let files = disk();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let copies = seen.clone();
+        files.before_each_change(Box::new(move |files, number| {
+            copies.lock().unwrap().push((number, files.kill().read(Path::new("/d/f")).unwrap_or_default()));
+        }));
+        let file = files.data_file(Path::new("/d/f"), 2).unwrap();
+        file.write_at(0, &[1]).unwrap();
+        file.write_at(1, &[2]).unwrap();
+        let copies: Vec<Vec<u8>> = seen.lock().unwrap().iter().map(|(_, bytes)| bytes.clone()).collect();
+        assert_eq!(copies, [vec![], vec![0, 0], vec![1, 0]]);
+        assert_eq!(files.read(Path::new("/d/f")).unwrap(), [1, 2], "a copy shares nothing that changes");
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod queries;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::time::Duration;
 
 use super::*;
 use crate::message::Message;
@@ -74,6 +75,7 @@ impl Rig {
             segment_bytes: self.segment_bytes,
             store_host: "127.0.0.1:10911".parse().unwrap(),
             index_layout: IndexLayout { slots: 64, entries: 256 },
+            pace: Pace::default(),
         };
         let parts = StoreParts {
             files: self.files.clone(),
@@ -298,6 +300,30 @@ fn d10_a_kill_between_a_segments_end_and_the_next_record_is_no_damage() {
             send(&store, "orders", 0, &body).unwrap();
             expected.push(body);
         }
+    }
+}
+
+#[test]
+fn d2_a_kill_right_after_a_segment_was_closed_leaves_a_store_that_opens() {
+    let files = SimulatedFiles::new();
+    let rig = Rig::simulated(&files, Durability::Memory);
+    let store = rig.open().unwrap();
+    create(&store, "orders", 1).unwrap();
+    let mut sent = 0;
+    while store.max_offset().0 < SEGMENT_BYTES {
+        send(&store, "orders", 0, &format!("orders-{sent}")).unwrap();
+        sent += 1;
+    }
+    // The blank is there, the record behind it is not.
+    let files = files.kill();
+    let next = Path::new(DIR).join("commitlog").join(segment::file_name(SEGMENT_BYTES));
+    files.damage(&next, 0, &[0; 4096]).unwrap();
+    for _ in 0..2 {
+        let rig = Rig::simulated(&files.kill(), Durability::Memory);
+        let store = rig.open().unwrap();
+        assert_eq!(bodies(&store, "orders")[0].len(), sent - 1);
+        assert_eq!(send(&store, "orders", 0, "behind").unwrap().0, sent as u64 - 1);
+        assert_eq!(bodies(&store, "orders")[0].last().unwrap(), "behind");
     }
 }
 
@@ -585,8 +611,7 @@ fn a_full_disk_keeps_entries_back_and_loses_none() {
     create(&store, "orders", 3).unwrap();
     send(&store, "orders", 0, "a").unwrap();
     // One step to write into and one that is kept: the preparer may not have got to the second yet.
-    let log = files.open_log_file(&first_segment()).unwrap();
-    while log.data_from(0).iter().map(|stretch| stretch.end - stretch.start).sum::<u64>() < 2 << 20 {
+    while files.block_bytes(&first_segment()).unwrap() < 2 << 20 {
         std::thread::yield_now();
     }
     files.limit_space(Some(0));

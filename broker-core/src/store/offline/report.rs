@@ -125,8 +125,7 @@ impl Report {
 
 /// What to do, by what is wrong.
 pub mod remedy {
-    pub const LOG: &str =
-        "bring this file back from a copy or a replica; `gantry store dump` still reads every other record";
+    pub const LOG: &str = "bring the file back from a copy; without one, `gantry store cut DIR --end OFFSET` gives up all that lies behind";
     pub const LOG_CUT: &str = "nothing: the next start cuts it off";
     pub const QUEUE: &str = "stop the server, move this queue's directory away and start: it is made anew from the log";
     pub const INDEX: &str = "stop the server, move the directory index away and start: it is made anew from the log";

@@ -46,6 +46,7 @@ fn open(files: &SimulatedFiles, durability: Durability) -> Opened {
         segment_bytes: SEGMENT_BYTES,
         store_host: "127.0.0.1:10911".parse().unwrap(),
         index_layout: LAYOUT,
+        pace: crate::config::Pace::default(),
     };
     let parts =
         StoreParts { files: Arc::new(files.clone()), clock: Box::new(SystemClock), random: Arc::new(SystemRandom) };
