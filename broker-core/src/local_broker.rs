@@ -69,6 +69,8 @@ pub struct Surroundings {
 
 /// A mark is written after so many bytes of messages.
 const MARK_BYTES: u64 = 64 << 20;
+/// Each waits a tenth of a second for the disk.
+const PATIENT_ATTEMPTS_MAX: usize = 600;
 
 /// Kept beside the log and never in it: whoever reads the log must not be able to forge handles.
 const HANDLE_KEYS_FILE: &str = "handle-keys";
@@ -149,7 +151,8 @@ impl LocalBroker {
             background: Mutex::new(None),
         };
         let parts = &broker.parts;
-        parts.append_state(&[Entry::Boot { boot: parts.store.boot() }]).map_err(|refused| refused.store_error())?;
+        let boot = [Entry::Boot { boot: parts.store.boot() }];
+        parts.append_state_patiently(&boot).map_err(|refused| refused.store_error())?;
         parts.arm_all();
         // Killed between the deletion of messages and the record that they are settled.
         if parts.store.min_offset().0 > 0 {
@@ -186,7 +189,7 @@ impl LocalBroker {
             tracing::error!(%error, "RocketMQ's files were not written: only Gantry should open this store next");
             Vec::new()
         });
-        let stopped = self.parts.append_state(&[Entry::Stop { exported }]);
+        let stopped = self.parts.append_state_patiently(&[Entry::Stop { exported }]);
         if stopped.is_ok()
             && let Err(error) = operation::snapshot::take_snapshot(&self.parts)
         {
@@ -286,6 +289,17 @@ impl Parts {
         let mut batch = self.store.append_state(body).map_err(StateRefused)?;
         let appended = batch.entries.pop().expect("one result for one record").map_err(StateRefused)?;
         Ok((appended.commit_log_offset, batch.end))
+    }
+
+    /// As `append_state`, for a start and a stop: a disk that stands still for a while only slows them down.
+    fn append_state_patiently(&self, entries: &[Entry]) -> Result<(CommitLogOffset, CommitLogOffset), StateRefused> {
+        for _ in 1..PATIENT_ATTEMPTS_MAX {
+            match self.append_state(entries) {
+                Err(StateRefused(StoreError::Overloaded { .. })) => {}
+                outcome => return outcome,
+            }
+        }
+        self.append_state(entries)
     }
 
     /// Ids for so many new leases.
