@@ -163,7 +163,9 @@ impl<'a> OfflineStore<'a> {
             _ => CommitLogOffset(0),
         };
         log.set_foreign_end(CommitLogOffset(u64::MAX));
-        let taken_over = !stopped_at.is_some_and(|at| matches!(log.look(at), Found::Record(_) | Found::Blank { .. }));
+        // We write our word for a clean stop last of all, so an `abort` beside it is not ours.
+        let wrote = |at| has("abort") || matches!(log.look(at), Found::Record(_) | Found::Blank { .. });
+        let taken_over = !stopped_at.is_some_and(wrote);
         let written_by = if taken_over { written_by } else { WrittenBy::RocketMq };
         if taken_over {
             log.set_foreign_end(foreign_end);
