@@ -307,6 +307,8 @@ pub struct TopicConfig {
     pub read_queues: u32,
     pub write_queues: u32,
     pub permission: Permission,
+    /// Its messages lie in Apache's batch queues: they are read, and new ones are refused (rule A1).
+    pub batch_queues: bool,
 }
 
 /// Queues of a topic when nothing else is asked for.
@@ -322,6 +324,7 @@ impl TopicConfig {
             read_queues: QUEUES_DEFAULT,
             write_queues: QUEUES_DEFAULT,
             permission: Permission { read: true, write: true },
+            batch_queues: false,
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod delivery;
 pub mod error;
+mod foreign;
 pub mod local_broker;
 pub mod message;
 pub mod metrics;

@@ -14,6 +14,8 @@ use crate::delivery::cells::AllCells;
 use crate::delivery::long_polling::LongPolling;
 use crate::delivery::redelivery::Redelivery;
 use crate::error::BrokerError;
+use crate::foreign::export::export;
+use crate::foreign::import::Import;
 use crate::message::StoredMessage;
 use crate::metrics::Traffic;
 use crate::names::{ConsumerGroup, STATE_TOPIC, TopicName};
@@ -100,7 +102,9 @@ impl LocalBroker {
             },
         )?;
 
-        let Replay { tables, cells, mut queue_ends, .. } = replay(&store)?;
+        let Replay { mut tables, cells, mut queue_ends, .. } = replay(&store)?;
+        let mut import = Import::begin(&store, &mut tables)?;
+        queue_ends.extend(import.iter_mut().flat_map(Import::take_queue_ends));
         let topics: Vec<_> = tables
             .topics()
             .map(|topic| TopicAtStart {
@@ -111,6 +115,9 @@ impl LocalBroker {
             })
             .collect();
         store.start(&topics)?;
+        if let Some(import) = import {
+            import.finish(&store, &mut tables, &cells)?;
+        }
 
         let handle_keys = match store.read_small_file(HANDLE_KEYS_FILE)? {
             Some(bytes) => HandleKeys::from_bytes(&bytes).ok_or_else(|| StoreError::Damaged {
@@ -178,7 +185,11 @@ impl LocalBroker {
     pub fn close(&self) -> Result<(), StoreError> {
         self.drain();
         self.end_background();
-        let stopped = self.parts.append_state_patiently(&[Entry::Stop { exported: Vec::new() }]);
+        let exported = export(&self.parts.store, &self.parts.tables(), &self.parts.cells).unwrap_or_else(|error| {
+            tracing::error!(%error, "RocketMQ's files were not written: only Gantry should open this store next");
+            Vec::new()
+        });
+        let stopped = self.parts.append_state_patiently(&[Entry::Stop { exported }]);
         if stopped.is_ok()
             && let Err(error) = operation::snapshot::take_snapshot(&self.parts)
         {

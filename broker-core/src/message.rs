@@ -35,6 +35,10 @@ pub mod property {
     pub const CONTENT_TYPE: &str = "contentType";
     /// 64-bit digest of the body, in hex, beside an idempotency key.
     pub const BODY_DIGEST: &str = "__GANTRY_DIGEST";
+    /// How many messages a record of a batch queue holds.
+    pub const INNER_NUM: &str = "INNER_NUM";
+    /// Level of a delayed message, from 1.
+    pub const DELAY_LEVEL: &str = "DELAY";
 }
 
 /// Refused as user property names, and hidden where user properties are shown. Sorted, for the binary search.
@@ -330,6 +334,10 @@ pub mod sys_flag {
     pub const TRANSACTION_ROLLBACK: i32 = 0xC;
     pub const BORN_HOST_V6: i32 = 0x10;
     pub const STORE_HOST_V6: i32 = 0x20;
+    /// The body is a batch that its reader takes apart.
+    pub const NEED_UNWRAP: i32 = 0x40;
+    /// A record of a batch queue: it takes as many queue offsets as it holds messages.
+    pub const INNER_BATCH: i32 = 0x80;
 }
 
 /// A message as the log holds it. The byte fields are slices of the record: no copy was made.

@@ -16,12 +16,20 @@ pub const DERIVED_TOPIC_BYTES_MAX: usize = 255;
 
 pub const RETRY_TOPIC_PREFIX: &str = "%RETRY%";
 pub const DLQ_TOPIC_PREFIX: &str = "%DLQ%";
+/// Holds messages delayed by level, one queue for each.
+pub const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
+/// Holds messages delayed to a time.
+pub const TIMER_TOPIC: &str = "rmq_sys_wheel_timer";
+/// Followed by the cluster's name: what was popped and what of it was acked.
+pub const REVIVE_TOPIC_PREFIX: &str = "rmq_sys_REVIVE_LOG_";
+/// Its offsets say how far the revive topic was worked off.
+pub const REVIVE_GROUP: &str = "CID_RMQ_SYS_REVIVE_GROUP";
 /// Holds the broker's own state records; closed to clients.
 pub const STATE_TOPIC: &str = "rmq_sys_GANTRY_STATE";
 
 const SYSTEM_TOPICS: &[&str] = &[
     "TBW102",
-    "SCHEDULE_TOPIC_XXXX",
+    SCHEDULE_TOPIC,
     "BenchmarkTest",
     "RMQ_SYS_TRANS_HALF_TOPIC",
     "RMQ_SYS_TRACE_TOPIC",

@@ -9,6 +9,7 @@
 
 pub mod checkpoint;
 pub mod commit_log;
+pub mod config_json;
 pub mod consume_queue;
 pub mod disk_files;
 pub mod dispatch;
@@ -16,9 +17,11 @@ pub mod error;
 pub mod failpoint;
 pub mod files;
 pub mod flusher;
+pub mod foreign_log;
 pub mod identity;
 pub mod index_file;
 mod mapped_file;
+pub mod message_batch;
 pub mod offline;
 pub mod record;
 pub mod recovery;
@@ -42,7 +45,7 @@ use bytes::Bytes;
 
 use crate::clock::{Clock, EffectiveTime, Timestamp};
 use crate::config::{Durability, Pace};
-use crate::message::StoredMessage;
+use crate::message::{StoredMessage, sys_flag};
 use crate::metrics::HistogramStats;
 use crate::names::TopicName;
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
@@ -57,7 +60,8 @@ use crate::store::error::StoreError;
 use crate::store::failpoint::Point;
 use crate::store::files::Files;
 use crate::store::flusher::Reached;
-use crate::store::identity::{AbortFile, DirectoryLock, Identity};
+use crate::store::foreign_log::ForeignLog;
+use crate::store::identity::{AbortFile, DirectoryLock, Identity, Importing, Stopped};
 use crate::store::index_file::{ALL_TIME, Index, IndexEnds, IndexLayout};
 use crate::store::record::EncodedRecord;
 use crate::store::recovery::{QueueRecovery, STATE_QUEUE, StampOf};
@@ -133,7 +137,14 @@ struct Shared {
     files: Arc<dyn Files>,
     config: StoreConfig,
     state_topic: TopicName,
-    identity: Identity,
+    boot: u64,
+    identity: Mutex<Identity>,
+    /// Somebody else wrote here since we stopped.
+    foreign: Option<ForeignLog>,
+    /// Topics whose queues RocketMQ keeps in other files: a clean stop leaves none of theirs in `consumequeue`.
+    batch_topics: Mutex<Vec<TopicName>>,
+    /// Files under `config/` that this stop has written, with their hashes.
+    exported: Mutex<Vec<(String, [u8; 32])>>,
     time: Arc<EffectiveTime>,
     log: Arc<CommitLog>,
     dispatch: Dispatch,
@@ -172,31 +183,36 @@ impl Store {
         let io = |what: &str, error: &std::io::Error| StoreError::io(format!("{what} in {}", dir.display()), error);
         files.create_dir(dir).map_err(|error| io("making the data directory", &error))?;
         let lock = DirectoryLock::take(&*files, dir)?;
-        let mut identity = match Identity::read(&*files, dir)? {
-            Some(identity) => identity,
-            None => {
-                // Nothing of ours is written before `store.json`.
-                for name in [commit_log::COMMIT_LOG_DIR, "consumequeue"] {
-                    let listed = files.list(&dir.join(name)).map_err(|error| io(name, &error))?;
-                    if !listed.is_empty() {
-                        return Err(StoreError::Foreign { path: dir.clone() });
-                    }
-                }
-                files.create_dir(&dir.join("gantry")).map_err(|error| io("making gantry", &error))?;
-                Identity::new(&*random, config.segment_bytes)
-            }
-        };
         let abort = AbortFile::new(dir);
-        let clean = !abort.exists(&*files)? && identity.boot > 0;
+        let aborted = abort.exists(&*files)?;
+        let known = Identity::read(&*files, dir)?;
+        let unchecked =
+            UncheckedLog::open(files.clone(), dir, known.as_ref().map_or(config.segment_bytes, |it| it.segment_bytes))?;
+        let segment_bytes = unchecked.segment_bytes();
+        if known.as_ref().is_some_and(|known| known.segment_bytes != segment_bytes) {
+            let reason = format!("its segments have {segment_bytes} bytes");
+            return Err(StoreError::Damaged { file: dir.join("gantry/store.json"), offset: 0, reason });
+        }
+        let mut identity = known.unwrap_or_else(|| Identity::new(&*random, segment_bytes));
+        let foreign = identity.find_foreign(&*files, dir, &unchecked, aborted)?;
+        let clean = !aborted && identity.boot > 0 && foreign.is_none();
+        // Nothing of ours is written before `store.json`.
+        files.create_dir(&dir.join("gantry")).map_err(|error| io("making gantry", &error))?;
+        match &foreign {
+            Some(foreign) => {
+                if identity.boot == 0 {
+                    identity.state_from = foreign.end.end;
+                }
+                identity.foreign_end = foreign.end.end;
+                identity.importing = Some(Importing { end: foreign.end.end, queues: foreign.queues_said.clone() });
+            }
+            None => identity.stopped = None,
+        }
         identity.raise_boot(&*files, dir)?;
 
         let (checkpoint, last_checkpoint) = CheckpointFile::open(&*files, &dir.join("checkpoint"))
             .map_err(|error| io("opening the checkpoint", &error))?;
-        let unchecked = UncheckedLog::open(files.clone(), dir, identity.segment_bytes)?;
-        if unchecked.segment_bytes() != identity.segment_bytes {
-            let reason = format!("its segments have {} bytes", unchecked.segment_bytes());
-            return Err(StoreError::Damaged { file: dir.join("gantry/store.json"), offset: 0, reason });
-        }
+        let last_checkpoint = last_checkpoint.filter(|_| foreign.is_none());
         let log_id = u128::from_str_radix(&identity.log_id, 16).map_err(|_| StoreError::Damaged {
             file: dir.join("gantry/store.json"),
             offset: 0,
@@ -205,10 +221,23 @@ impl Store {
         let quarantine = dir.join(commit_log::QUARANTINE_DIR);
         let (snapshots, found_snapshots) = Snapshots::open(files.clone(), dir.join("gantry"), &quarantine, log_id)?;
         let synced = snapshots.newest().map_or(CommitLogOffset(0), |newest| newest.reflects_below);
-        let found = recovery::find_end(&unchecked, clean, last_checkpoint, synced, hooks.stamp_of)?;
+        let found = match &foreign {
+            Some(foreign) => foreign.end,
+            None => {
+                let foreign_end = identity.foreign_end;
+                recovery::find_end(&unchecked, clean, last_checkpoint, synced, foreign_end, hooks.stamp_of)?
+            }
+        };
         let snapshot = found_snapshots.into_iter().find(|snapshot| snapshot.head.replay_from >= unchecked.min());
-        if snapshot.is_none() && unchecked.min().0 > 0 {
-            return Err(StoreError::StateLost { path: dir.join("gantry"), log_min: unchecked.min() });
+        if snapshot.is_none() && unchecked.min() > identity.state_from {
+            match &foreign {
+                None => return Err(StoreError::StateLost { path: dir.join("gantry"), log_min: unchecked.min() }),
+                // The others have let our records go: what they say is all that counts.
+                Some(foreign) => {
+                    identity.state_from = foreign.end.end;
+                    identity.write(&*files, dir)?;
+                }
+            }
         }
         let ends = DerivedEnds::read(&*files, dir).map_err(|error| io("reading gantry/queue-ends", &error))?;
         let ends = ends.filter(|ends| ends.needs_log_below() <= found.end).unwrap_or_default();
@@ -217,7 +246,7 @@ impl Store {
         abort.write(&*files)?;
         let time = Arc::new(EffectiveTime::start(clock, found.last_stored));
         let synced = last_checkpoint.unwrap_or_default().synced_offset.max(synced);
-        let recovered = Recovered { end: found.end, synced, ..Recovered::default() };
+        let recovered = Recovered { end: found.end, synced, foreign_end: identity.foreign_end };
         let log = CommitLog::start(unchecked, recovered, config.durability, config.pace.sync_delay, time.clone())?;
         let log = Arc::new(log);
         let queues_dir = dir.join("consumequeue");
@@ -229,7 +258,11 @@ impl Store {
             files,
             config,
             state_topic: TopicName::state(),
-            identity,
+            boot: identity.boot,
+            identity: Mutex::new(identity),
+            foreign,
+            batch_topics: Mutex::default(),
+            exported: Mutex::default(),
             time,
             log,
             dispatch,
@@ -267,7 +300,7 @@ impl Store {
         let queue = self.queue(&self.shared.state_topic, STATE_QUEUE).expect("the state topic has its queue");
         let mut next = match &self.snapshot {
             Some(snapshot) => self.offset_at_place(&queue, snapshot.head.replay_from)?,
-            None => queue.min_offset(),
+            None => self.offset_at_place(&queue, self.identity().state_from)?,
         };
         let mut entries = Vec::new();
         while next < queue.max_offset() {
@@ -375,7 +408,12 @@ impl Store {
     }
 
     pub fn read_record(&self, entry: &QueueEntry) -> Result<StoredMessage, StoreError> {
-        self.shared.log.read(entry.commit_log_offset, entry.record_len)
+        let record = self.shared.log.read(entry.commit_log_offset, entry.record_len)?;
+        if record.sys_flag & sys_flag::INNER_BATCH == 0 {
+            return Ok(record);
+        }
+        let message = message_batch::explode(record)?.into_iter().nth(entry.inner.into());
+        message.ok_or(StoreError::NoRecord { at: entry.commit_log_offset })
     }
 
     /// The record that begins at a place somebody names; only what consumers may see.
@@ -509,6 +547,7 @@ impl Store {
             .take(index_file::PLACES_MAX)
             .inspect(|_| places += 1)
             .filter_map(|at| self.read_record_at(at).ok())
+            .flat_map(|record| message_batch::explode(record).unwrap_or_default())
             .filter(bears)
             .take(count_max)
             .collect();
@@ -517,11 +556,55 @@ impl Store {
 
     /// How often this store has been opened, this time included; on the disk before `open` returned.
     pub fn boot(&self) -> u64 {
-        self.shared.identity.boot
+        self.shared.boot
     }
 
-    pub fn identity(&self) -> &Identity {
-        &self.shared.identity
+    pub fn identity(&self) -> Identity {
+        self.shared.identity().clone()
+    }
+
+    /// What somebody else wrote here since we stopped. Until `import_done` a kill undoes all that was appended since.
+    pub fn foreign(&self) -> Option<&ForeignLog> {
+        self.shared.foreign.as_ref()
+    }
+
+    /// What somebody else wrote is in our state now: what was appended so far is kept for ever.
+    pub fn import_done(&self) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        shared.log.on_disk(shared.log.written()).wait()?;
+        let mut identity = shared.identity();
+        (identity.importing, identity.stopped) = (None, None);
+        identity.write(&*shared.files, &shared.config.data_dir)
+    }
+
+    /// A file under `config/`; see `config_json::read_file`.
+    pub fn read_config(&self, name: &str) -> Result<Option<serde_json::Value>, StoreError> {
+        let shared = &self.shared;
+        config_json::read_file(&*shared.files, &shared.config.data_dir.join("config").join(name))
+    }
+
+    /// The bytes of a file under `config/`; none if there is no such file.
+    pub fn config_bytes(&self, name: &str) -> Result<Vec<u8>, StoreError> {
+        let path = self.shared.config.data_dir.join("config").join(name);
+        match self.shared.files.read(&path) {
+            Ok(bytes) => Ok(bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(StoreError::io(format!("reading {}", path.display()), &error)),
+        }
+    }
+
+    /// Puts a file under `config/` in place; see `config_json::replace_file`.
+    pub fn replace_config(&self, name: &str, text: &str) -> Result<(), StoreError> {
+        let Shared { files, config, .. } = &*self.shared;
+        let dir = config.data_dir.join("config");
+        files.create_dir(&dir).map_err(|error| StoreError::io("making config", &error))?;
+        config_json::replace_file(&**files, &dir.join(name), text)
+    }
+
+    /// What the clean stop that follows leaves under `config/`, and the topics whose queues are batch queues.
+    pub fn set_exported(&self, exported: Vec<(String, [u8; 32])>, batch_topics: Vec<TopicName>) {
+        *self.shared.exported.lock().expect("nobody panics holding it") = exported;
+        *self.shared.batch_topics.lock().expect("nobody panics holding it") = batch_topics;
     }
 
     /// A small file of ours, by its name under `gantry/`; `None` if there is none.
@@ -652,12 +735,16 @@ impl Store {
         }
         shared.dispatch.run();
         shared.dispatch.heal();
+        for topic in shared.batch_topics.lock().expect("nobody panics holding it").iter() {
+            shared.dispatch.delete(topic)?;
+        }
         let ends = shared.sync_derived();
         shared.write_derived_ends(&ends)?;
         shared.write_checkpoint()?;
         if let Some(reason) = self.failure() {
             return Err(StoreError::Failed { reason });
         }
+        shared.write_stopped()?;
         shared.abort.remove(&*shared.files)
     }
 
@@ -683,6 +770,20 @@ impl Drop for Store {
 }
 
 impl Shared {
+    fn identity(&self) -> std::sync::MutexGuard<'_, Identity> {
+        self.identity.lock().expect("nobody panics holding it")
+    }
+
+    /// From here on the directory may be somebody else's, and the next start will see what they did.
+    fn write_stopped(&self) -> Result<(), StoreError> {
+        let hex = |hash: &[u8; 32]| hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let exported = self.exported.lock().expect("nobody panics holding it");
+        let exported = exported.iter().map(|(name, hash)| (name.clone(), hex(hash))).collect();
+        let mut identity = self.identity();
+        identity.stopped = Some(Stopped { end: self.log.written(), exported });
+        identity.write(&*self.files, &self.config.data_dir)
+    }
+
     fn recovered(&self) -> std::sync::MutexGuard<'_, DerivedEnds> {
         self.recovered.lock().expect("nobody panics holding it")
     }

@@ -126,6 +126,7 @@ impl Cell {
             | Entry::Stop { .. }
             | Entry::Mark
             | Entry::PutTopic { .. }
+            | Entry::AdoptTopic { .. }
             | Entry::DeleteTopic { .. }
             | Entry::PutConsumerGroup { .. }
             | Entry::DeleteConsumerGroup { .. } => unreachable!("not an entry of a cell"),

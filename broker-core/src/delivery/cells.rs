@@ -75,6 +75,13 @@ impl AllCells {
         all.into_iter().filter_map(known).collect()
     }
 
+    /// The next message of a cell that nobody of the group has taken; `None` if the group never came here.
+    pub fn next_of(&self, key: CellKey) -> Option<u64> {
+        let cells = self.of((key.consumer_group_id, key.topic_id));
+        let cells = cells.lock().expect("no code panics while holding it");
+        cells.get(&key.queue_id).map(Cell::next)
+    }
+
     /// Feeds replay; operations apply to cells that they have locked.
     pub fn apply(&self, entry: &Entry) {
         match entry {
@@ -103,6 +110,7 @@ pub fn cell_of(entry: &Entry) -> Option<CellKey> {
         | Entry::Stop { .. }
         | Entry::Mark
         | Entry::PutTopic { .. }
+        | Entry::AdoptTopic { .. }
         | Entry::DeleteTopic { .. }
         | Entry::PutConsumerGroup { .. }
         | Entry::DeleteConsumerGroup { .. } => None,

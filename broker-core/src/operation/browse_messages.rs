@@ -20,6 +20,9 @@ const SCANNED_MAX: u64 = 20_000;
 const PIECE: u64 = 128;
 
 pub(crate) fn browse_messages(parts: &Parts, browse: &BrowseMessages) -> Result<BrowsedMessages, BrokerError> {
+    if browse.topic.is_system() {
+        return Err(BrokerError::SystemTopic { topic: browse.topic.to_string() });
+    }
     let tables = parts.tables();
     let not_found = || BrokerError::TopicNotFound { topic: browse.topic.to_string() };
     let topic = tables.topic(&browse.topic).ok_or_else(not_found)?;

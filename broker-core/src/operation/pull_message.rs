@@ -9,6 +9,9 @@ use crate::offset::QueueOffset;
 pub const PULL_MESSAGES_MAX: u32 = 500;
 
 pub(crate) fn pull_messages(parts: &Parts, pull: &PullMessages) -> Result<PulledMessages, BrokerError> {
+    if pull.topic.is_system() {
+        return Err(BrokerError::SystemTopic { topic: pull.topic.to_string() });
+    }
     let tables = parts.tables();
     let not_found = || BrokerError::TopicNotFound { topic: pull.topic.to_string() };
     let topic = tables.topic(&pull.topic).ok_or_else(not_found)?;

@@ -11,12 +11,16 @@ pub(crate) fn read_message(parts: &Parts, at: CommitLogOffset) -> Result<StoredM
     // State records and messages of topics that are gone are nobody's to read.
     let topic = TopicName::from_store(message.topic.as_ref()).map_err(|_| BrokerError::MessageNotFound)?;
     match parts.tables().topic(&topic) {
-        Some(topic) if topic.incarnation.0 <= at.0 && topic.config.permission.read => Ok(message),
+        // What lies in a system topic is on its way elsewhere, or nobody's business.
+        Some(found) if found.incarnation.0 <= at.0 && found.config.permission.read && !topic.is_system() => Ok(message),
         _ => Err(BrokerError::MessageNotFound),
     }
 }
 
 pub(crate) fn find_message(parts: &Parts, name: &TopicName, unique_key: &str) -> Result<StoredMessage, BrokerError> {
+    if name.is_system() {
+        return Err(BrokerError::SystemTopic { topic: name.to_string() });
+    }
     let tables = parts.tables();
     let topic = tables.topic(name).ok_or_else(|| BrokerError::TopicNotFound { topic: name.to_string() })?;
     if !topic.config.permission.read {

@@ -38,7 +38,8 @@ pub(crate) async fn put_topic(parts: &Parts, config: TopicConfig, when: PutWhen)
             Some(known) => (known.topic_id, known.version + 1),
             None => (tables.next_topic_id(), 1),
         };
-        let entry = Entry::PutTopic { topic_id, version, config };
+        let batch_queues = known.as_ref().is_some_and(|known| known.config.batch_queues);
+        let entry = Entry::PutTopic { topic_id, version, config: TopicConfig { batch_queues, ..config } };
         let (at, end) = parts.append_state(std::slice::from_ref(&entry))?;
         tables.apply(&entry, at);
         let topic = Topic::clone(tables.topic(&name).expect("just applied"));

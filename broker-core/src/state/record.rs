@@ -10,8 +10,9 @@
 //! | 1 | boot | boot number |
 //! | 2 | stop | count of exported files, then per file: name, 32 bytes SHA-256 |
 //! | 3 | mark | none: carries the synced offset of the head |
-//! | 16 | put topic | topic id, version, name, u8 message type, read queues, write queues, u8 permission (1 read, 2 write) |
+//! | 16 | put topic | topic id, version, name, u8 message type, read queues, write queues, u8 permission (1 read, 2 write, 4 batch queues) |
 //! | 17 | delete topic | topic id |
+//! | 20 | adopt topic | as put topic, then the incarnation: of a topic whose records are older than this one |
 //! | 18 | put consumer group | group id, version, name, u8 flags (1 consume enabled, 2 orderly, 4 broadcast), retry max times, retry policy, consume timeout ms, retry queues, start from |
 //! | 19 | delete consumer group | group id |
 //! | 32 | start | cell, start offset |
@@ -29,7 +30,7 @@ use crate::broker::{ConsumerGroupConfig, Permission, RetryPolicy, StartFrom, Top
 use crate::clock::Timestamp;
 use crate::message::MessageType;
 use crate::names::{ConsumerGroup, TopicName};
-use crate::offset::{CommitLogOffset, QueueId};
+use crate::offset::{CommitLogOffset, Incarnation, QueueId};
 use crate::receipt_handle::LeaseId;
 
 pub const VERSION: u8 = 1;
@@ -50,6 +51,7 @@ pub enum Entry {
     Stop { exported: Vec<(String, [u8; 32])> },
     Mark,
     PutTopic { topic_id: u32, version: u64, config: TopicConfig },
+    AdoptTopic { topic_id: u32, version: u64, incarnation: Incarnation, config: TopicConfig },
     DeleteTopic { topic_id: u32 },
     PutConsumerGroup { consumer_group_id: u32, version: u64, config: ConsumerGroupConfig },
     DeleteConsumerGroup { consumer_group_id: u32 },
@@ -172,14 +174,13 @@ impl Writer {
             }
             Entry::Mark => 3,
             Entry::PutTopic { topic_id, version, config } => {
-                self.number(u64::from(*topic_id));
-                self.number(*version);
-                self.text(config.topic.as_str());
-                self.0.push(message_type_byte(config.message_type));
-                self.number(u64::from(config.read_queues));
-                self.number(u64::from(config.write_queues));
-                self.0.push(u8::from(config.permission.read) | u8::from(config.permission.write) << 1);
+                self.topic(*topic_id, *version, config);
                 16
+            }
+            Entry::AdoptTopic { topic_id, version, incarnation, config } => {
+                self.topic(*topic_id, *version, config);
+                self.number(incarnation.0);
+                20
             }
             Entry::DeleteTopic { topic_id } => {
                 self.number(u64::from(*topic_id));
@@ -229,6 +230,17 @@ impl Writer {
                 36
             }
         }
+    }
+
+    fn topic(&mut self, topic_id: u32, version: u64, config: &TopicConfig) {
+        self.number(u64::from(topic_id));
+        self.number(version);
+        self.text(config.topic.as_str());
+        self.0.push(message_type_byte(config.message_type));
+        self.number(u64::from(config.read_queues));
+        self.number(u64::from(config.write_queues));
+        let permission = u8::from(config.permission.read) | u8::from(config.permission.write) << 1;
+        self.0.push(permission | u8::from(config.batch_queues) << 2);
     }
 
     fn consumer_group(&mut self, config: &ConsumerGroupConfig) {
@@ -329,20 +341,14 @@ impl<'a> Reader<'a> {
                 Entry::Stop { exported }
             }
             3 => Entry::Mark,
-            16 => Entry::PutTopic {
-                topic_id: self.small()?,
-                version: self.number()?,
-                config: TopicConfig {
-                    topic: TopicName::from_store(self.text()?.as_bytes()).map_err(|_| BAD_NAME)?,
-                    message_type: message_type(self.byte()?)?,
-                    read_queues: self.small()?,
-                    write_queues: self.small()?,
-                    permission: {
-                        let bits = self.flags(0b11, "permissions")?;
-                        Permission { read: bits & 1 != 0, write: bits & 2 != 0 }
-                    },
-                },
-            },
+            16 => {
+                let (topic_id, version, config) = self.topic()?;
+                Entry::PutTopic { topic_id, version, config }
+            }
+            20 => {
+                let (topic_id, version, config) = self.topic()?;
+                Entry::AdoptTopic { topic_id, version, incarnation: Incarnation(self.number()?), config }
+            }
             17 => Entry::DeleteTopic { topic_id: self.small()? },
             18 => Entry::PutConsumerGroup {
                 consumer_group_id: self.small()?,
@@ -373,6 +379,21 @@ impl<'a> Reader<'a> {
             36 => Entry::CommitOffset { cell: self.cell()?, offset: self.number()? },
             unknown => return Err(StateRecordError::UnknownKind(unknown)),
         })
+    }
+
+    fn topic(&mut self) -> Result<(u32, u64, TopicConfig), StateRecordError> {
+        let (topic_id, version) = (self.small()?, self.number()?);
+        let topic = TopicName::from_store(self.text()?.as_bytes()).map_err(|_| BAD_NAME)?;
+        let message_type = message_type(self.byte()?)?;
+        let (read_queues, write_queues) = (self.small()?, self.small()?);
+        let bits = self.flags(0b111, "permissions")?;
+        let permission = Permission { read: bits & 1 != 0, write: bits & 2 != 0 };
+        let batch_queues = bits & 4 != 0;
+        Ok((
+            topic_id,
+            version,
+            TopicConfig { topic, message_type, read_queues, write_queues, permission, batch_queues },
+        ))
     }
 
     fn consumer_group(&mut self) -> Result<ConsumerGroupConfig, StateRecordError> {
@@ -577,6 +598,15 @@ mod tests {
                 attempt: 1,
             },
             Entry::CommitOffset { cell: cell(), offset: u64::MAX },
+            Entry::AdoptTopic {
+                topic_id: 3,
+                version: 1,
+                incarnation: Incarnation(700),
+                config: TopicConfig {
+                    batch_queues: true,
+                    ..TopicConfig::new(TopicName::from_store(b"%RETRY%g+t.x").unwrap())
+                },
+            },
         ]
     }
 
@@ -615,6 +645,10 @@ mod tests {
                 + "0101"
         );
         assert_eq!(hex(&samples[10]), "0102220701ac020702641d");
+        assert_eq!(
+            hex(&samples[13]),
+            "01021415".to_owned() + "0301" + "0c25524554525925672b742e78" + "0108080" + "7bc05"
+        );
     }
 
     #[test]

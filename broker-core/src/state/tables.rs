@@ -99,6 +99,13 @@ impl Tables {
                 self.topics.insert(config.topic.clone(), Arc::new(LiveTopic { topic, traffic }));
                 self.topic_id_max = self.topic_id_max.max(*topic_id);
             }
+            Entry::AdoptTopic { topic_id, version, incarnation, config } => {
+                let topic =
+                    Topic { config: config.clone(), topic_id: *topic_id, incarnation: *incarnation, version: *version };
+                self.topic_names.insert(*topic_id, config.topic.clone());
+                self.topics.insert(config.topic.clone(), Arc::new(LiveTopic { topic, traffic: Arc::default() }));
+                self.topic_id_max = self.topic_id_max.max(*topic_id);
+            }
             Entry::DeleteTopic { topic_id } => {
                 if let Some(name) = self.topic_names.remove(topic_id) {
                     self.topics.remove(&name);

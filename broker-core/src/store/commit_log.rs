@@ -56,7 +56,7 @@ const RESERVED_STEPS_AHEAD: u64 = 2;
 /// A segment that begins with this many zeros was never reached.
 const EMPTY_PROOF_BYTES: u64 = 4 << 10;
 /// Lengths of a segment that can work: blocks to reserve in steps, and a length that fits the blank's field.
-const SEGMENT_BYTES_RANGE: std::ops::RangeInclusive<u64> = (64 << 10)..=(i32::MAX as u64);
+pub const SEGMENT_BYTES_RANGE: std::ops::RangeInclusive<u64> = (64 << 10)..=(i32::MAX as u64);
 /// Recovery looks for records in blocks of this, and passes over those of zeros.
 const SEARCH_BLOCK_BYTES: usize = 4 << 10;
 
@@ -555,6 +555,11 @@ impl CommitLog {
 
     pub fn segment_bytes(&self) -> u64 {
         self.shared.segment_bytes
+    }
+
+    /// Records below may be somebody else's.
+    pub fn foreign_end(&self) -> CommitLogOffset {
+        CommitLogOffset(self.shared.foreign_end)
     }
 
     /// Why the store takes nothing any more, if so.

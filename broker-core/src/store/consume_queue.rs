@@ -30,6 +30,9 @@ const TAIL_BYTES_MAX: usize = 4096 / UNIT_BYTES * UNIT_BYTES;
 const READ_UNITS: usize = 256;
 /// Most files held open over all queues.
 pub const OPEN_FILES_MAX: usize = 512;
+/// Bits of a unit's offset that name a place of the log: 256 TiB of it. The 15 above are `QueueEntry::inner`, which is
+/// 0 in every file that RocketMQ ever reads.
+const INNER_SHIFT: u32 = 48;
 /// Record length in the units that RocketMQ puts before the first message of a queue that begins inside a file.
 pub(super) const FILLER_LEN: u32 = i32::MAX.unsigned_abs();
 /// Most queues that are synced one after the other: each one costs a commit of the file system's journal.
@@ -45,6 +48,8 @@ pub struct QueueEntry {
     pub commit_log_offset: CommitLogOffset,
     pub record_len: u32,
     pub tag_hash: i64,
+    /// Which of its record's messages this is: 0 but in the batch queues of foreign stores.
+    pub inner: u16,
 }
 
 impl QueueEntry {
@@ -55,7 +60,8 @@ impl QueueEntry {
 
     pub fn encode(&self) -> [u8; UNIT_BYTES] {
         let mut unit = [0; UNIT_BYTES];
-        unit[..8].copy_from_slice(&self.commit_log_offset.0.to_be_bytes());
+        let offset = self.commit_log_offset.0 | u64::from(self.inner) << INNER_SHIFT;
+        unit[..8].copy_from_slice(&offset.to_be_bytes());
         unit[8..12].copy_from_slice(&self.record_len.to_be_bytes());
         unit[12..].copy_from_slice(&self.tag_hash.to_be_bytes());
         unit
@@ -69,15 +75,17 @@ impl QueueEntry {
         if len <= 0 {
             return None;
         }
+        let offset = u64::try_from(offset).ok()?;
         Some(QueueEntry {
-            commit_log_offset: CommitLogOffset(u64::try_from(offset).ok()?),
+            commit_log_offset: CommitLogOffset(offset & ((1 << INNER_SHIFT) - 1)),
             record_len: u32::try_from(len).ok()?,
             tag_hash,
+            inner: u16::try_from(offset >> INNER_SHIFT).expect("15 bits"),
         })
     }
 
     fn filler() -> QueueEntry {
-        QueueEntry { commit_log_offset: CommitLogOffset(0), record_len: FILLER_LEN, tag_hash: 0 }
+        QueueEntry { commit_log_offset: CommitLogOffset(0), record_len: FILLER_LEN, tag_hash: 0, inner: 0 }
     }
 }
 
@@ -431,8 +439,13 @@ impl ConsumeQueue {
         self.min_offset.store(0, Ordering::Release);
         *self.tail() = Tail::default();
         self.set_missing_from(Some(from.max(log_min)));
-        self.begins_anywhere.store(log_min.0 > self.incarnation.0, Ordering::Relaxed);
+        self.begins_anywhere.fetch_or(log_min.0 > self.incarnation.0, Ordering::Relaxed);
         self.zero_from(0)
+    }
+
+    /// The first record that comes says where the queue begins, as when the log has lost the ones before.
+    pub(super) fn begin_anywhere(&self) {
+        self.begins_anywhere.store(true, Ordering::Relaxed);
     }
 
     /// The queue ended at `end` once, whatever the log still holds of it. An empty queue goes on there.
@@ -865,7 +878,7 @@ mod tests {
 
     fn entry(at: u64) -> QueueEntry {
         let commit_log_offset = CommitLogOffset(at * u64::from(LEN));
-        QueueEntry { commit_log_offset, record_len: LEN, tag_hash: -(at as i64) }
+        QueueEntry { commit_log_offset, record_len: LEN, tag_hash: -(at as i64), inner: 0 }
     }
 
     fn units(range: std::ops::Range<u64>) -> Vec<u8> {
@@ -885,7 +898,10 @@ mod tests {
 
     #[test]
     fn a_unit_is_rocketmqs() {
-        let unit = QueueEntry { commit_log_offset: CommitLogOffset(1_024), record_len: 146, tag_hash: 2_598_919 };
+        let commit_log_offset = CommitLogOffset(1_024);
+        let unit = QueueEntry { commit_log_offset, record_len: 146, tag_hash: 2_598_919, inner: 0 };
+        let in_batch = QueueEntry { inner: 32_767, ..unit };
+        assert_eq!(QueueEntry::decode(&in_batch.encode()), Some(in_batch));
         let hex: String = unit.encode().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, "000000000000040000000092000000000027a807");
         assert_eq!(QueueEntry::decode(&unit.encode()), Some(unit));

@@ -9,17 +9,19 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, TryLockError};
+use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::delivery::filter::tag_hash;
 use crate::message::{StoredMessage, property, sys_flag};
-use crate::names::{STATE_TOPIC, TopicName};
+use crate::names::{SCHEDULE_TOPIC, STATE_TOPIC, TopicName};
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
 use crate::store::commit_log::CommitLog;
 use crate::store::consume_queue::{ConsumeQueue, OpenFiles, QueueEntry};
 use crate::store::error::StoreError;
 use crate::store::failpoint::{self, Point};
 use crate::store::index_file::{Index, IndexWriter, TopicHash};
+use crate::store::message_batch;
 
 /// Most records dispatched before queues are written and consumers woken.
 const CHUNK_RECORDS_MAX: usize = 1_024;
@@ -294,7 +296,20 @@ impl Dispatch {
             if let Some(topic) = topic.find(&self.table, message.topic())
                 && message.commit_log_offset.0 >= topic.incarnation.0
             {
-                work.take(topic, &message, index.as_mut(), entries);
+                if message.sys_flag & sys_flag::INNER_BATCH == 0 {
+                    work.take(topic, &message, 0, index.as_mut(), entries);
+                    continue;
+                }
+                match message_batch::explode(message) {
+                    Ok(messages) => messages.iter().enumerate().for_each(|(inner, message)| {
+                        let inner = u16::try_from(inner).expect("a batch has at most 32,767 messages");
+                        work.take(topic, message, inner, index.as_mut(), entries);
+                    }),
+                    Err(error) => tracing::error!(
+                        topic = topic.queues.first().map(|queue| queue.topic().as_str()), %error,
+                        "a batch cannot be taken apart: its queue ends before it"
+                    ),
+                }
             }
         }
         failpoint::at(Point::QueueBuildBefore);
@@ -346,13 +361,14 @@ impl Work {
         &mut self,
         topic: &TopicQueues,
         message: &StoredMessage,
+        inner: u16,
         index: Option<&mut IndexWriter<'_>>,
         entries: Entries,
     ) {
         let transaction = message.sys_flag & sys_flag::TRANSACTION_MASK;
         let mut index = index
             .filter(|index| transaction != sys_flag::TRANSACTION_ROLLBACK && !index.knows(message.commit_log_offset));
-        let mut tag = 0;
+        let (mut tag, mut delay_level) = (0, None);
         let mut put = |key: &str| {
             if let Some(index) = &mut index {
                 index.put(topic.key_prefix.key(key), message.commit_log_offset, message.store_timestamp);
@@ -361,6 +377,7 @@ impl Work {
         for (name, value) in message.properties() {
             match name {
                 property::TAGS => tag = tag_hash(value),
+                property::DELAY_LEVEL => delay_level = value.parse().ok(),
                 property::UNIQUE_KEY => put(value),
                 property::KEYS => value.split(' ').filter(|word| !word.is_empty()).for_each(&mut put),
                 _ => {}
@@ -384,11 +401,15 @@ impl Work {
             (None, Entries::Missing) | (Some(_), Entries::New) => false,
         };
         if wanted {
-            let entry = QueueEntry {
-                commit_log_offset: message.commit_log_offset,
-                record_len: message.record_len,
-                tag_hash: tag,
+            let tag_hash = match delay_level {
+                // RocketMQ keeps there when the message is to be delivered.
+                Some(level) if message.topic() == SCHEDULE_TOPIC => {
+                    message.store_timestamp.plus(delay_of_level(level)).0
+                }
+                _ => tag,
             };
+            let (commit_log_offset, record_len) = (message.commit_log_offset, message.record_len);
+            let entry = QueueEntry { commit_log_offset, record_len, tag_hash, inner };
             self.add(queue, message.queue_offset, &entry);
         }
     }
@@ -438,6 +459,14 @@ impl Work {
         self.used = 0;
         ailing
     }
+}
+
+/// How long RocketMQ keeps a message of this delay level, unless it was told other levels. Levels count from 1.
+fn delay_of_level(level: usize) -> Duration {
+    const SECONDS: [u64; 18] =
+        [1, 5, 10, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1_200, 1_800, 3_600, 7_200];
+    let level = level.min(SECONDS.len());
+    Duration::from_secs(level.checked_sub(1).map_or(1, |at| SECONDS[at]))
 }
 
 impl Batch {

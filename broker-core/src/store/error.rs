@@ -35,9 +35,9 @@ pub enum StoreError {
     InUse { path: PathBuf },
     #[error("{} was written by a newer Gantry", file.display())]
     NewerFormat { file: PathBuf },
-    /// There is a store, and Gantry did not make it.
-    #[error("{} holds a store that Gantry did not make: importing one is not built into this version", path.display())]
-    Foreign { path: PathBuf },
+    /// A store of Apache RocketMQ, with something that Gantry does not read.
+    #[error("{} holds {what} ({key}), which Gantry does not read", path.display())]
+    Foreign { path: PathBuf, key: &'static str, what: &'static str },
     /// The log no longer reaches back to its beginning, and no snapshot says what its deleted records had decided.
     #[error(
         "{} holds no usable snapshot of the state and the log begins at {log_min}: topics, groups and offsets cannot be \

@@ -4,14 +4,21 @@
 //! at each open before anything that bears it (a lease id) is given out.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
+use crate::names::STATE_TOPIC;
+use crate::offset::CommitLogOffset;
 use crate::random::Random;
+use crate::store::commit_log::{COMMIT_LOG_DIR, Inspected, SEGMENT_BYTES_RANGE, UncheckedLog};
 use crate::store::error::StoreError;
 use crate::store::failpoint::{self, Point};
 use crate::store::files::Files;
+use crate::store::foreign_log::{self, ForeignLog, QueuesSaid};
+use crate::store::record::PropertyCrc;
 
 /// What this program writes; it reads no newer one.
 const FORMAT_VERSION: u32 = 1;
@@ -33,6 +40,56 @@ pub struct Identity {
     pub boot: u64,
     /// A record exists that brokers before 5.1 cannot read.
     pub needs_apache_5_1: bool,
+    /// Records below may be somebody else's, without the CRC over all of them.
+    #[serde(default)]
+    pub foreign_end: CommitLogOffset,
+    /// The log holds no state of ours below: somebody else began it.
+    #[serde(default)]
+    pub state_from: CommitLogOffset,
+    /// What somebody else wrote is being taken over: what lies behind its end is a try that was killed.
+    #[serde(default)]
+    pub importing: Option<Importing>,
+    /// How the last clean stop left things, until the next start: who finds something else there came after us.
+    #[serde(default)]
+    pub stopped: Option<Stopped>,
+}
+
+/// What an import that has begun found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Importing {
+    pub end: CommitLogOffset,
+    pub queues: QueuesSaid,
+}
+
+/// What a clean stop leaves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stopped {
+    /// Behind the last record.
+    pub end: CommitLogOffset,
+    /// SHA-256 of the files under `config/` that were exported, in hex.
+    pub exported: BTreeMap<String, String>,
+}
+
+impl Stopped {
+    /// Did somebody write since?
+    fn is_changed(&self, files: &dyn Files, data_dir: &Path, log: &UncheckedLog) -> std::io::Result<bool> {
+        if matches!(log.inspect(self.end, PropertyCrc::Optional), Inspected::Record(_) | Inspected::Blank { .. }) {
+            return Ok(true);
+        }
+        for (name, hash) in &self.exported {
+            let bytes = match files.read(&data_dir.join("config").join(name)) {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
+                Err(error) => return Err(error),
+            };
+            let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+            if found != *hash {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 }
 
 impl Identity {
@@ -50,7 +107,46 @@ impl Identity {
             segment_bytes,
             boot: 0,
             needs_apache_5_1: false,
+            foreign_end: CommitLogOffset(0),
+            state_from: CommitLogOffset(0),
+            importing: None,
+            stopped: None,
         }
+    }
+
+    /// Who wrote last, if it was somebody else; an import that was killed goes on. A store of ours that was not closed
+    /// is taken for ours: RocketMQ does not open such a one (rule B8).
+    pub(super) fn find_foreign(
+        &self,
+        files: &dyn Files,
+        data_dir: &Path,
+        log: &UncheckedLog,
+        aborted: bool,
+    ) -> Result<Option<ForeignLog>, StoreError> {
+        let io = |error: std::io::Error| StoreError::io(format!("reading {}", data_dir.display()), &error);
+        let since = self.stopped.as_ref().map_or(CommitLogOffset(0), |stopped| stopped.end);
+        let is_foreign = self.importing.is_some()
+            || match &self.stopped {
+                None => self.boot == 0 && foreign_log::is_there(files, data_dir).map_err(io)?,
+                // Ours is written last of all, so an `abort` beside it is not ours.
+                Some(stopped) => aborted || stopped.is_changed(files, data_dir, log).map_err(io)?,
+            };
+        if !is_foreign {
+            return Ok(None);
+        }
+        let segment_bytes = log.segment_bytes();
+        if !SEGMENT_BYTES_RANGE.contains(&segment_bytes) {
+            let (path, key) = (data_dir.join(COMMIT_LOG_DIR), "mappedFileSizeCommitLog");
+            return Err(StoreError::Foreign { path, key, what: "segments of an odd length" });
+        }
+        foreign_log::refuse_unreadable(files, data_dir)?;
+        tracing::info!(dir = %data_dir.display(), "somebody else wrote this store: it is taken over");
+        let survey = ForeignLog::survey(log, files, data_dir, since, self.importing.as_ref(), !aborted)?;
+        if self.boot == 0 && survey.topic(STATE_TOPIC).is_some() {
+            let reason = "it is missing, though the log holds what it belongs to".into();
+            return Err(StoreError::Damaged { file: path(data_dir), offset: 0, reason });
+        }
+        Ok(Some(survey))
     }
 
     /// `None` if the directory has none yet.
@@ -88,6 +184,11 @@ impl Identity {
     /// Raises the boot number; returns when the new one is on the disk.
     pub fn raise_boot(&mut self, files: &dyn Files, data_dir: &Path) -> Result<(), StoreError> {
         self.boot += 1;
+        self.write(files, data_dir)
+    }
+
+    /// Returns when it is on the disk.
+    pub fn write(&self, files: &dyn Files, data_dir: &Path) -> Result<(), StoreError> {
         let path = path(data_dir);
         let mut json = serde_json::to_vec_pretty(self).expect("plain fields become JSON");
         json.push(b'\n');

@@ -147,7 +147,11 @@ impl<'a> OfflineStore<'a> {
             false => (WrittenBy::RocketMq, PropertyCrc::Optional),
         };
         let mut strangers = Vec::new();
-        let log = OfflineLog::open(files, dir, property_crc, &mut strangers).map_err(io(&dir.join(COMMIT_LOG_DIR)))?;
+        let mut log =
+            OfflineLog::open(files, dir, property_crc, &mut strangers).map_err(io(&dir.join(COMMIT_LOG_DIR)))?;
+        if let Some(Ok(identity)) = &identity {
+            log.set_foreign_end(identity.foreign_end);
+        }
         Ok(OfflineStore {
             files,
             dir: dir.to_path_buf(),

@@ -20,6 +20,9 @@ use crate::store::error::StoreError;
 use crate::store::files::Files;
 use crate::store::record::{PropertyCrc, RecordError};
 
+/// Queues that RocketMQ makes without a topic.
+const LIGHT_QUEUE_PREFIX: &str = "%LMQ%";
+
 /// Reads the synced offset that a state record was stamped with; `None` for any other record.
 pub type StampOf = fn(&StoredMessage) -> Option<CommitLogOffset>;
 
@@ -39,8 +42,10 @@ pub fn find_end(
     clean: bool,
     checkpoint: Option<Checkpoint>,
     synced: CommitLogOffset,
+    foreign_end: CommitLogOffset,
     stamp_of: StampOf,
 ) -> Result<LogEnd, StoreError> {
+    let crc = |at| if at < foreign_end { PropertyCrc::Optional } else { PropertyCrc::Required };
     let checkpoint_synced = checkpoint.map_or(CommitLogOffset(0), |checkpoint| checkpoint.synced_offset);
     let watermark = checkpoint_synced.max(synced).max(log.min());
     if watermark > log.max() {
@@ -49,7 +54,7 @@ pub fn find_end(
     if let Some(checkpoint) = checkpoint
         && clean
         && checkpoint.synced_offset == watermark
-        && matches!(log.inspect(watermark, CRC), Inspected::Invalid(RecordError::Empty) | Inspected::Outside)
+        && matches!(log.inspect(watermark, crc(watermark)), Inspected::Invalid(RecordError::Empty) | Inspected::Outside)
     {
         return Ok(LogEnd { end: watermark, last_stored: checkpoint.log_timestamp });
     }
@@ -59,7 +64,7 @@ pub fn find_end(
     let mut end = at;
     let mut last_stored = checkpoint.map_or(Timestamp(0), |checkpoint| checkpoint.log_timestamp);
     let reason = loop {
-        match log.inspect(at, CRC) {
+        match log.inspect(at, crc(at)) {
             Inspected::Record(message) => {
                 last_stored = message.store_timestamp;
                 at = end_of(&message);
@@ -76,7 +81,7 @@ pub fn find_end(
     let end = end.max(watermark);
     // Nothing at or behind this place may ever have been known to be on the disk: a later record would say so.
     let mut at = end;
-    while let Some(message) = log.find_record(at, CRC) {
+    while let Some(message) = log.find_record(at, PropertyCrc::Required) {
         if let Some(stamp) = stamp_of(&message)
             && stamp > end
         {
@@ -87,14 +92,16 @@ pub fn find_end(
     Ok(LogEnd { end, last_stored })
 }
 
-/// Every record here was written by us.
-const CRC: PropertyCrc = PropertyCrc::Required;
-
-fn end_of(message: &StoredMessage) -> CommitLogOffset {
+pub(super) fn end_of(message: &StoredMessage) -> CommitLogOffset {
     CommitLogOffset(message.commit_log_offset.0 + u64::from(message.record_len))
 }
 
-fn damaged(log: &UncheckedLog, at: CommitLogOffset, watermark: CommitLogOffset, reason: String) -> StoreError {
+pub(super) fn damaged(
+    log: &UncheckedLog,
+    at: CommitLogOffset,
+    watermark: CommitLogOffset,
+    reason: String,
+) -> StoreError {
     let segment = log.segments().iter().rfind(|segment| segment.base() <= at);
     StoreError::Damaged {
         file: segment.map_or_else(PathBuf::new, |segment| segment.path().to_path_buf()),
@@ -120,7 +127,7 @@ impl QueueRecovery<'_> {
             self.log.read(entry.commit_log_offset, entry.record_len).is_ok_and(|message| {
                 message.topic() == queue.topic().as_str()
                     && message.queue_id == queue.queue_id()
-                    && message.queue_offset == at
+                    && message.queue_offset.0 + u64::from(entry.inner) == at.0
                     && entry.end() <= dispatched_below
             })
         };
@@ -156,6 +163,9 @@ impl QueueRecovery<'_> {
             self.io(&to, queue.set_aside(&to))?;
         }
         // A disk too full for this is no reason not to start: dispatch tries again.
+        if beginning < self.log.foreign_end() {
+            queue.begin_anywhere();
+        }
         if let Err(error) = queue.rebuild(beginning, self.log.min()) {
             tracing::error!(topic = %queue.topic(), queue_id = %queue.queue_id(), %error, "a consume queue cannot be made anew");
         }
@@ -168,6 +178,10 @@ impl QueueRecovery<'_> {
         let mut strangers: Vec<PathBuf> = Vec::new();
         for listed in self.io(&root, self.files.list(&root))? {
             let name = TopicName::from_store(listed.name.as_encoded_bytes()).ok();
+            // The queues of light topics have no topic anywhere.
+            if name.as_ref().is_some_and(|name| name.as_str().starts_with(LIGHT_QUEUE_PREFIX)) {
+                continue;
+            }
             let Some((_, queues)) = name.and_then(|name| topics.get(&name)) else {
                 strangers.push(listed.name.into());
                 continue;

@@ -34,8 +34,9 @@ pub struct Cut {
 /// Makes `at`, where a record begins or ends, the end of the log of a store that nobody has open.
 pub fn cut(files: Arc<dyn Files>, data_dir: &Path, at: CommitLogOffset) -> Result<Cut, StoreError> {
     let _lock = DirectoryLock::take(&*files, data_dir)?;
-    let Some(identity) = Identity::read(&*files, data_dir)? else {
-        return Err(StoreError::Foreign { path: data_dir.to_path_buf() });
+    let Some(mut identity) = Identity::read(&*files, data_dir)? else {
+        let (path, key) = (data_dir.to_path_buf(), "gantry/store.json is missing");
+        return Err(StoreError::Foreign { path, key, what: "a store that Gantry never opened" });
     };
     let mut log = UncheckedLog::open(files.clone(), data_dir, identity.segment_bytes)?;
     if at < log.min() || at > log.max() || !is_boundary(&log, at) {
@@ -57,6 +58,13 @@ pub fn cut(files: Arc<dyn Files>, data_dir: &Path, at: CommitLogOffset) -> Resul
     }
     let abort = AbortFile::new(data_dir);
     abort.write(&*files)?;
+    // What is cut off here was not cut off by somebody else.
+    identity.stopped = None;
+    identity.foreign_end = identity.foreign_end.min(at);
+    if let Some(importing) = &mut identity.importing {
+        importing.end = importing.end.min(at);
+    }
+    identity.write(&*files, data_dir)?;
     let path = data_dir.join("checkpoint");
     let (checkpoint, last) = aside.io(&path, CheckpointFile::open(&*files, &path))?;
     let last = last.unwrap_or_default();

@@ -596,7 +596,7 @@ fn a_store_of_a_newer_version_or_of_somebody_else_is_refused_untouched() {
     std::fs::write(&path, "{}").unwrap();
     assert!(matches!(rig.open(), Err(StoreError::Damaged { .. })));
     std::fs::remove_file(&path).unwrap();
-    assert!(matches!(rig.open(), Err(StoreError::Foreign { path }) if path == rig.dir));
+    assert!(matches!(rig.open(), Err(StoreError::Damaged { file, .. }) if file == path));
     assert!(!path.exists() && !rig.dir.join("abort").exists());
 }
 

@@ -409,12 +409,13 @@ fn foreign_store(files: &SimulatedFiles) {
             commit_log_offset: CommitLogOffset(BASE + at),
             record_len: record.len() as u32,
             tag_hash: 2_598_919,
+            inner: 0,
         };
         queue.write_at((7 + number) * 20, &entry.encode()).unwrap();
         at += record.len() as u64;
     }
     // What was deleted from the log has its entries still.
-    let old = QueueEntry { commit_log_offset: CommitLogOffset(100), record_len: 100, tag_hash: 0 };
+    let old = QueueEntry { commit_log_offset: CommitLogOffset(100), record_len: 100, tag_hash: 0, inner: 0 };
     queue.write_at(6 * 20, &old.encode()).unwrap();
     let mut checkpoint = vec![0; 4096];
     for field in 0..3 {

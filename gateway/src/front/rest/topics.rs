@@ -4,7 +4,6 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use gantry_broker_core::BrokerError;
 use gantry_broker_core::broker::{Permission, PutWhen, QUEUES_DEFAULT, Topic, TopicConfig};
-use gantry_broker_core::message::MessageType;
 use gantry_broker_core::names::TopicName;
 use gantry_broker_core::offset::Incarnation;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -118,7 +117,7 @@ fn read(mut fields: Fields<'_>, name: TopicName) -> Result<TopicConfig, GatewayE
     let (read_queues, write_queues) = (read_queues.or(write_queues), write_queues.or(read_queues));
     let (read_queues, write_queues) = (read_queues.unwrap_or(QUEUES_DEFAULT), write_queues.unwrap_or(QUEUES_DEFAULT));
     fields.end()?;
-    Ok(TopicConfig { topic: name, message_type: MessageType::Normal, read_queues, write_queues, permission })
+    Ok(TopicConfig { read_queues, write_queues, permission, ..TopicConfig::new(name) })
 }
 
 const NORMAL: &str = "normal";

@@ -1,0 +1,222 @@
+import java.io.File;
+import java.net.InetAddress;
+import java.net.ServerSocket;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Random;
+import org.apache.rocketmq.broker.BrokerController;
+import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
+import org.apache.rocketmq.client.consumer.PullResult;
+import org.apache.rocketmq.client.consumer.PullStatus;
+import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.MessageQueueSelector;
+import org.apache.rocketmq.client.producer.SendResult;
+import org.apache.rocketmq.client.producer.SendStatus;
+import org.apache.rocketmq.common.BrokerConfig;
+import org.apache.rocketmq.common.MQVersion;
+import org.apache.rocketmq.common.TopicConfig;
+import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageExt;
+import org.apache.rocketmq.common.message.MessageQueue;
+import org.apache.rocketmq.common.namesrv.NamesrvConfig;
+import org.apache.rocketmq.namesrv.NamesrvController;
+import org.apache.rocketmq.remoting.netty.NettyClientConfig;
+import org.apache.rocketmq.remoting.netty.NettyServerConfig;
+import org.apache.rocketmq.remoting.protocol.RemotingCommand;
+import org.apache.rocketmq.store.config.MessageStoreConfig;
+
+/**
+ * Apache's own broker on a store directory, for one phase of a test:
+ *   write DIR   sends messages of its own and commits some offsets
+ *   read DIR    sends nothing
+ * Both end with a clean stop, after saying on stdout what every queue holds:
+ *   message TOPIC QUEUE OFFSET PLACE STORED TAG KEYS BODY     (BODY in hex, "-" for what is missing)
+ *   committed GROUP TOPIC QUEUE OFFSET
+ */
+public final class Peer {
+    private static final String[] TOPICS = {"orders", "events"};
+    private static final String[] GROUPS = {"billing", "audit"};
+    private static final int SEGMENT_BYTES = 1 << 20;
+
+    private final NamesrvController names;
+    private final BrokerController broker;
+    private final String namesAddress;
+
+    private Peer(File dir) throws Exception {
+        int namesPort = freePort();
+        namesAddress = "127.0.0.1:" + namesPort;
+        NettyServerConfig namesServer = new NettyServerConfig();
+        namesServer.setBindAddress("127.0.0.1");
+        namesServer.setListenPort(namesPort);
+        NamesrvConfig namesConfig = new NamesrvConfig();
+        namesConfig.setKvConfigPath(new File(dir.getParentFile(), "kv.json").getPath());
+        names = new NamesrvController(namesConfig, namesServer);
+        require(names.initialize(), "the name server starts");
+        names.start();
+
+        BrokerConfig config = new BrokerConfig();
+        config.setBrokerName("broker-a");
+        config.setBrokerClusterName("DefaultCluster");
+        config.setBrokerIP1("127.0.0.1");
+        config.setBrokerIP2("127.0.0.1");
+        config.setNamesrvAddr(namesAddress);
+        // Ends sooner.
+        config.setReviveQueueNum(1);
+        config.setReviveInterval(100);
+        config.setListenPort(freePort());
+        NettyServerConfig server = new NettyServerConfig();
+        server.setBindAddress("127.0.0.1");
+        server.setListenPort(config.getListenPort());
+        MessageStoreConfig store = new MessageStoreConfig();
+        store.setStorePathRootDir(dir.getPath());
+        store.setStorePathCommitLog(new File(dir, "commitlog").getPath());
+        store.setMappedFileSizeCommitLog(SEGMENT_BYTES);
+        store.setMappedFileSizeTimerLog(1 << 20);
+        store.setHaListenPort(freePort());
+        // A test machine's disk may be fuller than Apache likes.
+        store.setDiskMaxUsedSpaceRatio(95);
+        broker = new BrokerController(config, server, new NettyClientConfig(), store);
+        require(broker.initialize(), "the broker starts");
+        broker.start();
+    }
+
+    public static void main(String[] args) throws Exception {
+        // Without it the name server takes the broker for a very old one and reads no topics.
+        System.setProperty(RemotingCommand.REMOTING_VERSION_KEY, Integer.toString(MQVersion.CURRENT_VERSION));
+        Peer peer = new Peer(new File(args[1]));
+        try {
+            if (args[0].equals("write")) {
+                peer.write();
+            }
+            peer.announce();
+            peer.say();
+        } catch (Throwable failure) {
+            failure.printStackTrace();
+            Runtime.getRuntime().halt(1);
+        }
+        peer.broker.shutdown();
+        System.out.println("stopped");
+        System.out.flush();
+        // Clients and name server keep nothing, and each would take three seconds to end.
+        Runtime.getRuntime().halt(0);
+    }
+
+    /** Returns when the name server knows the topics. */
+    private void announce() throws Exception {
+        for (String topic : TOPICS) {
+            while (names.getRouteInfoManager().pickupTopicRouteData(topic) == null) {
+                broker.registerBrokerAll(true, false, true);
+                Thread.sleep(20);
+            }
+        }
+    }
+
+    private void write() throws Exception {
+        broker.getTopicConfigManager().updateTopicConfig(new TopicConfig("orders", 4, 4));
+        broker.getTopicConfigManager().updateTopicConfig(new TopicConfig("events", 1, 1));
+        for (String group : GROUPS) {
+            broker.getSubscriptionGroupManager().findSubscriptionGroupConfig(group);
+        }
+        announce();
+        DefaultMQProducer producer = new DefaultMQProducer("writers");
+        producer.setNamesrvAddr(namesAddress);
+        // Both sides show bodies as they are stored; the client would take compressed ones apart.
+        producer.setCompressMsgBodyOverHowmuch(Integer.MAX_VALUE);
+        producer.start();
+        Random random = new Random(1);
+        MessageQueueSelector byNumber = (queues, message, number) -> {
+            List<MessageQueue> sorted = new ArrayList<>(queues);
+            sorted.sort(Comparator.naturalOrder());
+            return sorted.get((Integer) number % sorted.size());
+        };
+        for (int number = 0; number < 300; number++) {
+            byte[] body = new byte[1 + random.nextInt(16000)];
+            random.nextBytes(body);
+            Message message = new Message(TOPICS[number % 3 == 0 ? 1 : 0], body);
+            if (number % 2 == 0) {
+                message.setTags("tag" + number % 5);
+            }
+            message.setKeys("key-" + number + " shared");
+            message.putUserProperty("number", "" + number);
+            SendResult sent = producer.send(message, byNumber, number);
+            require(sent.getSendStatus() == SendStatus.SEND_OK, "sent");
+        }
+        // Stays away for half an hour: nobody may see it.
+        Message later = new Message("orders", "later".getBytes(StandardCharsets.UTF_8));
+        later.setDelayTimeLevel(16);
+        producer.send(later);
+        List<Message> batch = new ArrayList<>();
+        for (int number = 0; number < 5; number++) {
+            batch.add(new Message("events", "batched", "batch-" + number, ("in a batch " + number).getBytes(StandardCharsets.UTF_8)));
+        }
+        producer.send(batch);
+        for (int queue = 0; queue < 4; queue++) {
+            broker.getConsumerOffsetManager().commitOffset("test", "billing", "orders", queue, 10 + queue);
+        }
+        broker.getConsumerOffsetManager().commitOffset("test", "audit", "events", 0, 7);
+    }
+
+    /** What every queue holds, as a client sees it, and where the groups are. */
+    private void say() throws Exception {
+        DefaultMQPullConsumer consumer = new DefaultMQPullConsumer("readers");
+        consumer.setNamesrvAddr(namesAddress);
+        consumer.start();
+        for (String topic : TOPICS) {
+            List<MessageQueue> queues = new ArrayList<>(consumer.fetchSubscribeMessageQueues(topic));
+            queues.sort(Comparator.naturalOrder());
+            for (MessageQueue queue : queues) {
+                long offset = consumer.minOffset(queue);
+                long end = consumer.maxOffset(queue);
+                while (offset < end) {
+                    PullResult pulled = consumer.pull(queue, "*", offset, 32);
+                    require(pulled.getPullStatus() == PullStatus.FOUND, "a message at " + offset + " of " + queue);
+                    for (MessageExt message : pulled.getMsgFoundList()) {
+                        say(message);
+                    }
+                    offset = pulled.getNextBeginOffset();
+                }
+            }
+        }
+        for (String group : GROUPS) {
+            for (String topic : TOPICS) {
+                for (int queue = 0; queue < 4; queue++) {
+                    long offset = broker.getConsumerOffsetManager().queryOffset(group, topic, queue);
+                    if (offset >= 0) {
+                        System.out.println("committed " + group + " " + topic + " " + queue + " " + offset);
+                    }
+                }
+            }
+        }
+    }
+
+    private static void say(MessageExt message) {
+        StringBuilder body = new StringBuilder();
+        for (byte one : message.getBody()) {
+            body.append(String.format("%02x", one));
+        }
+        String keys = message.getKeys() == null ? "-" : message.getKeys().replace(' ', ',');
+        String tag = message.getTags() == null ? "-" : message.getTags();
+        System.out.println("message " + message.getTopic() + " " + message.getQueueId() + " " + message.getQueueOffset() + " "
+            + message.getCommitLogOffset() + " " + message.getStoreTimestamp() + " " + tag + " " + keys + " " + body);
+    }
+
+    private static int freePort() throws Exception {
+        // The broker takes the port two below as well.
+        while (true) {
+            try (ServerSocket socket = new ServerSocket(0, 1, InetAddress.getByName("127.0.0.1"));
+                ServerSocket below = new ServerSocket(socket.getLocalPort() - 2, 1, InetAddress.getByName("127.0.0.1"))) {
+                return socket.getLocalPort();
+            } catch (java.net.BindException taken) {
+                // Another pair, then.
+            }
+        }
+    }
+
+    private static void require(boolean holds, String what) {
+        if (!holds) {
+            throw new IllegalStateException("not so: " + what);
+        }
+    }
+}
