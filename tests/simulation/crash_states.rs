@@ -514,7 +514,7 @@ fn run(seed: u64, faults: Faults, prepare: fn(&SimulatedFiles), durability: Opti
         };
         work(&setting, &life, number, &mut chance);
         let mut states = watch.states();
-        outcome.messages += messages_of(&life.recorder.lock().all()[..]);
+        outcome.messages += messages_of(life.recorder.lock().all());
         if chance.one_in(3) {
             // A clean stop is a state too.
             let lines = life.recorder.lock().all().len();
