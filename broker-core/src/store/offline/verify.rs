@@ -463,7 +463,7 @@ fn check_small_files(store: &OfflineStore<'_>, report: &mut Report) {
         }
         let path = store.dir.join("abort");
         match read(store, &path) {
-            Ok(Some(bytes)) if bytes.is_empty() || !bytes.iter().all(u8::is_ascii_digit) => {
+            Ok(Some(bytes)) if !is_abort(&bytes) => {
                 report.problem(Problem::new(&path, 0, "it does not hold the number of a process", remedy::ABORT));
             }
             Ok(_) => {}
@@ -551,4 +551,10 @@ impl Fault {
         }
         self.count = 0;
     }
+}
+
+/// The number of a process, and in our own who that was.
+fn is_abort(bytes: &[u8]) -> bool {
+    let number = bytes.strip_suffix(b" gantry\n").unwrap_or(bytes);
+    !number.is_empty() && number.iter().all(u8::is_ascii_digit)
 }
