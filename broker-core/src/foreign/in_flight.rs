@@ -28,11 +28,13 @@ const CHECK_POINT_MESSAGES_MAX: u64 = 64;
 /// Where a timer's message is to go.
 const REAL_TOPIC: &str = "REAL_TOPIC";
 
+/// By cell, offsets that are owed, ascending, with how often each was delivered.
+pub type Owed = Vec<(CellKey, Vec<(u64, u32)>)>;
+
 /// What is in flight.
 #[derive(Debug, Default, PartialEq)]
 pub struct InFlight {
-    /// Offsets that are owed, ascending, with how often each was delivered.
-    pub messages: Vec<(CellKey, Vec<(u64, u32)>)>,
+    pub messages: Owed,
     /// What says that the revive topic is read.
     pub done: Vec<Entry>,
 }
@@ -172,12 +174,7 @@ impl Pops {
     }
 
     /// What nobody has acked, by cell.
-    fn owed(
-        &self,
-        store: &Store,
-        tables: &Tables,
-        cells: &AllCells,
-    ) -> Result<Vec<(CellKey, Vec<(u64, u32)>)>, StoreError> {
+    fn owed(&self, store: &Store, tables: &Tables, cells: &AllCells) -> Result<Owed, StoreError> {
         let mut owed: BTreeMap<CellKey, BTreeSet<u64>> = BTreeMap::new();
         for (key, offsets) in &self.open {
             let topic = TopicName::from_store(key.topic.as_bytes()).ok();
