@@ -26,7 +26,7 @@ use crate::state::snapshot::Snapshot;
 use crate::store::checkpoint::{self, CHECKPOINT_BYTES, Checkpoint, DerivedEnds};
 use crate::store::commit_log::COMMIT_LOG_DIR;
 use crate::store::identity::{self, Identity};
-use crate::store::offline::log::OfflineLog;
+use crate::store::offline::log::{Found, OfflineLog};
 use crate::store::offline::report::{Stopped, WrittenBy};
 use crate::store::offline::source::{ReadFiles, Share};
 use crate::store::record::PropertyCrc;
@@ -58,6 +58,10 @@ pub struct OfflineStore<'a> {
     pub derived_ends: DerivedEndsFound,
     /// Snapshots of the state, oldest first, each with its head or the reason why it is none.
     pub snapshots: Vec<(PathBuf, Result<SnapshotHead, String>)>,
+    /// Records below may be somebody else's.
+    pub foreign_end: CommitLogOffset,
+    /// Nobody else has written since our last clean stop.
+    pub taken_over: bool,
     /// Files in `commitlog/` that are no segments.
     pub strangers: Vec<PathBuf>,
     _share: Option<Box<dyn Any + Send>>,
@@ -149,8 +153,22 @@ impl<'a> OfflineStore<'a> {
         let mut strangers = Vec::new();
         let mut log =
             OfflineLog::open(files, dir, property_crc, &mut strangers).map_err(io(&dir.join(COMMIT_LOG_DIR)))?;
-        if let Some(Ok(identity)) = &identity {
-            log.set_foreign_end(identity.foreign_end);
+        // Who finds a record where we stopped reads what somebody else wrote since: nobody has taken it over yet.
+        let stopped_at = match &identity {
+            Some(Ok(identity)) => identity.stopped.as_ref().map(|stopped| stopped.end),
+            _ => None,
+        };
+        let foreign_end = match &identity {
+            Some(Ok(identity)) => identity.foreign_end,
+            _ => CommitLogOffset(0),
+        };
+        log.set_foreign_end(CommitLogOffset(u64::MAX));
+        // We write our word for a clean stop last of all, so an `abort` beside it is not ours.
+        let wrote = |at| has("abort") || matches!(log.look(at), Found::Record(_) | Found::Blank { .. });
+        let taken_over = !stopped_at.is_some_and(wrote);
+        let written_by = if taken_over { written_by } else { WrittenBy::RocketMq };
+        if taken_over {
+            log.set_foreign_end(foreign_end);
         }
         Ok(OfflineStore {
             files,
@@ -162,6 +180,8 @@ impl<'a> OfflineStore<'a> {
             checkpoint,
             derived_ends,
             snapshots,
+            foreign_end: if taken_over { foreign_end } else { CommitLogOffset(u64::MAX) },
+            taken_over,
             strangers,
             _share: share,
         })

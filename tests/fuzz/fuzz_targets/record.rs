@@ -18,7 +18,9 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
         let len = (bytes.len() as u32).to_be_bytes();
         bytes[..4].copy_from_slice(&len);
     }
-    if flags & PUT_BODY_CRC_RIGHT != 0 && let Some((at, len)) = body(&bytes) {
+    if flags & PUT_BODY_CRC_RIGHT != 0
+        && let Some((at, len)) = body(&bytes)
+    {
         let mut crc = crc32(&bytes[at..at + len]);
         crc &= 0x7FFF_FFFF;
         bytes[8..12].copy_from_slice(&crc.to_be_bytes());

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use gantry_broker_core::clock::{SystemClock, Timestamp};
-use gantry_broker_core::config::Durability;
+use gantry_broker_core::config::{Durability, Pace};
 use gantry_broker_core::message::{Message, StoredMessage};
 use gantry_broker_core::names::{STATE_TOPIC, TopicName};
 use gantry_broker_core::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
@@ -20,9 +20,9 @@ use gantry_broker_core::store::commit_log::{Append, AppendClass};
 use gantry_broker_core::store::error::StoreError;
 use gantry_broker_core::store::files::Files;
 use gantry_broker_core::store::index_file::{ALL_TIME, IndexLayout};
+use gantry_broker_core::store::offline::OfflineStore;
 use gantry_broker_core::store::offline::log::Step;
 use gantry_broker_core::store::offline::verify::{VerifyOptions, verify};
-use gantry_broker_core::store::offline::OfflineStore;
 use gantry_broker_core::store::record::EncodedRecord;
 use gantry_broker_core::store::simulated_files::SimulatedFiles;
 use gantry_broker_core::store::{Store, StoreConfig, StoreHooks, StoreParts, TopicAtStart};
@@ -65,22 +65,15 @@ impl Original {
         let incarnation = Incarnation(appended.commit_log_offset.0);
         store.create_queues(&topic(), incarnation, QUEUES);
         let mut sent = BTreeMap::new();
-        for number in 0..MESSAGES {
-            let body = Bytes::from(format!("body {number}"));
-            let born_host = "127.0.0.1:50000".parse().expect("an address");
-            let message = Message::new(body.clone(), &format!("id{number}"), Timestamp(1), born_host).expect("a message");
-            let message = message.with_tag("T").expect("a tag").with_keys(["all", "some"]).expect("keys");
-            let queue_id = QueueId(number % QUEUES);
-            let queue = store.queue(&topic(), queue_id).expect("a queue").counter().clone();
-            let record = EncodedRecord::message(&topic(), queue_id, store.store_host(), &message);
-            let batch = store.append(vec![Append { record, queue, class: AppendClass::Message }]).expect("room");
-            let appended = batch.entries[0].as_ref().expect("room");
-            sent.insert(appended.commit_log_offset, body);
-        }
-        let killed = files.kill();
+        send(&store, 0..MESSAGES, &mut sent);
         store.close().expect("a clean stop");
         drop(store);
-        Original { cleanly: files.kill(), killed, incarnation, sent }
+        let cleanly = files.kill();
+        // What was synced at the stop, and a little more that was not.
+        let mut store = open(&files).expect("a clean store opens");
+        store.start(&[at_start(incarnation)]).expect("a clean store starts");
+        send(&store, MESSAGES..MESSAGES + MESSAGES / 4, &mut sent);
+        Original { cleanly, killed: files.kill(), incarnation, sent }
     }
 
     /// A copy with some bytes overwritten, in files below a directory: `input` says which.
@@ -91,14 +84,15 @@ impl Original {
         let files = if flags & 1 == 0 { self.cleanly.kill() } else { self.killed.kill() };
         let paths = files_below(&files, &Path::new(DIR).join(below));
         let mut damaged = Vec::new();
-        for _ in 0..PIECES_MAX {
-            let Some(([file, high, low, len], after)) = rest.split_first_chunk::<4>().map(|(head, after)| (*head, after))
+        for _ in 0..if paths.is_empty() { 0 } else { PIECES_MAX } {
+            let Some(([file, high, low, len], after)) =
+                rest.split_first_chunk::<4>().map(|(head, after)| (*head, after))
             else {
                 break;
             };
             let (bytes, after) = after.split_at(after.len().min(usize::from(len)));
             rest = after;
-            let (path, file_len) = &paths[usize::from(file) % paths.len().max(1)];
+            let (path, file_len) = &paths[usize::from(file) % paths.len()];
             let at = u64::from(u16::from_be_bytes([high, low])).min(file_len.saturating_sub(1));
             let bytes = &bytes[..bytes.len().min((file_len - at) as usize)];
             files.damage(path, at, bytes).expect("inside of a file");
@@ -121,9 +115,7 @@ impl Original {
             }
         }
         let Ok(mut store) = open(files) else { return };
-        let incarnation = self.incarnation;
-        let orders = TopicAtStart { topic: topic(), incarnation, queues: QUEUES, queue_ends: Vec::new() };
-        if store.start(&[orders]).is_err() {
+        if store.start(&[at_start(self.incarnation)]).is_err() {
             return;
         }
         for queue_id in 0..QUEUES {
@@ -164,6 +156,25 @@ fn topic() -> TopicName {
     TopicName::from_client("orders").expect("a legal name")
 }
 
+fn at_start(incarnation: Incarnation) -> TopicAtStart {
+    TopicAtStart { topic: topic(), incarnation, queues: QUEUES, queue_ends: Vec::new() }
+}
+
+fn send(store: &Store, numbers: std::ops::Range<u32>, sent: &mut BTreeMap<CommitLogOffset, Bytes>) {
+    for number in numbers {
+        let body = Bytes::from(format!("body {number}"));
+        let born_host = "127.0.0.1:50000".parse().expect("an address");
+        let message = Message::new(body.clone(), &format!("id{number}"), Timestamp(1), born_host).expect("a message");
+        let message = message.with_tag("T").expect("a tag").with_keys(["all", "some"]).expect("keys");
+        let queue_id = QueueId(number % QUEUES);
+        let queue = store.queue(&topic(), queue_id).expect("a queue").counter().clone();
+        let record = EncodedRecord::message(&topic(), queue_id, store.store_host(), &message);
+        let batch = store.append(vec![Append { record, queue, class: AppendClass::Message }]).expect("room");
+        let appended = batch.entries[0].as_ref().expect("room");
+        sent.insert(appended.commit_log_offset, body);
+    }
+}
+
 fn synced_body(store: &Store) -> Vec<u8> {
     gantry_broker_core::state::record::encode(store.synced_offset(), &[])
 }
@@ -175,10 +186,12 @@ fn open(files: &SimulatedFiles) -> Result<Store, StoreError> {
         segment_bytes: 64 << 10,
         store_host: "127.0.0.1:10911".parse().expect("an address"),
         index_layout: LAYOUT,
+        pace: Pace::default(),
     };
     let parts =
         StoreParts { files: Arc::new(files.clone()), clock: Box::new(SystemClock), random: Arc::new(SystemRandom) };
-    let stamp_of = |message: &StoredMessage| (message.topic() == STATE_TOPIC).then(|| synced_stamp(&message.body)).flatten();
+    let stamp_of =
+        |message: &StoredMessage| (message.topic() == STATE_TOPIC).then(|| synced_stamp(&message.body)).flatten();
     let hooks = StoreHooks { arrived: Box::new(|_| {}), failed: Box::new(|_| {}), stamp_of };
     Store::open(config, parts, hooks)
 }

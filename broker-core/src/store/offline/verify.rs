@@ -12,11 +12,14 @@ mod queues;
 
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
+
 use crate::message::{StoredMessage, property, sys_flag};
 use crate::names::STATE_TOPIC;
 use crate::offset::{CommitLogOffset, QueueOffset};
 use crate::receipt_handle::HandleKeys;
 use crate::state::record::{self as state_record, Entry};
+use crate::store::config_json;
 use crate::store::identity::{self, ABORT_OF_OURS};
 use crate::store::index_file::{IndexLayout, TopicHash};
 use crate::store::offline::log::{Behind, Found, Reason, end_of};
@@ -274,10 +277,10 @@ impl Pass<'_> {
             let (file, offset) = self.store.log.place(message.commit_log_offset);
             let what = format!("a record was stored at {stored}, the one before it at {before}");
             match self.store.written_by {
-                WrittenBy::Gantry => self.report.problem(Problem::new(&file, offset, what, remedy::LOG)),
-                WrittenBy::RocketMq => {
-                    self.report.note(format!("{}, byte {offset}: {what}: a clock was set back", file.display()))
+                WrittenBy::Gantry if message.commit_log_offset >= self.store.foreign_end => {
+                    self.report.problem(Problem::new(&file, offset, what, remedy::LOG))
                 }
+                _ => self.report.note(format!("{}, byte {offset}: {what}: a clock was set back", file.display())),
             }
         }
         self.last_stored = self.last_stored.max(Some(stored));
@@ -358,6 +361,9 @@ impl Pass<'_> {
                     let name = config.topic.as_str();
                     self.queues.topic_put(&self.store, &mut self.report, *topic_id, *version, name);
                 }
+                Entry::AdoptTopic { topic_id, config, .. } => {
+                    self.queues.topic_adopted(*topic_id, config.topic.as_str())
+                }
                 Entry::DeleteTopic { topic_id } => self.queues.topic_deleted(&self.store, &mut self.report, *topic_id),
                 Entry::Boot { boot } => {
                     if self.last_boot.is_some_and(|last| last >= *boot) {
@@ -402,6 +408,10 @@ fn check_small_files(store: &OfflineStore<'_>, report: &mut Report) {
         }
         None => {}
     }
+    if !store.taken_over {
+        report.note("somebody else has written since Gantry's last clean stop: the next start takes that over");
+    }
+    check_config(store, report);
     let path = store.dir.join("checkpoint");
     match store.checkpoint {
         CheckpointFound::Gantry(_) => {}
@@ -462,6 +472,41 @@ fn check_small_files(store: &OfflineStore<'_>, report: &mut Report) {
             }
             Ok(_) => {}
             Err(reason) => report.problem(Problem::new(&path, 0, reason, remedy::ABORT)),
+        }
+    }
+}
+
+/// RocketMQ's tables: can they be read, and are those that a clean stop of ours left still the same?
+fn check_config(store: &OfflineStore<'_>, report: &mut Report) {
+    let dir = store.dir.join("config");
+    let listed = match store.files.read_dir(&dir) {
+        Ok(listed) => listed,
+        Err(error) => {
+            return report.problem(Problem::new(&dir, 0, format!("it cannot be read: {error}"), remedy::CONFIG));
+        }
+    };
+    for listed in listed {
+        let path = dir.join(&listed.name);
+        if listed.is_dir || path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        match read(store, &path) {
+            Ok(Some(bytes)) => {
+                if let Err(error) = config_json::parse(&bytes) {
+                    report.problem(Problem::new(&path, error.at as u64, error.reason, remedy::CONFIG));
+                }
+            }
+            Ok(None) => {}
+            Err(reason) => report.problem(Problem::new(&path, 0, reason, remedy::CONFIG)),
+        }
+    }
+    let Some(Ok(identity)) = &store.identity else { return };
+    for (name, hash) in identity.stopped.iter().flat_map(|stopped| &stopped.exported) {
+        let found = read(store, &dir.join(name)).ok().flatten();
+        let found =
+            found.map(|bytes| Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+        if found.as_deref() != Some(&**hash) {
+            report.note(format!("config/{name} is not what Gantry's last clean stop wrote: the next start reads it"));
         }
     }
 }

@@ -82,6 +82,15 @@ impl IndexCheck {
                     *last = (*last).min(ends.count);
                 }
                 let whole = store.stopped == Stopped::Cleanly && counts == all;
+                let longer =
+                    || counts.iter().chain(std::iter::repeat(&1)).zip(&all).position(|(known, found)| known != found);
+                if store.stopped == Stopped::Cleanly
+                    && !fewer
+                    && let Some(at) = longer()
+                {
+                    let what = "its header counts entries that were not there when it was synced last";
+                    report.problem(Problem::new(&files[at].path, 36, what, remedy::INDEX));
+                }
                 (counts, whole, if fewer { 0 } else { ends.indexed_below })
             }
             (WrittenBy::Gantry, _) => (Vec::new(), false, 0),

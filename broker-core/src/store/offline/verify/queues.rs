@@ -16,6 +16,8 @@ use crate::store::offline::{CheckpointFound, DerivedEndsFound, OfflineError, Off
 
 /// Entries that wait to be compared, 40 bytes each.
 const WAITING_MAX: usize = 65_536;
+/// Queues that RocketMQ makes without a topic.
+const LIGHT_QUEUE_PREFIX: &str = "%LMQ%";
 /// Queue files whose length is wrong, told of one by one.
 const LENGTHS_TOLD_MAX: usize = 16;
 
@@ -215,6 +217,13 @@ impl QueueCheck {
         (topic.is_known, topic.is_deleted, topic.may_restart) = (true, false, false);
     }
 
+    /// A record that takes over a topic of somebody else's: what it holds lies before.
+    pub fn topic_adopted(&mut self, id: u32, name: &str) {
+        let topic = self.topic(name);
+        self.topic_ids.insert(id, topic.0);
+        self.topics[topic.0].is_deleted = false;
+    }
+
     pub fn topic_deleted(&mut self, store: &OfflineStore<'_>, report: &mut Report, id: u32) {
         if let Some(topic) = self.topic_ids.remove(&id) {
             self.begin_anew(store, report, TopicNumber(topic));
@@ -248,8 +257,11 @@ impl QueueCheck {
         let from_zero = self.topics[topic.0].is_known
             || (store.written_by == WrittenBy::Gantry
                 && store.log.min().0 == 0
+                && store.foreign_end.0 == 0
                 && self.topics[topic.0].name == crate::names::STATE_TOPIC);
-        let may_restart = store.written_by == WrittenBy::RocketMq || self.topics[topic.0].may_restart;
+        let may_restart = queued.commit_log_offset < store.foreign_end
+            || store.written_by == WrittenBy::RocketMq
+            || self.topics[topic.0].may_restart;
         let expected = match self.queues[number].first {
             None if from_zero && self.queues[number].gaps == self.gaps => Some(0),
             None => None,
@@ -275,7 +287,9 @@ impl QueueCheck {
         queue.gaps = self.gaps;
         queue.first = Some(queue.first.map_or(at, |first| first.min(at)));
         queue.next = at.saturating_add(1);
-        if self.topics[topic.0].unchecked || self.topics[topic.0].is_deleted {
+        let known = &self.topics[topic.0];
+        let is_light = store.written_by == WrittenBy::Gantry && known.name.starts_with(LIGHT_QUEUE_PREFIX);
+        if known.unchecked || known.is_deleted || is_light {
             return;
         }
         self.waiting.push((number, *queued));
@@ -391,7 +405,8 @@ impl QueueCheck {
         let (mut untrusted, mut untrusted_queues, mut left_over) = (0, 0, 0);
         for number in 0..self.queues.len() {
             let topic = &self.topics[self.queues[number].topic];
-            if topic.unchecked {
+            // Queues that RocketMQ makes without a topic stay as they are.
+            if topic.unchecked || (store.foreign_end.0 > 0 && topic.name.starts_with(LIGHT_QUEUE_PREFIX)) {
                 continue;
             }
             if topic.is_deleted {
