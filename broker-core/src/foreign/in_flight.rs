@@ -28,13 +28,11 @@ const CHECK_POINT_MESSAGES_MAX: u64 = 64;
 /// Where a timer's message is to go.
 const REAL_TOPIC: &str = "REAL_TOPIC";
 
-/// By cell, offsets that are owed, ascending, with how often each was delivered.
-pub type Owed = Vec<(CellKey, Vec<(u64, u32)>)>;
-
 /// What is in flight.
 #[derive(Debug, Default, PartialEq)]
 pub struct InFlight {
-    pub messages: Owed,
+    /// Offsets that are owed, ascending, with how often each was delivered.
+    pub messages: Vec<(CellKey, Vec<(u64, u32)>)>,
     /// What says that the revive topic is read.
     pub done: Vec<Entry>,
 }
@@ -173,8 +171,8 @@ impl Pops {
         }
     }
 
-    /// What nobody has acked, by cell.
-    fn owed(&self, store: &Store, tables: &Tables, cells: &AllCells) -> Result<Owed, StoreError> {
+    /// What nobody has acked.
+    fn owed(&self, store: &Store, tables: &Tables, cells: &AllCells) -> Result<Vec<Owed>, StoreError> {
         let mut owed: BTreeMap<CellKey, BTreeSet<u64>> = BTreeMap::new();
         for (key, offsets) in &self.open {
             let topic = TopicName::from_store(key.topic.as_bytes()).ok();
@@ -214,3 +212,6 @@ impl Pops {
         Ok(found)
     }
 }
+
+/// Messages of one cell that were handed out and not acked: offset and deliveries so far.
+type Owed = (CellKey, Vec<(u64, u32)>);
