@@ -20,7 +20,7 @@ use crate::offset::{CommitLogOffset, QueueOffset};
 use crate::receipt_handle::HandleKeys;
 use crate::state::record::{self as state_record, Entry};
 use crate::store::config_json;
-use crate::store::identity;
+use crate::store::identity::{self, ABORT_OF_OURS};
 use crate::store::index_file::{IndexLayout, TopicHash};
 use crate::store::offline::log::{Behind, Found, Reason, end_of};
 use crate::store::offline::report::{
@@ -462,8 +462,12 @@ fn check_small_files(store: &OfflineStore<'_>, report: &mut Report) {
             Err(reason) => report.problem(Problem::new(&path, 0, reason, remedy::HANDLE_KEYS)),
         }
         let path = store.dir.join("abort");
+        let is_process = |text: &[u8]| {
+            let number = text.strip_suffix(ABORT_OF_OURS).unwrap_or(text);
+            !number.is_empty() && number.iter().all(u8::is_ascii_digit)
+        };
         match read(store, &path) {
-            Ok(Some(bytes)) if !is_abort(&bytes) => {
+            Ok(Some(bytes)) if !is_process(&bytes) => {
                 report.problem(Problem::new(&path, 0, "it does not hold the number of a process", remedy::ABORT));
             }
             Ok(_) => {}
@@ -551,10 +555,4 @@ impl Fault {
         }
         self.count = 0;
     }
-}
-
-/// The number of a process, and in our own who that was.
-fn is_abort(bytes: &[u8]) -> bool {
-    let number = bytes.strip_suffix(b" gantry\n").unwrap_or(bytes);
-    !number.is_empty() && number.iter().all(u8::is_ascii_digit)
 }
