@@ -22,6 +22,7 @@ use crate::state::record::{self as state_record, Entry};
 use crate::store::config_json;
 use crate::store::identity;
 use crate::store::index_file::{IndexLayout, TopicHash};
+use crate::store::message_batch;
 use crate::store::offline::log::{Behind, Found, Reason, end_of};
 use crate::store::offline::report::{
     IndexReport, LogReport, Problem, QueuesReport, Report, StateReport, Stopped, WrittenBy, remedy,
@@ -310,6 +311,14 @@ impl Pass<'_> {
                 "INNER_MULTI_DISPATCH" => dispatched_to = value,
                 "INNER_MULTI_QUEUE_OFFSET" => dispatched_at = value,
                 _ => {}
+            }
+        }
+        // Where Gantry has made the index, each message of a batch has its own entries.
+        if message.sys_flag & INNER_BATCH != 0 && self.store.written_by == WrittenBy::Gantry {
+            self.hashes.clear();
+            for inner in message_batch::explode(message.clone()).unwrap_or_default() {
+                let keys = inner.unique_key().into_iter().chain(inner.keys());
+                self.hashes.extend(keys.map(|key| key_prefix.key(key).0));
             }
         }
         if transaction != sys_flag::TRANSACTION_ROLLBACK && !self.hashes.is_empty() {
