@@ -184,7 +184,7 @@ impl Store {
         files.create_dir(dir).map_err(|error| io("making the data directory", &error))?;
         let lock = DirectoryLock::take(&*files, dir)?;
         let abort = AbortFile::new(dir);
-        let aborted = abort.exists(&*files)?;
+        let aborted = abort.read(&*files)?;
         let known = Identity::read(&*files, dir)?;
         let unchecked =
             UncheckedLog::open(files.clone(), dir, known.as_ref().map_or(config.segment_bytes, |it| it.segment_bytes))?;
@@ -195,7 +195,7 @@ impl Store {
         }
         let mut identity = known.unwrap_or_else(|| Identity::new(&*random, segment_bytes));
         let foreign = identity.find_foreign(&*files, dir, &unchecked, aborted)?;
-        let clean = !aborted && identity.boot > 0 && foreign.is_none();
+        let clean = aborted.is_none() && identity.boot > 0 && foreign.is_none();
         // Nothing of ours is written before `store.json`.
         files.create_dir(&dir.join("gantry")).map_err(|error| io("making gantry", &error))?;
         match &foreign {

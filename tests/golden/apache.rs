@@ -78,7 +78,7 @@ impl Peer {
     fn turn(&self, phase: &str, store: &Path) -> Said {
         let home = store.parent().unwrap();
         let mut java = Command::new("java");
-        java.args(["-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", &self.class_path()]);
+        java.args(["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", &self.class_path()]);
         java.arg(format!("-Duser.home={}", home.display())).args(["Peer", phase]).arg(store).current_dir(home);
         let said = run(java);
         assert!(said.lines().any(|line| line == "stopped"), "{said}");

@@ -551,7 +551,7 @@ impl<'a> History<'a> {
             let may_be_last = |change: &&Done| last.is_none_or(|last| change.ended >= last.began);
             let leaves = |change: &Done| change.operation == Operation::CreateTopic;
             let possible = changes().filter(may_be_last).any(|change| leaves(change) == exists);
-            if !possible && !(last.is_none() && !exists) {
+            if !possible && (last.is_some() || exists) {
                 let kind = if exists { Kind::TopicCameBack } else { Kind::TopicVanished };
                 found.push(kind.because((*topic).to_string()));
             }

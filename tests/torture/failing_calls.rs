@@ -34,7 +34,9 @@ pub const RIG: Rig = Rig {
 /// Most of a run is waiting.
 const LANES: u64 = 6;
 /// How long callers work on a server whose calls fail.
-const LOAD_MS: u64 = 250;
+const LOAD_MS: u64 = 200;
+/// After one of so many runs the server is stopped and its store verified.
+const VERIFY_EVERY: u64 = 4;
 /// A delay has begun by then, and must be over.
 const DELAYED_LOAD_MS: u64 = 2_400;
 /// A server whose log cannot be synced ends in half a second; this is for a loaded machine.
@@ -321,6 +323,9 @@ async fn one(
             tally.lock().expect("no lane panics holding it").violations.extend(found);
         }
         Err(why) => complain(format!("nothing can be read back: {why}")),
+    }
+    if random.below(VERIFY_EVERY) != 0 {
+        return server.kill_9();
     }
     let status = tokio::task::spawn_blocking(move || server.stop("-TERM")).await.expect("a stop does not panic");
     if status.code() != Some(0) {

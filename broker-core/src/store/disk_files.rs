@@ -255,7 +255,8 @@ pub(super) fn share_lock(path: &Path) -> io::Result<Share> {
     match std::fs::metadata(path) {
         Ok(metadata) if held.contains(&(metadata.dev(), metadata.ino())) => return Ok(Share::InUse),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Share::NoFile),
-        metadata => drop(metadata?),
+        Ok(_) => {}
+        Err(error) => return Err(error),
     }
     let file = File::open(path)?;
     match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockShared) {

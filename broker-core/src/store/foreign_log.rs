@@ -171,6 +171,8 @@ impl ForeignLog {
         match known_end {
             Some(known) if known != end => return Err(damaged(log, end, known, reason)),
             Some(_) => {}
+            // All that was ours was synced when we stopped.
+            None if end < since => return Err(damaged(log, end, since, reason)),
             None => refuse_damage(log, files, data_dir, end, last_stored, &reason)?,
         }
         let end = LogEnd { end, last_stored };

@@ -121,15 +121,16 @@ impl Identity {
         files: &dyn Files,
         data_dir: &Path,
         log: &UncheckedLog,
-        aborted: bool,
+        abort: Option<Aborted>,
     ) -> Result<Option<ForeignLog>, StoreError> {
         let io = |error: std::io::Error| StoreError::io(format!("reading {}", data_dir.display()), &error);
         let since = self.stopped.as_ref().map_or(CommitLogOffset(0), |stopped| stopped.end);
         let is_foreign = self.importing.is_some()
             || match &self.stopped {
                 None => self.boot == 0 && foreign_log::is_there(files, data_dir).map_err(io)?,
-                // Ours is written last of all, so an `abort` beside it is not ours.
-                Some(stopped) => aborted || stopped.is_changed(files, data_dir, log).map_err(io)?,
+                Some(stopped) => {
+                    abort == Some(Aborted::BySomebodyElse) || stopped.is_changed(files, data_dir, log).map_err(io)?
+                }
             };
         if !is_foreign {
             return Ok(None);
@@ -141,7 +142,7 @@ impl Identity {
         }
         foreign_log::refuse_unreadable(files, data_dir)?;
         tracing::info!(dir = %data_dir.display(), "somebody else wrote this store: it is taken over");
-        let survey = ForeignLog::survey(log, files, data_dir, since, self.importing.as_ref(), !aborted)?;
+        let survey = ForeignLog::survey(log, files, data_dir, since, self.importing.as_ref(), abort.is_none())?;
         if self.boot == 0 && survey.topic(STATE_TOPIC).is_some() {
             let reason = "it is missing, though the log holds what it belongs to".into();
             return Err(StoreError::Damaged { file: path(data_dir), offset: 0, reason });
@@ -226,22 +227,33 @@ pub struct AbortFile {
     data_dir: PathBuf,
 }
 
+/// Who has not stopped well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aborted {
+    ByGantry,
+    BySomebodyElse,
+}
+
+/// What follows the process id in an `abort` of ours; RocketMQ reads nothing of it.
+const OURS: &[u8] = b" gantry\n";
+
 impl AbortFile {
     pub fn new(data_dir: &Path) -> AbortFile {
         AbortFile { path: data_dir.join("abort"), data_dir: data_dir.to_path_buf() }
     }
 
-    pub fn exists(&self, files: &dyn Files) -> Result<bool, StoreError> {
+    pub fn read(&self, files: &dyn Files) -> Result<Option<Aborted>, StoreError> {
         match files.read(&self.path) {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Ok(text) if text.ends_with(OURS) => Ok(Some(Aborted::ByGantry)),
+            Ok(_) => Ok(Some(Aborted::BySomebodyElse)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(self.error(&error)),
         }
     }
 
     pub fn write(&self, files: &dyn Files) -> Result<(), StoreError> {
-        let text = std::process::id().to_string();
-        files.replace(&self.path, text.as_bytes(), false).map_err(|error| self.error(&error))
+        let text = [std::process::id().to_string().as_bytes(), OURS].concat();
+        files.replace(&self.path, &text, false).map_err(|error| self.error(&error))
     }
 
     /// The last step of a clean close: all that it vouches for has been synced.

@@ -586,7 +586,10 @@ fn one_store_one_process() {
 fn a_store_of_a_newer_version_or_of_somebody_else_is_refused_untouched() {
     let dir = tempfile::tempdir().unwrap();
     let rig = Rig::on_disk(dir.path(), Durability::Memory);
-    rig.open().unwrap().close().unwrap();
+    let store = rig.open().unwrap();
+    create(&store, "orders", 1).unwrap();
+    store.close().unwrap();
+    drop(store);
     let path = rig.dir.join("gantry/store.json");
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.replace("\"formatVersion\": 1", "\"formatVersion\": 2, \"new\": true")).unwrap();

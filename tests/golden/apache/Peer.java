@@ -4,6 +4,7 @@ import java.net.ServerSocket;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.Random;
 import org.apache.rocketmq.broker.BrokerController;
@@ -85,6 +86,8 @@ public final class Peer {
     public static void main(String[] args) throws Exception {
         // Without it the name server takes the broker for a very old one and reads no topics.
         System.setProperty(RemotingCommand.REMOTING_VERSION_KEY, Integer.toString(MQVersion.CURRENT_VERSION));
+        // Keys nobody uses cost seconds.
+        System.setProperty("tls.server.mode", "disabled");
         Peer peer = new Peer(new File(args[1]));
         try {
             if (args[0].equals("write")) {
@@ -192,10 +195,7 @@ public final class Peer {
     }
 
     private static void say(MessageExt message) {
-        StringBuilder body = new StringBuilder();
-        for (byte one : message.getBody()) {
-            body.append(String.format("%02x", one));
-        }
+        String body = HexFormat.of().formatHex(message.getBody());
         String keys = message.getKeys() == null ? "-" : message.getKeys().replace(' ', ',');
         String tag = message.getTags() == null ? "-" : message.getTags();
         System.out.println("message " + message.getTopic() + " " + message.getQueueId() + " " + message.getQueueOffset() + " "

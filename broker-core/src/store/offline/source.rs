@@ -49,6 +49,7 @@ pub enum Share {
     NoFile,
 }
 
+#[allow(clippy::len_without_is_empty)] // asks the file system each time
 pub trait ReadFile: Send {
     fn len(&self) -> io::Result<u64>;
     /// As many bytes as there are; fewer than asked for only at the end of the file.
