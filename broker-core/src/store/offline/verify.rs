@@ -472,7 +472,8 @@ fn check_small_files(store: &OfflineStore<'_>, report: &mut Report) {
         }
         let path = store.dir.join("abort");
         match read(store, &path) {
-            Ok(Some(bytes)) if bytes.is_empty() || !bytes.iter().all(u8::is_ascii_digit) => {
+            // Empty: a power cut came before its text was on the disk. That it is there is what counts.
+            Ok(Some(bytes)) if !bytes.iter().all(u8::is_ascii_digit) => {
                 report.problem(Problem::new(&path, 0, "it does not hold the number of a process", remedy::ABORT));
             }
             Ok(_) => {}
