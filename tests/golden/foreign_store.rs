@@ -21,6 +21,8 @@ use gantry_broker_core::random::Random;
 use gantry_broker_core::store::disk_files::DiskFiles;
 use gantry_broker_core::store::error::StoreError;
 use gantry_broker_core::store::files::Files;
+use gantry_broker_core::store::offline::report::WrittenBy;
+use gantry_broker_core::store::offline::verify::{VerifyOptions, verify};
 use gantry_broker_core::store::simulated_files::SimulatedFiles;
 use gantry_broker_core::{BrokerConfig, BrokerError};
 
@@ -719,6 +721,7 @@ async fn b8_a_foreign_store_on_a_disk_opens_and_goes_both_ways() {
     let data = dir.path().join("store");
     let store = foreign_store();
     store.write(&DiskFiles, &data, true);
+    is_well(&data, WrittenBy::RocketMq);
     let broker = open(Arc::new(DiskFiles), &data).unwrap();
     reads_back(&broker, &store).await;
 
@@ -746,6 +749,7 @@ async fn b8_a_foreign_store_on_a_disk_opens_and_goes_both_ways() {
     let before = state(&broker).await;
     broker.close().unwrap();
     drop(broker);
+    is_well(&data, WrittenBy::Gantry);
 
     // What Apache needs is there, what it would stumble over is not.
     assert!(!data.join("abort").exists());
@@ -783,6 +787,15 @@ async fn b8_a_foreign_store_on_a_disk_opens_and_goes_both_ways() {
     let again = send(&broker, "orders", 1, message("ours3", "of ours")).await.unwrap();
     assert_eq!(again.queue_offset.0, ends[1] + 1);
     broker.close().unwrap();
+    drop(broker);
+    is_well(&data, WrittenBy::Gantry);
+}
+
+/// What `gantry store verify` says of a directory that nobody has open.
+#[track_caller]
+fn is_well(data: &Path, written_by: WrittenBy) {
+    let report = verify(&DiskFiles, data, VerifyOptions::default(), &mut |_| {}).unwrap();
+    assert_eq!((report.written_by, &report.problems), (written_by, &vec![]), "{:#?}", report.notes);
 }
 
 #[tokio::test]
