@@ -21,6 +21,8 @@ use gantry_broker_core::random::Random;
 use gantry_broker_core::store::disk_files::DiskFiles;
 use gantry_broker_core::store::error::StoreError;
 use gantry_broker_core::store::files::Files;
+use gantry_broker_core::store::offline::report::WrittenBy;
+use gantry_broker_core::store::offline::verify::{VerifyOptions, verify};
 use gantry_broker_core::store::simulated_files::SimulatedFiles;
 use gantry_broker_core::{BrokerConfig, BrokerError};
 
@@ -719,6 +721,7 @@ async fn b8_a_foreign_store_on_a_disk_opens_and_goes_both_ways() {
     let data = dir.path().join("store");
     let store = foreign_store();
     store.write(&DiskFiles, &data, true);
+    is_well(&data, WrittenBy::RocketMq);
     let broker = open(Arc::new(DiskFiles), &data).unwrap();
     reads_back(&broker, &store).await;
 
@@ -746,6 +749,7 @@ async fn b8_a_foreign_store_on_a_disk_opens_and_goes_both_ways() {
     let before = state(&broker).await;
     broker.close().unwrap();
     drop(broker);
+    is_well(&data, WrittenBy::Gantry);
 
     // What Apache needs is there, what it would stumble over is not.
     assert!(!data.join("abort").exists());
@@ -783,6 +787,15 @@ async fn b8_a_foreign_store_on_a_disk_opens_and_goes_both_ways() {
     let again = send(&broker, "orders", 1, message("ours3", "of ours")).await.unwrap();
     assert_eq!(again.queue_offset.0, ends[1] + 1);
     broker.close().unwrap();
+    drop(broker);
+    is_well(&data, WrittenBy::Gantry);
+}
+
+/// What `gantry store verify` says of a directory that nobody has open.
+#[track_caller]
+fn is_well(data: &Path, written_by: WrittenBy) {
+    let report = verify(&DiskFiles, data, VerifyOptions::default(), &mut |_| {}).unwrap();
+    assert_eq!((report.written_by, &report.problems), (written_by, &vec![]), "{:#?}", report.notes);
 }
 
 #[tokio::test]
@@ -970,4 +983,55 @@ async fn what_is_damaged_is_refused_with_its_place_and_not_cut_off() {
             }
         }
     }
+}
+
+/// Killed at any step of a clean stop, nothing that was acked comes back: the stop's files are not somebody else's.
+#[tokio::test]
+async fn b8_a_stop_that_is_killed_is_nobody_elses() {
+    let (mut operations, mut killed) = (0, 0);
+    loop {
+        let files = SimulatedFiles::new();
+        let broker = open_simulated_small(&files);
+        let config = TopicConfig { read_queues: 1, write_queues: 1, ..TopicConfig::new(name("orders")) };
+        broker.put_topic(config, PutWhen::Missing).await.unwrap();
+        for number in 0..3 {
+            send(&broker, "orders", 0, message(&format!("id{number}"), "body")).await.unwrap();
+        }
+        let popped = broker
+            .pop_messages(PopMessages {
+                consumer_group: group("billing"),
+                topic: name("orders"),
+                messages_max: 3,
+                lease: LeaseLength::Exactly(Duration::from_secs(60)),
+                filter: Filter::All,
+            })
+            .await
+            .unwrap();
+        let later = popped.iter().filter(|popped| popped.message.queue_offset.0 > 0);
+        let acked = broker.ack_messages(later.map(|popped| popped.handle.clone()).collect()).await.unwrap();
+        assert!(acked.len() == 2 && acked.iter().all(Result::is_ok));
+        files.halt_after(operations);
+        let done = broker.close().is_ok();
+        drop(broker);
+        let broker = open_simulated_small(&files.kill());
+        assert_eq!(progress(&broker, "billing", "orders").await, [(Some(0), Some(3), 1)], "after {operations} changes");
+        if done {
+            break;
+        }
+        killed += 1;
+        operations += 1;
+    }
+    assert!(killed > 10, "{killed}");
+}
+
+fn open_simulated_small(files: &SimulatedFiles) -> LocalBroker {
+    let config =
+        BrokerConfig { durability: Durability::Memory, segment_bytes: SEGMENT_BYTES, ..BrokerConfig::new(DIR) };
+    let surroundings = Surroundings {
+        files: Arc::new(files.clone()),
+        clock: Box::new(StillClock),
+        random: Arc::new(SameRandom),
+        failed: Box::new(|_| {}),
+    };
+    LocalBroker::open(config, surroundings).unwrap()
 }

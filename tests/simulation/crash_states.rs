@@ -29,8 +29,8 @@ use harness::history::{
 };
 
 use crate::world::{
-    Chance, Setting, block_on, count_of, data, host, is_unknown, join_all, level_of, number_of, read_back, read_of,
-    topic_name,
+    Chance, Setting, block_on, count_of, data, host, is_unknown, join_all, level_of, number_of, panics_are_counted,
+    read_back, read_of, topic_name,
 };
 
 /// Crash states of `make test` and of `make torture`; `GANTRY_CRASH_STATES` asks for other numbers.
@@ -211,6 +211,10 @@ fn goes_on(
             let [Some(offset)] = sent[..] else { return Err("a send after the restart is refused".into()) };
             if offset != end {
                 return Err(format!("a send after the restart got offset {offset} instead of {end}"));
+            }
+            // At `disk` the answer may be a moment ahead of the queues.
+            while broker.describe_storage().await.is_ok_and(|storage| storage.dispatch_behind_bytes > 0) {
+                std::thread::yield_now();
             }
             let by_key = broker.find_message(topic_name(topic), key).await;
             messages.push(read_of(&by_key.map_err(|error| found("a message is not found", &error))?));
@@ -658,10 +662,13 @@ fn d2_d7_d10_every_crash_state_recovers_what_was_promised() {
 /// The control: on a drive that lies about syncs, the same check must see losses at every level of trust.
 #[test]
 fn control_a_disk_that_lies_about_syncs_is_seen_to_lose() {
+    let _alone = panics_are_counted();
     let mut lost = 0;
     for seed in 1..=20 {
-        let outcome = run(seed, Faults::PowerCuts, SimulatedFiles::lie_about_syncs, Some(Durability::Disk));
-        lost += u64::from(!outcome.failures.is_empty());
+        let lying = || run(seed, Faults::PowerCuts, SimulatedFiles::lie_about_syncs, Some(Durability::Disk));
+        // What such a drive makes of a store may be stopped by an assertion too: seen is seen.
+        let outcome = std::panic::catch_unwind(lying);
+        lost += u64::from(!outcome.is_ok_and(|outcome| outcome.failures.is_empty()));
     }
     assert_eq!(lost, 20, "runs in which a loss was seen");
 }

@@ -235,7 +235,7 @@ pub enum Aborted {
 }
 
 /// What follows the process id in an `abort` of ours; RocketMQ reads nothing of it.
-const OURS: &[u8] = b" gantry\n";
+pub(super) const ABORT_OF_OURS: &[u8] = b" gantry\n";
 
 impl AbortFile {
     pub fn new(data_dir: &Path) -> AbortFile {
@@ -244,7 +244,7 @@ impl AbortFile {
 
     pub fn read(&self, files: &dyn Files) -> Result<Option<Aborted>, StoreError> {
         match files.read(&self.path) {
-            Ok(text) if text.ends_with(OURS) => Ok(Some(Aborted::ByGantry)),
+            Ok(text) if text.ends_with(ABORT_OF_OURS) => Ok(Some(Aborted::ByGantry)),
             Ok(_) => Ok(Some(Aborted::BySomebodyElse)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(self.error(&error)),
@@ -252,7 +252,7 @@ impl AbortFile {
     }
 
     pub fn write(&self, files: &dyn Files) -> Result<(), StoreError> {
-        let text = [std::process::id().to_string().as_bytes(), OURS].concat();
+        let text = [std::process::id().to_string().as_bytes(), ABORT_OF_OURS].concat();
         files.replace(&self.path, &text, false).map_err(|error| self.error(&error))
     }
 

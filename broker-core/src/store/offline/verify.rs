@@ -20,8 +20,9 @@ use crate::offset::{CommitLogOffset, QueueOffset};
 use crate::receipt_handle::HandleKeys;
 use crate::state::record::{self as state_record, Entry};
 use crate::store::config_json;
-use crate::store::identity;
+use crate::store::identity::{self, ABORT_OF_OURS};
 use crate::store::index_file::{IndexLayout, TopicHash};
+use crate::store::message_batch;
 use crate::store::offline::log::{Behind, Found, Reason, end_of};
 use crate::store::offline::report::{
     IndexReport, LogReport, Problem, QueuesReport, Report, StateReport, Stopped, WrittenBy, remedy,
@@ -312,6 +313,14 @@ impl Pass<'_> {
                 _ => {}
             }
         }
+        // Where Gantry has made the index, each message of a batch has its own entries.
+        if message.sys_flag & INNER_BATCH != 0 && self.store.written_by == WrittenBy::Gantry {
+            self.hashes.clear();
+            for inner in message_batch::explode(message.clone()).unwrap_or_default() {
+                let keys = inner.unique_key().into_iter().chain(inner.keys());
+                self.hashes.extend(keys.map(|key| key_prefix.key(key).0));
+            }
+        }
         if transaction != sys_flag::TRANSACTION_ROLLBACK && !self.hashes.is_empty() {
             self.hashes.sort_unstable();
             let alive = self.queues.topic_state(topic);
@@ -462,8 +471,13 @@ fn check_small_files(store: &OfflineStore<'_>, report: &mut Report) {
             Err(reason) => report.problem(Problem::new(&path, 0, reason, remedy::HANDLE_KEYS)),
         }
         let path = store.dir.join("abort");
+        let is_process = |text: &[u8]| {
+            let number = text.strip_suffix(ABORT_OF_OURS).unwrap_or(text);
+            // Empty: a power cut came before its text was on the disk. That it is there is what counts.
+            number.iter().all(u8::is_ascii_digit)
+        };
         match read(store, &path) {
-            Ok(Some(bytes)) if bytes.is_empty() || !bytes.iter().all(u8::is_ascii_digit) => {
+            Ok(Some(bytes)) if !is_process(&bytes) => {
                 report.problem(Problem::new(&path, 0, "it does not hold the number of a process", remedy::ABORT));
             }
             Ok(_) => {}
