@@ -196,6 +196,12 @@ impl Store {
         let mut identity = known.unwrap_or_else(|| Identity::new(&*random, segment_bytes));
         let foreign = identity.find_foreign(&*files, dir, &unchecked, aborted)?;
         let clean = aborted.is_none() && identity.boot > 0 && foreign.is_none();
+        if identity.boot == 0
+            && let Some(parent) = dir.parent()
+        {
+            // A first start that was killed may have made the directory and no more (D6).
+            files.sync_dir(parent).map_err(|error| io("syncing what is around the data directory", &error))?;
+        }
         // Nothing of ours is written before `store.json`.
         files.create_dir(&dir.join("gantry")).map_err(|error| io("making gantry", &error))?;
         match &foreign {
