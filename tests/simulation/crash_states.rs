@@ -212,6 +212,10 @@ fn goes_on(
             if offset != end {
                 return Err(format!("a send after the restart got offset {offset} instead of {end}"));
             }
+            // What was answered at `memory` may be with a thread that is about to dispatch it.
+            while broker.describe_storage().await.is_ok_and(|storage| storage.dispatch_behind_bytes > 0) {
+                std::thread::yield_now();
+            }
             let by_key = broker.find_message(topic_name(topic), key).await;
             messages.push(read_of(&by_key.map_err(|error| found("a message is not found", &error))?));
         }
