@@ -121,7 +121,7 @@ impl LocalBroker {
 
         let handle_keys = match store.read_small_file(HANDLE_KEYS_FILE)? {
             Some(bytes) => HandleKeys::from_bytes(&bytes).ok_or_else(|| StoreError::Damaged {
-                file: HANDLE_KEYS_FILE.into(),
+                file: config.data_dir.join("gantry").join(HANDLE_KEYS_FILE),
                 offset: 0,
                 reason: "not a file of handle keys".into(),
             })?,

@@ -220,7 +220,10 @@ impl Store {
         })?;
         let quarantine = dir.join(commit_log::QUARANTINE_DIR);
         let (snapshots, found_snapshots) = Snapshots::open(files.clone(), dir.join("gantry"), &quarantine, log_id)?;
-        let synced = snapshots.newest().map_or(CommitLogOffset(0), |newest| newest.reflects_below);
+        let ends = DerivedEnds::read(&*files, dir).map_err(|error| io("reading gantry/queue-ends", &error))?;
+        // Either was written after the log was synced as far.
+        let reflected = snapshots.newest().map(|newest| newest.reflects_below);
+        let synced = reflected.max(ends.as_ref().map(DerivedEnds::needs_log_below)).unwrap_or_default();
         let found = match &foreign {
             Some(foreign) => foreign.end,
             None => {
@@ -228,6 +231,8 @@ impl Store {
                 recovery::find_end(&unchecked, clean, last_checkpoint, synced, foreign_end, hooks.stamp_of)?
             }
         };
+        // Somebody else may have cut it since.
+        let synced = synced.min(found.end);
         let snapshot = found_snapshots.into_iter().find(|snapshot| snapshot.head.replay_from >= unchecked.min());
         if snapshot.is_none() && unchecked.min() > identity.state_from {
             match &foreign {
@@ -239,7 +244,6 @@ impl Store {
                 }
             }
         }
-        let ends = DerivedEnds::read(&*files, dir).map_err(|error| io("reading gantry/queue-ends", &error))?;
         let ends = ends.filter(|ends| ends.needs_log_below() <= found.end).unwrap_or_default();
 
         // From here on the directory is written.
@@ -303,11 +307,16 @@ impl Store {
             None => self.offset_at_place(&queue, self.identity().state_from)?,
         };
         let mut entries = Vec::new();
+        // A wrong entry can mislead the search only to right behind itself.
+        if let Some(before) = next.0.checked_sub(1).map(QueueOffset).filter(|before| *before >= queue.min_offset()) {
+            self.shared.read_queue(&queue, before, 1, &mut entries)?;
+            entries.iter().try_for_each(|entry| self.read_message(&queue, before, entry).map(drop))?;
+        }
         while next < queue.max_offset() {
             entries.clear();
             self.shared.read_queue(&queue, next, STATE_ENTRIES_AT_ONCE, &mut entries)?;
-            for entry in &entries {
-                each(self.read_record(entry)?);
+            for (at, entry) in (next.0..).zip(&entries) {
+                each(self.read_message(&queue, QueueOffset(at), entry)?);
             }
             next = QueueOffset(next.0 + entries.len() as u64);
         }
@@ -414,6 +423,34 @@ impl Store {
         }
         let message = message_batch::explode(record)?.into_iter().nth(entry.inner.into());
         message.ok_or(StoreError::NoRecord { at: entry.commit_log_offset })
+    }
+
+    /// The message of a queue that its entry at `at` stands for. An entry that stands for anything else is damage.
+    pub fn read_message(
+        &self,
+        queue: &ConsumeQueue,
+        at: QueueOffset,
+        entry: &QueueEntry,
+    ) -> Result<StoredMessage, StoreError> {
+        let disagrees = || {
+            let (file, offset) = queue.place(at);
+            let reason = "the entry is not the log's; consumequeue can be deleted, the next start makes it anew".into();
+            queue.distrust();
+            StoreError::Damaged { file, offset, reason }
+        };
+        match self.read_record(entry) {
+            Ok(message) => {
+                let is_its_own = message.topic() == queue.topic().as_str()
+                    && message.queue_id == queue.queue_id()
+                    && message.queue_offset == at
+                    && message.commit_log_offset.0 >= queue.incarnation().0;
+                if is_its_own { Ok(message) } else { Err(disagrees()) }
+            }
+            // The log is right about itself, so the entry is wrong.
+            Err(_) if self.shared.log.read_at(entry.commit_log_offset).is_ok() => Err(disagrees()),
+            Err(StoreError::NoRecord { at }) if at >= self.min_offset() => Err(disagrees()),
+            Err(error) => Err(error),
+        }
     }
 
     /// The record that begins at a place somebody names; only what consumers may see.

@@ -29,11 +29,13 @@ use harness::history::{
 };
 
 use crate::world::{
-    Chance, Setting, block_on, data, host, is_unknown, join_all, level_of, read_back, read_of, topic_name,
+    Chance, Setting, block_on, count_of, data, host, is_unknown, join_all, level_of, number_of, read_back, read_of,
+    topic_name,
 };
 
-/// Crash states of `make test`; `GANTRY_CRASH_STATES` asks for more.
+/// Crash states of `make test` and of `make torture`; `GANTRY_CRASH_STATES` asks for other numbers.
 const STATES: u64 = 20_000;
+const STATES_FULL: u64 = 1_000_000;
 /// Steps of work between two restarts, at most.
 const STEPS_MAX: u64 = 50;
 /// One change in so many is copied...
@@ -347,7 +349,11 @@ impl Work<'_> {
         let topic = self.chance.pick(&self.topics.iter().cloned().collect::<Vec<_>>()).cloned();
         let Some(topic) = topic else { return self.create_topic() };
         match self.chance.below(40) {
-            0..=17 => self.send(&topic, 1, 1),
+            0..=16 => self.send(&topic, 1, 1),
+            17 => {
+                let taken = self.broker.take_snapshot();
+                taken.unwrap_or_else(|error| panic!("seed {}: no snapshot: {error}", self.setting.seed));
+            }
             18..=22 => self.send(&topic, 1, 12),
             23..=25 => self.send(&topic, 4, 3),
             26..=29 => {
@@ -508,7 +514,7 @@ fn run(seed: u64, faults: Faults, prepare: fn(&SimulatedFiles), durability: Opti
         };
         work(&setting, &life, number, &mut chance);
         let mut states = watch.states();
-        outcome.messages += messages_of(&life.recorder.lock().all()[..]);
+        outcome.messages += messages_of(life.recorder.lock().all());
         if chance.one_in(3) {
             // A clean stop is a state too.
             let lines = life.recorder.lock().all().len();
@@ -640,13 +646,9 @@ fn runs(states: u64, faults: Faults, prepare: fn(&SimulatedFiles), durability: O
     all.into_inner().expect("nobody panics holding it")
 }
 
-pub fn number_of(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
-}
-
 #[test]
 fn d2_d7_d10_every_crash_state_recovers_what_was_promised() {
-    let states = number_of("GANTRY_CRASH_STATES").unwrap_or(STATES);
+    let states = count_of("GANTRY_CRASH_STATES", STATES, STATES_FULL);
     let outcome = runs(states, Faults::Both, |_| {}, None);
     assert!(outcome.failures.is_empty(), "{:#?}", outcome.failures);
     assert!(outcome.states >= states && outcome.messages >= states / 10);

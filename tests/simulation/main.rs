@@ -2,4 +2,5 @@
 
 mod checker;
 mod crash_states;
+mod damage;
 mod world;

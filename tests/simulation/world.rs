@@ -149,6 +149,16 @@ impl Setting {
     }
 }
 
+/// How much is asked for: what the variable says, else the slice, or all of it for `make torture`.
+pub fn count_of(variable: &str, slice: u64, full: u64) -> u64 {
+    let is_full = std::env::var("GANTRY_TORTURE").is_ok_and(|word| word == "full");
+    number_of(variable).unwrap_or(if is_full { full } else { slice })
+}
+
+pub fn number_of(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
+}
+
 pub fn level_of(durability: Durability) -> Level {
     match durability {
         Durability::Memory => Level::Memory,

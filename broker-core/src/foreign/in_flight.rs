@@ -171,13 +171,8 @@ impl Pops {
         }
     }
 
-    /// What nobody has acked, by cell.
-    fn owed(
-        &self,
-        store: &Store,
-        tables: &Tables,
-        cells: &AllCells,
-    ) -> Result<Vec<(CellKey, Vec<(u64, u32)>)>, StoreError> {
+    /// What nobody has acked.
+    fn owed(&self, store: &Store, tables: &Tables, cells: &AllCells) -> Result<Vec<Owed>, StoreError> {
         let mut owed: BTreeMap<CellKey, BTreeSet<u64>> = BTreeMap::new();
         for (key, offsets) in &self.open {
             let topic = TopicName::from_store(key.topic.as_bytes()).ok();
@@ -217,3 +212,6 @@ impl Pops {
         Ok(found)
     }
 }
+
+/// Messages of one cell that were handed out and not acked: offset and deliveries so far.
+type Owed = (CellKey, Vec<(u64, u32)>);

@@ -368,7 +368,7 @@ impl Take<'_> {
         queue: &ConsumeQueue,
         offset: u64,
     ) -> Result<Option<StoredMessage>, BrokerError> {
-        match self.parts.store.read_record(entry) {
+        match self.parts.store.read_message(queue, QueueOffset(offset), entry) {
             Err(StoreError::NoRecord { .. }) if offset < queue.min_offset().0 => Ok(None),
             read => read.map(Some).map_err(BrokerError::from),
         }

@@ -86,7 +86,16 @@ pub struct CheckpointFile {
 impl CheckpointFile {
     /// With what it says, if we wrote it.
     pub fn open(files: &dyn Files, path: &Path) -> io::Result<(CheckpointFile, Option<Checkpoint>)> {
-        let file = files.data_file(path, FILE_BYTES)?;
+        let file = match files.data_file(path, FILE_BYTES) {
+            // It has lost its end: what it says lies at its beginning.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let mut bytes = files.read(path)?;
+                bytes.resize(FILE_BYTES as usize, 0);
+                files.replace(path, &bytes, false)?;
+                files.data_file(path, FILE_BYTES)?
+            }
+            opened => opened?,
+        };
         let mut bytes = [0; FIELDS_BYTES + 8];
         file.read_at(0, &mut bytes)?;
         Ok((CheckpointFile { file }, Checkpoint::decode(&bytes)))

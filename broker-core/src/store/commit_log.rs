@@ -222,13 +222,15 @@ impl UncheckedLog {
             files.sync_dir(&dir).map_err(io("syncing"))?;
             found.pop();
         }
-        let segment_bytes = found.first().map_or(segment_bytes, |(_, len)| *len);
+        // Where one has the length that all should have, it is another one that is wrong.
+        let is_known = found.iter().any(|(_, len)| *len == segment_bytes);
+        let segment_bytes = found.first().filter(|_| !is_known).map_or(segment_bytes, |(_, len)| *len);
         let mut segments: Vec<Segment> = Vec::with_capacity(found.len());
         for (base, len) in found {
             let path = dir.join(segment::file_name(base));
             let damaged = |reason: String| StoreError::Damaged { file: path.clone(), offset: 0, reason };
             if len != segment_bytes {
-                return Err(damaged(format!("it has {len} bytes, the first segment has {segment_bytes}")));
+                return Err(damaged(format!("it has {len} bytes, a segment has {segment_bytes}")));
             }
             if let Some(before) = segments.last()
                 && before.end().0 != base
@@ -258,6 +260,12 @@ impl UncheckedLog {
     /// Behind the last segment.
     pub fn max(&self) -> CommitLogOffset {
         self.segments.last().map_or(CommitLogOffset(0), Segment::end)
+    }
+
+    /// The base and the path of the segment that holds `at`, or would.
+    pub fn segment_for(&self, at: CommitLogOffset) -> (CommitLogOffset, PathBuf) {
+        let base = self.min().0 + (at.0.saturating_sub(self.min().0)) / self.segment_bytes * self.segment_bytes;
+        (CommitLogOffset(base), self.data_dir.join(COMMIT_LOG_DIR).join(segment::file_name(base)))
     }
 
     /// Says what begins at `at`.

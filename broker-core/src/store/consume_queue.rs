@@ -334,6 +334,16 @@ impl ConsumeQueue {
         self.worthless.load(Ordering::Relaxed)
     }
 
+    /// An entry was found to be wrong: the next start makes the queue anew.
+    pub(super) fn distrust(&self) {
+        self.worthless.store(true, Ordering::Relaxed);
+    }
+
+    /// The file of an entry, and the byte at which the entry begins.
+    pub fn place(&self, at: QueueOffset) -> (PathBuf, u64) {
+        (self.dir.join(file_name(file_start(at.0))), place_of(at.0))
+    }
+
     /// What the disk holds once `sync` has returned; `None` if it is not to be trusted.
     pub fn ends(&self) -> Option<QueueEnds> {
         let is_whole = self.is_trusted() && self.missing_from().is_none();
@@ -533,6 +543,7 @@ impl ConsumeQueue {
     }
 
     fn read_visible(&self, from: QueueOffset, count_max: usize, entries: &mut Vec<QueueEntry>) -> io::Result<()> {
+        let already = entries.len();
         if from < self.min_offset() {
             return Ok(());
         }
@@ -540,10 +551,12 @@ impl ConsumeQueue {
         let mut at = from.0;
         let mut units = [0; READ_UNITS * UNIT_BYTES];
         let mut take = |units: &[u8]| {
-            let decoded = units.chunks_exact(UNIT_BYTES).map(QueueEntry::decode);
-            decoded.map(|entry| entry.ok_or_else(|| self.damaged("an entry is missing"))).try_for_each(|entry| {
-                entries.push(entry?);
-                io::Result::Ok(())
+            units.chunks_exact(UNIT_BYTES).try_for_each(|unit| match QueueEntry::decode(unit) {
+                Some(entry) => {
+                    entries.push(entry);
+                    Ok(())
+                }
+                None => Err(self.entry_missing(QueueOffset(from.0 + (entries.len() - already) as u64))),
             })
         };
         while at < end {
@@ -730,6 +743,13 @@ impl ConsumeQueue {
     fn file_of(&self, unit: u64) -> io::Result<Arc<dyn DataFile>> {
         let start = file_start(unit);
         self.open_files.open(self.number, start, || self.dir.join(file_name(start)))
+    }
+
+    fn entry_missing(&self, at: QueueOffset) -> io::Error {
+        self.distrust();
+        let (file, offset) = self.place(at);
+        let what = "an entry is missing; consumequeue can be deleted, the next start makes it anew";
+        io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged at byte {offset}: {what}", file.display()))
     }
 
     fn damaged(&self, what: &str) -> io::Error {

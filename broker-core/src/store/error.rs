@@ -27,7 +27,7 @@ pub enum StoreError {
     #[error("no record begins at {at}")]
     NoRecord { at: CommitLogOffset },
     /// What lies there cannot be what was written.
-    #[error("{} is damaged at byte {offset}: {reason}", file.display())]
+    #[error("{} is damaged at byte {offset}: {reason}; gantry store verify DIR shows all damage", file.display())]
     Damaged { file: PathBuf, offset: u64, reason: String },
     #[error("{reason}")]
     Record { reason: RecordError },

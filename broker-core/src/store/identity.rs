@@ -235,7 +235,7 @@ pub enum Aborted {
 }
 
 /// What follows the process id in an `abort` of ours; RocketMQ reads nothing of it.
-const OURS: &[u8] = b" gantry\n";
+pub(super) const OURS: &[u8] = b" gantry\n";
 
 impl AbortFile {
     pub fn new(data_dir: &Path) -> AbortFile {

@@ -102,10 +102,10 @@ pub(super) fn damaged(
     watermark: CommitLogOffset,
     reason: String,
 ) -> StoreError {
-    let segment = log.segments().iter().rfind(|segment| segment.base() <= at);
+    let segment = log.segment_for(at);
     StoreError::Damaged {
-        file: segment.map_or_else(PathBuf::new, |segment| segment.path().to_path_buf()),
-        offset: segment.map_or(at.0, |segment| at.0 - segment.base().0),
+        offset: at.0 - segment.0.0,
+        file: segment.1,
         reason: format!("{reason}, though everything below {watermark} was synced once"),
     }
 }

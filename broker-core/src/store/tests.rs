@@ -328,6 +328,65 @@ fn d2_a_kill_right_after_a_segment_was_closed_leaves_a_store_that_opens() {
 }
 
 #[test]
+fn d3_a_queue_file_of_another_queue_serves_nothing_wrong_and_is_made_anew() {
+    let files = SimulatedFiles::new();
+    let rig = Rig::simulated(&files, Durability::Memory);
+    let store = rig.open().unwrap();
+    create(&store, "orders", 2).unwrap();
+    let expected = fill(&store, "orders", 2, 50);
+    store.close().unwrap();
+    drop(store);
+    let file = |queue: u32| Path::new(DIR).join(format!("consumequeue/orders/{queue}/00000000000000000000"));
+    files.put_copy(&file(0), &files.kill(), &file(1)).unwrap();
+
+    let store = rig.open().unwrap();
+    let queue = store.queue(&name("orders"), QueueId(0)).unwrap();
+    let entry = queue.read_entry(QueueOffset(7)).unwrap().unwrap();
+    let refused = store.read_message(&queue, QueueOffset(7), &entry).unwrap_err();
+    assert!(matches!(&refused, StoreError::Damaged { file: damaged, offset: 140, .. } if *damaged == file(0)));
+    store.close().unwrap();
+    drop(store);
+    assert_eq!(bodies(&rig.open().unwrap(), "orders"), expected, "the next start has made it anew");
+}
+
+#[test]
+fn d7_what_queues_were_synced_with_is_a_watermark() {
+    let files = SimulatedFiles::new();
+    let rig = Rig::simulated(&files, Durability::Memory);
+    let store = rig.open().unwrap();
+    create(&store, "orders", 1).unwrap();
+    fill(&store, "orders", 1, 20);
+    let last = store.max_offset().0 - 30;
+    store.close().unwrap();
+    drop(store);
+    // The checkpoint is gone and the last record is damaged: a torn tail, if nobody knew better.
+    files.damage(&Path::new(DIR).join("checkpoint"), 0, &[0; 48]).unwrap();
+    files.flip_bits(&first_segment(), last, 1).unwrap();
+    let refused = rig.open().map(drop).unwrap_err().to_string();
+    assert!(refused.contains("00000000000000000000 is damaged at byte"), "{refused}");
+    assert!(refused.contains("gantry store verify DIR"), "{refused}");
+}
+
+#[test]
+fn a_checkpoint_that_has_lost_its_end_still_says_what_it_said() {
+    let files = SimulatedFiles::new();
+    let rig = Rig::simulated(&files, Durability::Memory);
+    let store = rig.open().unwrap();
+    create(&store, "orders", 1).unwrap();
+    let expected = fill(&store, "orders", 1, 5);
+    store.close().unwrap();
+    drop(store);
+    let path = Path::new(DIR).join("checkpoint");
+    for len in [3_000, 48, 20, 0] {
+        files.cut_short(&path, len).unwrap();
+        let (_, checkpoint) = CheckpointFile::open(&files.kill(), &path).unwrap();
+        assert_eq!(checkpoint.is_some(), len >= 48);
+        assert_eq!(bodies(&rig.open().unwrap(), "orders"), expected);
+        assert_eq!(files.read(&path).unwrap().len(), 4096);
+    }
+}
+
+#[test]
 fn d8_derived_files_come_back_when_they_were_deleted() {
     let dir = tempfile::tempdir().unwrap();
     let rig = Rig::on_disk(dir.path(), Durability::Memory);

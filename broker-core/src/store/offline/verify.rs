@@ -472,8 +472,7 @@ fn check_small_files(store: &OfflineStore<'_>, report: &mut Report) {
         }
         let path = store.dir.join("abort");
         match read(store, &path) {
-            // Empty: a power cut came before its text was on the disk. That it is there is what counts.
-            Ok(Some(bytes)) if !bytes.iter().all(u8::is_ascii_digit) => {
+            Ok(Some(bytes)) if !is_abort(&bytes) => {
                 report.problem(Problem::new(&path, 0, "it does not hold the number of a process", remedy::ABORT));
             }
             Ok(_) => {}
@@ -561,4 +560,10 @@ impl Fault {
         }
         self.count = 0;
     }
+}
+
+/// The number of a process, and in our own who that was.
+fn is_abort(bytes: &[u8]) -> bool {
+    let number = bytes.strip_suffix(b" gantry\n").unwrap_or(bytes);
+    !number.is_empty() && number.iter().all(u8::is_ascii_digit)
 }
