@@ -33,7 +33,7 @@ pub mod snapshots;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -61,7 +61,7 @@ use crate::store::failpoint::Point;
 use crate::store::files::Files;
 use crate::store::flusher::Reached;
 use crate::store::foreign_log::ForeignLog;
-use crate::store::identity::{AbortFile, DirectoryLock, Identity, Importing, Stopped};
+use crate::store::identity::{AbortFile, DirectoryLock, Exported, Identity, Importing, Stopped};
 use crate::store::index_file::{ALL_TIME, Index, IndexEnds, IndexLayout};
 use crate::store::record::EncodedRecord;
 use crate::store::recovery::{QueueRecovery, STATE_QUEUE, StampOf};
@@ -144,7 +144,7 @@ struct Shared {
     /// Topics whose queues RocketMQ keeps in other files: a clean stop leaves none of theirs in `consumequeue`.
     batch_topics: Mutex<Vec<TopicName>>,
     /// Files under `config/` that this stop has written, with their hashes.
-    exported: Mutex<Vec<(String, [u8; 32])>>,
+    exported: Mutex<BTreeMap<String, Exported>>,
     time: Arc<EffectiveTime>,
     log: Arc<CommitLog>,
     dispatch: Dispatch,
@@ -650,7 +650,7 @@ impl Store {
     }
 
     /// What the clean stop that follows leaves under `config/`, and the topics whose queues are batch queues.
-    pub fn set_exported(&self, exported: Vec<(String, [u8; 32])>, batch_topics: Vec<TopicName>) {
+    pub fn set_exported(&self, exported: BTreeMap<String, Exported>, batch_topics: Vec<TopicName>) {
         *self.shared.exported.lock().expect("nobody panics holding it") = exported;
         *self.shared.batch_topics.lock().expect("nobody panics holding it") = batch_topics;
     }
@@ -824,9 +824,7 @@ impl Shared {
 
     /// From here on the directory may be somebody else's, and the next start will see what they did.
     fn write_stopped(&self) -> Result<(), StoreError> {
-        let hex = |hash: &[u8; 32]| hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        let exported = self.exported.lock().expect("nobody panics holding it");
-        let exported = exported.iter().map(|(name, hash)| (name.clone(), hex(hash))).collect();
+        let exported = self.exported.lock().expect("nobody panics holding it").clone();
         let mut identity = self.identity();
         identity.stopped = Some(Stopped { end: self.log.written(), exported });
         identity.write(&*self.files, &self.config.data_dir)

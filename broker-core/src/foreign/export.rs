@@ -14,10 +14,11 @@ use crate::state::tables::Tables;
 use crate::store::Store;
 use crate::store::config_json;
 use crate::store::error::StoreError;
+use crate::store::identity::Exported;
 
 /// Writes the files, and says what is in them: name and SHA-256.
 pub fn export(store: &Store, tables: &Tables, cells: &AllCells) -> Result<Vec<(String, [u8; 32])>, StoreError> {
-    let mut exporter = Exporter { store, exported: Vec::new() };
+    let mut exporter = Exporter { store, exported: Vec::new(), versions: BTreeMap::new() };
     exporter.file(config_files::TOPICS, &[], true, |file| topics(file, tables))?;
     exporter.file(config_files::CONSUMER_GROUPS, &[], true, |file| consumer_groups(file, tables))?;
     exporter
@@ -33,13 +34,14 @@ pub fn export(store: &Store, tables: &Tables, cells: &AllCells) -> Result<Vec<(S
     // Batch queues are in files of their own, which nobody has touched.
     let batch_topics = tables.topics().filter(|topic| topic.config.batch_queues);
     let batch_topics = batch_topics.map(|topic| topic.config.topic.clone()).collect();
-    store.set_exported(exporter.exported.clone(), batch_topics);
+    store.set_exported(exporter.versions, batch_topics);
     Ok(exporter.exported)
 }
 
 struct Exporter<'a> {
     store: &'a Store,
     exported: Vec<(String, [u8; 32])>,
+    versions: BTreeMap<String, Exported>,
 }
 
 impl Exporter<'_> {
@@ -63,6 +65,7 @@ impl Exporter<'_> {
         }
         let bytes = self.store.config_bytes(name)?;
         self.exported.push((name.to_string(), Sha256::digest(&bytes).into()));
+        self.versions.insert(name.to_string(), Exported::of(&bytes));
         Ok(())
     }
 }

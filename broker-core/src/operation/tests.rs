@@ -1,5 +1,7 @@
 //! The operations together, on a real disk, through the door that the gateway uses.
 
+mod repair;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -14,6 +14,7 @@ use crate::names::STATE_TOPIC;
 use crate::offset::CommitLogOffset;
 use crate::random::Random;
 use crate::store::commit_log::{COMMIT_LOG_DIR, Inspected, SEGMENT_BYTES_RANGE, UncheckedLog};
+use crate::store::config_json;
 use crate::store::error::StoreError;
 use crate::store::failpoint::{self, Point};
 use crate::store::files::Files;
@@ -67,8 +68,37 @@ pub struct Importing {
 pub struct Stopped {
     /// Behind the last record.
     pub end: CommitLogOffset,
-    /// SHA-256 of the files under `config/` that were exported, in hex.
-    pub exported: BTreeMap<String, String>,
+    /// The files under `config/` that were exported.
+    pub exported: BTreeMap<String, Exported>,
+}
+
+/// One file that a clean stop left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Exported {
+    /// SHA-256 in hex.
+    pub sha256: String,
+    /// Its `dataVersion`, which RocketMQ raises with each change.
+    pub counter: u64,
+    pub timestamp: i64,
+}
+
+impl Exported {
+    pub fn of(bytes: &[u8]) -> Exported {
+        let value = config_json::parse(bytes).ok();
+        let field = |name: &str| value.as_ref().and_then(|value| value.get("dataVersion")?.get(name));
+        Exported {
+            sha256: Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
+            counter: field("counter").and_then(serde_json::Value::as_u64).unwrap_or(0),
+            timestamp: field("timestamp").and_then(serde_json::Value::as_i64).unwrap_or(0),
+        }
+    }
+
+    /// Other bytes alone may be damage, or an older copy: taken over, they would delete topics. A later version of what
+    /// can be read is somebody's work.
+    pub fn is_followed_by(&self, found: &Exported) -> bool {
+        found.sha256 != self.sha256 && (found.counter > self.counter || found.timestamp > self.timestamp)
+    }
 }
 
 impl Stopped {
@@ -77,15 +107,24 @@ impl Stopped {
         if matches!(log.inspect(self.end, PropertyCrc::Optional), Inspected::Record(_) | Inspected::Blank { .. }) {
             return Ok(true);
         }
-        for (name, hash) in &self.exported {
-            let bytes = match files.read(&data_dir.join("config").join(name)) {
-                Ok(bytes) => bytes,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
+        for (name, exported) in &self.exported {
+            let path = data_dir.join("config").join(name);
+            let found = match files.read(&path) {
+                Ok(bytes) => Exported::of(&bytes),
+                // Nobody's work ends with fewer files.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
-            let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-            if found != *hash {
+            // One of our own in the place of another is nobody's work either.
+            let is_ours = self.exported.values().any(|own| own.sha256 == found.sha256);
+            if !is_ours && exported.is_followed_by(&found) {
                 return Ok(true);
+            }
+            if found.sha256 != exported.sha256 {
+                tracing::warn!(
+                    file = %path.display(),
+                    "it is not what the last stop wrote, and no later version of it: it is not read, the next stop writes it anew"
+                );
             }
         }
         Ok(false)

@@ -163,8 +163,10 @@ impl<'a> OfflineStore<'a> {
             _ => CommitLogOffset(0),
         };
         log.set_foreign_end(CommitLogOffset(u64::MAX));
-        // We write our word for a clean stop last of all, so an `abort` beside it is not ours.
-        let wrote = |at| has("abort") || matches!(log.look(at), Found::Record(_) | Found::Blank { .. });
+        // An `abort` beside our word for a clean stop is somebody else's, unless it says that it is ours.
+        let abort = files.read_small(&dir.join("abort"), SMALL_FILE_BYTES_MAX);
+        let other_abort = abort.is_ok_and(|text| !text.ends_with(identity::ABORT_OF_OURS));
+        let wrote = |at| other_abort || matches!(log.look(at), Found::Record(_) | Found::Blank { .. });
         let taken_over = !stopped_at.is_some_and(wrote);
         let written_by = if taken_over { written_by } else { WrittenBy::RocketMq };
         if taken_over {

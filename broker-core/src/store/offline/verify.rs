@@ -12,15 +12,13 @@ mod queues;
 
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
-
 use crate::message::{StoredMessage, property, sys_flag};
 use crate::names::STATE_TOPIC;
 use crate::offset::{CommitLogOffset, QueueOffset};
 use crate::receipt_handle::HandleKeys;
 use crate::state::record::{self as state_record, Entry};
 use crate::store::config_json;
-use crate::store::identity::{self, ABORT_OF_OURS};
+use crate::store::identity::{self, ABORT_OF_OURS, Exported};
 use crate::store::index_file::{IndexLayout, TopicHash};
 use crate::store::message_batch;
 use crate::store::offline::log::{Behind, Found, Reason, end_of};
@@ -511,12 +509,17 @@ fn check_config(store: &OfflineStore<'_>, report: &mut Report) {
         }
     }
     let Some(Ok(identity)) = &store.identity else { return };
-    for (name, hash) in identity.stopped.iter().flat_map(|stopped| &stopped.exported) {
-        let found = read(store, &dir.join(name)).ok().flatten();
-        let found =
-            found.map(|bytes| Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>());
-        if found.as_deref() != Some(&**hash) {
-            report.note(format!("config/{name} is not what Gantry's last clean stop wrote: the next start reads it"));
+    for (name, exported) in identity.stopped.iter().flat_map(|stopped| &stopped.exported) {
+        let found = read(store, &dir.join(name)).ok().flatten().map(|bytes| Exported::of(&bytes));
+        match found {
+            Some(found) if found.sha256 == exported.sha256 => {}
+            Some(found) if exported.is_followed_by(&found) => report.note(format!(
+                "config/{name} is a later version of what Gantry's last clean stop wrote: the next start takes it over"
+            )),
+            _ => report.note(format!(
+                "config/{name} is not what Gantry's last clean stop wrote, and no later version of it: it is not read, \
+                 the next clean stop writes it anew"
+            )),
         }
     }
 }
