@@ -196,6 +196,12 @@ impl Store {
         let mut identity = known.unwrap_or_else(|| Identity::new(&*random, segment_bytes));
         let foreign = identity.find_foreign(&*files, dir, &unchecked, aborted)?;
         let clean = aborted.is_none() && identity.boot > 0 && foreign.is_none();
+        if identity.boot == 0
+            && let Some(parent) = dir.parent()
+        {
+            // A first start that was killed may have made the directory and no more (D6).
+            files.sync_dir(parent).map_err(|error| io("syncing what is around the data directory", &error))?;
+        }
         // Nothing of ours is written before `store.json`.
         files.create_dir(&dir.join("gantry")).map_err(|error| io("making gantry", &error))?;
         match &foreign {
@@ -220,10 +226,7 @@ impl Store {
         })?;
         let quarantine = dir.join(commit_log::QUARANTINE_DIR);
         let (snapshots, found_snapshots) = Snapshots::open(files.clone(), dir.join("gantry"), &quarantine, log_id)?;
-        let ends = DerivedEnds::read(&*files, dir).map_err(|error| io("reading gantry/queue-ends", &error))?;
-        // Either was written after the log was synced as far.
-        let reflected = snapshots.newest().map(|newest| newest.reflects_below);
-        let synced = reflected.max(ends.as_ref().map(DerivedEnds::needs_log_below)).unwrap_or_default();
+        let synced = snapshots.newest().map_or(CommitLogOffset(0), |newest| newest.reflects_below);
         let found = match &foreign {
             Some(foreign) => foreign.end,
             None => {
@@ -244,7 +247,15 @@ impl Store {
                 }
             }
         }
-        let ends = ends.filter(|ends| ends.needs_log_below() <= found.end).unwrap_or_default();
+        let mut ends = DerivedEnds::read(&*files, dir).map_err(|error| io("reading gantry/queue-ends", &error))?;
+        // It was written after the log was synced as far, so it is one more watermark; others may have ended the log.
+        if let Some(needed) = ends.as_ref().map(DerivedEnds::needs_log_below).filter(|needed| *needed > found.end) {
+            if foreign.is_none() {
+                return Err(recovery::damaged(&unchecked, found.end, needed, "no whole record begins here".into()));
+            }
+            ends = None;
+        }
+        let ends = ends.unwrap_or_default();
 
         // From here on the directory is written.
         abort.write(&*files)?;

@@ -378,6 +378,8 @@ impl UncheckedLog {
             }
             segment.file.sync().map_err(io(&path))?;
         }
+        // The name of a segment that was made right before a kill may not be on the disk yet (D6).
+        self.files.sync_dir(&dir).map_err(io(&dir))?;
         failpoint::at(Point::CutAfter);
         Ok(())
     }

@@ -70,6 +70,10 @@ pub fn find_end(
                 at = end_of(&message);
                 end = at;
             }
+            // The log was synced up to the middle of what nobody wrote.
+            Inspected::Blank { next } if at < watermark && watermark < next => {
+                return Err(damaged(log, at, watermark, "the segment is closed here".into()));
+            }
             Inspected::Blank { next } => at = next,
             Inspected::Invalid(error) => break error.to_string(),
             Inspected::Outside => break "the segment is missing".into(),

@@ -779,8 +779,15 @@ impl Names {
         for change in &mut self.pending {
             change.unsynced.remove(dir);
         }
-        for change in self.pending.extract_if(.., |change| change.unsynced.is_empty()) {
-            for (path, node) in change.names {
+        let mut at = 0;
+        while at < self.pending.len() {
+            if !self.pending[at].unsynced.is_empty() {
+                at += 1;
+                continue;
+            }
+            for (path, node) in self.pending.remove(at).names {
+                // What was changed before and is not synced yet comes too late for this name.
+                self.pending[..at].iter_mut().for_each(|before| before.names.retain(|(name, _)| *name != path));
                 match node {
                     Some(node) => self.synced.insert(path, node),
                     None => self.synced.remove(&path),
@@ -1098,6 +1105,20 @@ mod tests {
         assert_eq!(outcomes(&files, names), BTreeSet::from([vec![("f".into(), LEN)]]));
         files.rename(path, moved).unwrap();
         assert_eq!(outcomes(&files, names), BTreeSet::from([vec![("f".into(), LEN)], vec![("g".into(), LEN)]]));
+    }
+
+    #[test]
+    fn what_was_synced_later_is_not_undone_by_what_came_before() {
+        let files = disk();
+        files.create_dir(Path::new("/e")).unwrap();
+        let (path, moved) = (Path::new("/d/f"), Path::new("/e/f"));
+        files.create_log_file(path, LEN).unwrap().sync().unwrap();
+        files.sync_dir(Path::new("/d")).unwrap();
+        // Its new directory is never synced, and another file takes the name.
+        files.rename(path, moved).unwrap();
+        files.create_log_file(path, LEN).unwrap().sync().unwrap();
+        files.sync_dir(Path::new("/d")).unwrap();
+        assert_eq!(outcomes(&files, |files| files.read(path).is_ok()), BTreeSet::from([true]));
     }
 
     #[test]

@@ -387,6 +387,30 @@ fn a_checkpoint_that_has_lost_its_end_still_says_what_it_said() {
 }
 
 #[test]
+fn d6_what_a_kill_left_without_a_synced_name_survives_the_next_power_cut() {
+    for operations in 0.. {
+        let files = SimulatedFiles::new();
+        let rig = Rig::simulated(&files, Durability::Disk);
+        files.halt_after(operations);
+        let opened = rig.open();
+        let whole = files.make_dir(&Path::new(DIR).join("alive")).is_ok();
+        drop(opened);
+        // Killed there; then a life that acknowledges a message, and the power goes.
+        let files = files.kill();
+        let store = Rig::simulated(&files, Durability::Disk).open().unwrap();
+        create(&store, "orders", 1).unwrap();
+        send(&store, "orders", 0, "kept").unwrap();
+        for seed in 0..8 {
+            let store = Rig::simulated(&files.power_cut(seed), Durability::Disk).open().unwrap();
+            assert_eq!(bodies(&store, "orders"), [["kept"]], "killed before change {operations}");
+        }
+        if whole {
+            return;
+        }
+    }
+}
+
+#[test]
 fn d8_derived_files_come_back_when_they_were_deleted() {
     let dir = tempfile::tempdir().unwrap();
     let rig = Rig::on_disk(dir.path(), Durability::Memory);
