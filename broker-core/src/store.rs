@@ -860,8 +860,11 @@ impl Shared {
         for topic in topics {
             for (queue_id, end) in (0..topic.queues).zip(&topic.queue_ends) {
                 let queue = self.dispatch.table().queue(topic.topic.as_str(), QueueId(queue_id));
-                let ended = queue.map_or(Ok(()), |queue| queue.end_no_earlier(*end));
-                ended.map_err(|error| StoreError::io(format!("queue {queue_id} of '{}'", topic.topic), &error))?;
+                let Some(queue) = queue else { continue };
+                queue.end_no_earlier(*end).map_err(|error| {
+                    let (file, offset) = queue.place(*end);
+                    StoreError::Damaged { file, offset, reason: error.to_string() }
+                })?;
             }
         }
         Ok(())

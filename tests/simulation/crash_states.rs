@@ -212,7 +212,7 @@ fn goes_on(
             if offset != end {
                 return Err(format!("a send after the restart got offset {offset} instead of {end}"));
             }
-            // The answer may be a moment ahead of the thread that dispatches.
+            // What was answered at `memory` may be with a thread that is about to dispatch it.
             while broker.describe_storage().await.is_ok_and(|storage| storage.dispatch_behind_bytes > 0) {
                 std::thread::yield_now();
             }

@@ -65,7 +65,7 @@ impl Exporter<'_> {
         }
         let bytes = self.store.config_bytes(name)?;
         self.exported.push((name.to_string(), Sha256::digest(&bytes).into()));
-        self.versions.insert(name.to_string(), Exported::of(&bytes));
+        self.versions.insert(name.to_string(), Exported::of(name, &bytes));
         Ok(())
     }
 }

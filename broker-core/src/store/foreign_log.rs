@@ -202,7 +202,13 @@ impl ForeignLog {
         clean: bool,
     ) -> Result<QueuesSaid, StoreError> {
         let root = data_dir.join("consumequeue");
-        let io = |error: std::io::Error| StoreError::io(format!("reading {}", root.display()), &error);
+        let io = |error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::InvalidData => {
+                let reason = format!("{error}; consumequeue can be deleted, the next start makes it anew");
+                StoreError::Damaged { file: root.clone(), offset: 0, reason }
+            }
+            _ => StoreError::io(format!("reading {}", root.display()), &error),
+        };
         let listed = files.list(&root).map_err(io)?;
         let mut said = QueuesSaid::default();
         let mut begins: HashMap<&str, CommitLogOffset> = HashMap::new();

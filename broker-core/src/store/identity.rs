@@ -86,8 +86,9 @@ pub struct Exported {
 }
 
 impl Exported {
-    pub fn of(bytes: &[u8]) -> Exported {
-        let value = config_json::parse(bytes).ok();
+    /// A file that is not what its name says has no version.
+    pub fn of(name: &str, bytes: &[u8]) -> Exported {
+        let value = config_json::parse(bytes).ok().filter(|value| is_shaped(name, value));
         let field = |name: &str| value.as_ref().and_then(|value| value.get("dataVersion")?.get(name));
         Exported {
             sha256: Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -103,6 +104,19 @@ impl Exported {
     }
 }
 
+/// Has this file the table that RocketMQ gives it?
+fn is_shaped(name: &str, value: &serde_json::Value) -> bool {
+    let table = |key: &str| value.get(key).and_then(serde_json::Value::as_object);
+    match name {
+        "topics.json" => table("topicConfigTable").is_some(),
+        "subscriptionGroup.json" => table("subscriptionGroupTable").is_some(),
+        "consumerOffset.json" => table("offsetTable").is_some_and(|all| all.keys().all(|key| key.contains('@'))),
+        "delayOffset.json" => table("offsetTable").is_some_and(|all| all.keys().all(|key| key.parse::<u32>().is_ok())),
+        "consumerOrderInfo.json" => table("table").is_some(),
+        _ => true,
+    }
+}
+
 impl Stopped {
     /// Did somebody write since?
     fn is_changed(&self, files: &dyn Files, data_dir: &Path, log: &UncheckedLog) -> std::io::Result<bool> {
@@ -112,7 +126,7 @@ impl Stopped {
         for (name, exported) in &self.exported {
             let path = data_dir.join("config").join(name);
             let found = match files.read(&path) {
-                Ok(bytes) => Exported::of(&bytes),
+                Ok(bytes) => Exported::of(name, &bytes),
                 // Nobody's work ends with fewer files.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),

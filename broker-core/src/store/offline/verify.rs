@@ -510,7 +510,7 @@ fn check_config(store: &OfflineStore<'_>, report: &mut Report) {
     }
     let Some(Ok(identity)) = &store.identity else { return };
     for (name, exported) in identity.stopped.iter().flat_map(|stopped| &stopped.exported) {
-        let found = read(store, &dir.join(name)).ok().flatten().map(|bytes| Exported::of(&bytes));
+        let found = read(store, &dir.join(name)).ok().flatten().map(|bytes| Exported::of(name, &bytes));
         match found {
             Some(found) if found.sha256 == exported.sha256 => {}
             Some(found) if exported.is_followed_by(&found) => report.note(format!(
