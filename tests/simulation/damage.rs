@@ -15,7 +15,7 @@ use harness::history::{MessageRead, ReadBack, Recorder};
 
 use crate::crash_states::quiet_life;
 use crate::world::{
-    Chance, DATA_DIR, Setting, block_on, count_of, data, number_of, panics_are_counted, read_back, read_of, topic_name,
+    Chance, DATA_DIR, Setting, block_on, count_of, number_of, panics_are_counted, read_back, read_of, topic_name,
 };
 
 /// Damaged stores of `make test` and of `make torture`; `GANTRY_DAMAGED_STORES` asks for other numbers.
@@ -64,10 +64,6 @@ impl AtRest {
     fn harm(&self, disk: &SimulatedFiles, chance: &mut Chance) -> Option<String> {
         let mut kinds: BTreeMap<String, Vec<Written>> = BTreeMap::new();
         for (path, written) in disk.written().into_iter().filter(|(_, written)| !written.is_empty()) {
-            // A changed export is another broker's word, by rule B8: topics go and come with it, as they say.
-            if path.starts_with(data("config")) {
-                continue;
-            }
             kinds.entry(kind_of(&path)).or_default().push((path, written));
         }
         let kinds: Vec<_> = kinds.into_values().collect();
@@ -189,7 +185,7 @@ fn explained(error: &StoreError) -> Result<(), String> {
         StoreError::NewerFormat { file } => file.starts_with(DATA_DIR),
         // What is derived says that it can be deleted.
         StoreError::Io { .. } => {
-            let is_mendable = text.contains("at byte") && text.contains("can be deleted");
+            let is_mendable = text.contains("at byte") && (text.contains("can be deleted") || text.contains(ADVICE));
             text.contains(DATA_DIR) && (is_mendable || text.contains("bytes instead of"))
         }
         _ => false,

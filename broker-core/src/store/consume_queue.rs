@@ -466,7 +466,11 @@ impl ConsumeQueue {
             return Ok(());
         }
         if min < max {
-            return Err(self.damaged(&format!("it ends at {max}, but it has ended at {end} before")));
+            let (file, offset) = self.place(max);
+            let what =
+                format!("it ends at {max}, but it has ended at {end} before; gantry store verify DIR shows more");
+            let text = format!("{} is damaged at byte {offset}: {what}", file.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         // A disk too full for the filler is no reason not to start: only RocketMQ looks at it.
         if let Err(error) = self.begin_at(end.0) {

@@ -23,6 +23,8 @@ use crate::store::record::PropertyCrc;
 
 /// What this program writes; it reads no newer one.
 const FORMAT_VERSION: u32 = 1;
+/// The last field: the CRC-32 of all bytes before it, in hex.
+const CRC_FIELD: &str = ",\n  \"crc32\": \"";
 /// The oldest program that may read what this one writes.
 const MIN_READER_VERSION: u32 = 1;
 
@@ -129,7 +131,9 @@ impl Stopped {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
-            if exported.is_followed_by(&found) {
+            // One of our own in the place of another is nobody's work either.
+            let is_ours = self.exported.values().any(|own| own.sha256 == found.sha256);
+            if !is_ours && exported.is_followed_by(&found) {
                 return Ok(true);
             }
             if found.sha256 != exported.sha256 {
@@ -230,6 +234,14 @@ impl Identity {
         if version.format_version.max(version.min_reader_version) > FORMAT_VERSION {
             return Err(StoreError::NewerFormat { file: path });
         }
+        // Files of older programs have none.
+        if let Some(at) = bytes.windows(CRC_FIELD.len()).rposition(|window| window == CRC_FIELD.as_bytes()) {
+            let found = format!("{:08x}", crc32fast::hash(&bytes[..at]));
+            if !bytes[at + CRC_FIELD.len()..].starts_with(found.as_bytes()) {
+                let reason = format!("its checksum is not {found}, which its bytes make");
+                return Err(StoreError::Damaged { file: path, offset: 0, reason });
+            }
+        }
         serde_json::from_slice(bytes).map_err(damaged)
     }
 
@@ -243,7 +255,9 @@ impl Identity {
     pub fn write(&self, files: &dyn Files, data_dir: &Path) -> Result<(), StoreError> {
         let path = path(data_dir);
         let mut json = serde_json::to_vec_pretty(self).expect("plain fields become JSON");
-        json.push(b'\n');
+        json.truncate(json.len() - "\n}".len());
+        let crc = crc32fast::hash(&json);
+        json.extend(format!("{CRC_FIELD}{crc:08x}\"\n}}\n").into_bytes());
         failpoint::at(Point::BootBefore);
         let replaced = files.replace(&path, &json, false);
         failpoint::at(Point::BootAfter);

@@ -368,6 +368,25 @@ fn d7_what_queues_were_synced_with_is_a_watermark() {
 }
 
 #[test]
+fn c2_a_boot_number_that_was_flipped_is_seen() {
+    let files = SimulatedFiles::new();
+    let rig = Rig::simulated(&files, Durability::Memory);
+    drop(rig.open().unwrap());
+    let path = Path::new(DIR).join("gantry/store.json");
+    let text = String::from_utf8(files.read(&path).unwrap()).unwrap();
+    let at = text.find("\"boot\": 1").unwrap() as u64 + 8;
+    files.flip_bits(&path, at, 2).unwrap();
+    let refused = rig.open().map(drop).unwrap_err();
+    assert!(matches!(&refused, StoreError::Damaged { file, .. } if *file == path), "{refused}");
+    files.flip_bits(&path, at, 2).unwrap();
+    assert_eq!(rig.open().unwrap().boot(), 2);
+    // A program that knew of no checksum wrote none.
+    let (before, _) = text.split_once(",\n  \"crc32\"").unwrap();
+    files.replace(&path, format!("{before}\n}}\n").as_bytes(), false).unwrap();
+    assert_eq!(rig.open().unwrap().boot(), 2);
+}
+
+#[test]
 fn a_checkpoint_that_has_lost_its_end_still_says_what_it_said() {
     let files = SimulatedFiles::new();
     let rig = Rig::simulated(&files, Durability::Memory);
