@@ -15,7 +15,7 @@ use harness::history::{MessageRead, ReadBack, Recorder};
 
 use crate::crash_states::quiet_life;
 use crate::world::{
-    Chance, DATA_DIR, Setting, block_on, count_of, number_of, panics_are_counted, read_back, read_of, topic_name,
+    Chance, DATA_DIR, Setting, block_on, count_of, data, number_of, panics_are_counted, read_back, read_of, topic_name,
 };
 
 /// Damaged stores of `make test` and of `make torture`; `GANTRY_DAMAGED_STORES` asks for other numbers.
@@ -273,4 +273,14 @@ fn control_wrong_bytes_and_silent_losses_are_seen() {
         plants += 1;
     }
     assert!(plants >= 3, "{plants}");
+}
+
+/// Taken for the word of the last stop, it would make the log somebody else's work.
+#[test]
+fn b8_an_older_identity_is_refused() {
+    let at_rest = AtRest::of(1);
+    let disk = at_rest.disk.kill();
+    let file = data("gantry/store.json");
+    disk.put_copy(&file, &at_rest.older, &file).unwrap();
+    assert_eq!(at_rest.judge(&Setting::of(1), &disk), Ok(Verdict::Refused));
 }

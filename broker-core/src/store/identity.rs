@@ -118,6 +118,16 @@ fn is_shaped(name: &str, value: &serde_json::Value) -> bool {
 }
 
 impl Stopped {
+    /// Did a start of ours come after this stop? The first thing it writes is a record of state, and before that it takes
+    /// the word for this stop back.
+    fn is_older_than(&self, log: &UncheckedLog) -> bool {
+        let first = match log.inspect(self.end, PropertyCrc::Optional) {
+            Inspected::Blank { next } => log.inspect(next, PropertyCrc::Optional),
+            found => found,
+        };
+        matches!(first, Inspected::Record(record) if record.topic() == STATE_TOPIC)
+    }
+
     /// Did somebody write since?
     fn is_changed(&self, files: &dyn Files, data_dir: &Path, log: &UncheckedLog) -> std::io::Result<bool> {
         if matches!(log.inspect(self.end, PropertyCrc::Optional), Inspected::Record(_) | Inspected::Blank { .. }) {
@@ -180,6 +190,12 @@ impl Identity {
     ) -> Result<Option<ForeignLog>, StoreError> {
         let io = |error: std::io::Error| StoreError::io(format!("reading {}", data_dir.display()), &error);
         let since = self.stopped.as_ref().map_or(CommitLogOffset(0), |stopped| stopped.end);
+        if let Some(stopped) = &self.stopped
+            && stopped.is_older_than(log)
+        {
+            let reason = format!("it is older than the log, which goes on at {since} with what this program wrote");
+            return Err(StoreError::Damaged { file: path(data_dir), offset: 0, reason });
+        }
         let is_foreign = self.importing.is_some()
             || match &self.stopped {
                 None => self.boot == 0 && foreign_log::is_there(files, data_dir).map_err(io)?,
