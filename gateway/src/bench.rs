@@ -65,7 +65,7 @@ pub fn run(flags: Flags) -> ExitCode {
                 complain(&format!("the first failure: {}", advice(&failure, &plan)));
             }
             if foreign > 0 && plan.shape != Shape::Receive {
-                let foreign = report::grouped(foreign as f64);
+                let foreign = crate::numbers::grouped(foreign as f64);
                 complain(&format!(
                     "{foreign} messages of others were delivered as well and stood before those that were measured: \
                      name a --topic that is empty, or a --group that has consumed it"

@@ -7,5 +7,6 @@ pub mod error;
 pub mod front;
 pub mod messaging;
 pub mod metrics;
+mod numbers;
 pub mod role;
 pub mod store_command;

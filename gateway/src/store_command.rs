@@ -27,6 +27,7 @@ use gantry_broker_core::store::offline::{OfflineError, OfflineStore};
 use gantry_broker_core::store::repair;
 use serde_json::{Value, json};
 
+use crate::numbers::grouped;
 use crate::role::Ended;
 
 /// Bytes in a line of `--body hex`.
@@ -651,18 +652,6 @@ fn counted(count: u64, one: &str, more: &str) -> String {
     format!("{} {}", grouped(count), if count == 1 { one } else { more })
 }
 
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 fn size(bytes: u64) -> String {
     match bytes {
         0..10_000 => format!("{bytes} B"),
@@ -683,7 +672,7 @@ mod tests {
 
     #[test]
     fn numbers_and_times_read_well() {
-        assert_eq!([grouped(0), grouped(999), grouped(1_000), grouped(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0u64, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([many(1, "file"), many(2_000, "file")], ["1 file", "2,000 files"]);
         assert_eq!(time(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
         assert_eq!(parse_time("2023-11-14T22:13:20.123Z"), Ok(1_700_000_000_123));

@@ -4,8 +4,8 @@ use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::Ordering;
 
 use super::plan::Plan;
-use super::report::grouped;
 use super::run::Seen;
+use crate::numbers::grouped;
 
 const INTERVAL_NS: u64 = 1_000_000_000;
 

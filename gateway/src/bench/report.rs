@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::plan::{Protocol, Shape};
+use crate::numbers::grouped;
 
 /// The outcome of one run, printed by `--json`. Field names are a contract: they only grow.
 ///
@@ -162,19 +163,6 @@ impl fmt::Display for Report {
     }
 }
 
-/// Whole numbers in threes: 1234567 is `1,234,567`.
-pub(super) fn grouped(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -276,12 +264,5 @@ mod tests {
         }
         let failed = Report { errors: [("TOPIC_NOT_FOUND".into(), 12)].into(), ..report() }.to_string();
         assert!(failed.contains("TOPIC_NOT_FOUND") && !failed.contains("no errors"));
-    }
-
-    #[test]
-    fn numbers_are_grouped() {
-        for (value, text) in [(0.0, "0"), (999.4, "999"), (1_000.0, "1,000"), (1_234_567.0, "1,234,567")] {
-            assert_eq!(grouped(value), text);
-        }
     }
 }
