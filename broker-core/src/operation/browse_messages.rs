@@ -53,7 +53,7 @@ pub(crate) fn browse_messages(parts: &Parts, browse: &BrowseMessages) -> Result<
         let run = &mut runs[number];
         let entry = *run.entries.last().expect("it has a head");
         if browse.filter.may_match(entry.tag_hash) {
-            let message = parts.store.read_record(&entry)?;
+            let message = parts.store.read_message(&run.queue, run.offset(), &entry)?;
             if browse.filter.matches(message.tag()) {
                 bytes += u64::from(entry.record_len);
                 if !seen.messages.is_empty() && bytes > u64::from(browse.bytes_max) {
@@ -112,6 +112,12 @@ impl Run {
         Ok(Run { queue, low: low.0, high: high.0.max(low.0), entries: Vec::new(), newest_first })
     }
 
+    /// Of the next entry.
+    fn offset(&self) -> QueueOffset {
+        let left = self.entries.len() as u64;
+        QueueOffset(if self.newest_first { self.high + left - 1 } else { self.low - left })
+    }
+
     /// The place of the next entry; `None` at the end, and when the queue is gone.
     fn head(&mut self, parts: &Parts) -> Result<Option<CommitLogOffset>, BrokerError> {
         if self.entries.is_empty() && self.low < self.high {
@@ -121,7 +127,7 @@ impl Run {
             if self.newest_first {
                 self.high = first;
             } else {
-                self.low = first + count;
+                self.low = first + self.entries.len() as u64;
                 self.entries.reverse();
             }
         }

@@ -376,6 +376,29 @@ async fn a_refused_receive_makes_no_group() {
     broker.close().unwrap();
 }
 
+#[tokio::test]
+async fn a_look_through_a_queue_file_of_another_queue_shows_nothing_wrong() {
+    let files = SimulatedFiles::new();
+    let broker = open_simulated(&files, Retention::default()).unwrap();
+    with_topic(&broker).await;
+    for at in 0..6 {
+        broker.send_messages(send(at % 2, message(&format!("id{at}"), "body"))).await.unwrap();
+    }
+    broker.close().unwrap();
+    drop(broker);
+    let file = |queue| format!("/data/consumequeue/orders/{queue}/00000000000000000000");
+    files.put_copy(file(0).as_ref(), &files.kill(), file(1).as_ref()).unwrap();
+
+    let broker = open_simulated(&files, Retention::default()).unwrap();
+    let of_queue = |queue, newest_first| BrowseMessages { queue_id: Some(QueueId(queue)), ..browse(newest_first) };
+    for newest_first in [false, true] {
+        let refused = broker.browse_messages(of_queue(0, newest_first)).await.unwrap_err();
+        let BrokerError::Storage { reason } = &refused else { panic!("{refused:?}") };
+        assert!(reason.contains("orders/0/0000") && reason.contains("consumequeue can be deleted"), "{reason}");
+        assert_eq!(broker.browse_messages(of_queue(1, newest_first)).await.unwrap().messages.len(), 3);
+    }
+}
+
 fn browse(newest_first: bool) -> BrowseMessages {
     BrowseMessages {
         topic: topic(),
