@@ -22,6 +22,16 @@ pub struct Cells {
     pub bytes_out: u64,
 }
 
+impl Cells {
+    /// Entries that name cells of this pair.
+    pub fn apply<'a>(&mut self, entries: impl IntoIterator<Item = &'a Entry>) {
+        for entry in entries {
+            let key = cell_of(entry).expect("an entry of a cell");
+            self.by_queue.entry(key.queue_id).or_default().apply(entry);
+        }
+    }
+}
+
 impl Deref for Cells {
     type Target = BTreeMap<QueueId, Cell>;
 
@@ -90,8 +100,7 @@ impl AllCells {
             _ => {
                 if let Some(key) = cell_of(entry) {
                     let cells = self.of((key.consumer_group_id, key.topic_id));
-                    let mut cells = cells.lock().expect("no code panics while holding it");
-                    cells.entry(key.queue_id).or_default().apply(entry);
+                    cells.lock().expect("no code panics while holding it").apply([entry]);
                 }
             }
         }

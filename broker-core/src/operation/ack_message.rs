@@ -78,6 +78,6 @@ pub(crate) fn apply(locked: &mut BTreeMap<Pair, MutexGuard<'_, Cells>>, entries:
     for entry in entries {
         let key = crate::delivery::cells::cell_of(entry).expect("a settle writes entries of cells");
         let cells = locked.get_mut(&(key.consumer_group_id, key.topic_id)).expect("locked before");
-        cells.entry(key.queue_id).or_default().apply(entry);
+        cells.apply([entry]);
     }
 }

@@ -123,10 +123,7 @@ pub(crate) fn update_consume_offsets(
         .collect();
     if !entries.is_empty() {
         parts.append_state(&entries)?;
-        for entry in &entries {
-            let key = crate::delivery::cells::cell_of(entry).expect("a commit names a cell");
-            cells.entry(key.queue_id).or_default().apply(entry);
-        }
+        cells.apply(&entries);
     }
     Ok(results)
 }

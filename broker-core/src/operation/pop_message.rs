@@ -58,7 +58,7 @@ pub(crate) fn pop_messages(parts: &Parts, pop: &PopMessages) -> Result<Vec<Poppe
     let queues = queues(parts, topic);
     let mut entries = start_entries(parts, &group, topic, &queues, &cells)?;
     let starts = entries.len();
-    apply(&mut cells, &entries);
+    cells.apply(&entries);
     let decided = decide(parts, pop, &queues, &cells, now).and_then(|Decision { taken, next }| {
         for (queue_id, next) in next {
             let messages = leased(&taken, queue_id);
@@ -91,7 +91,7 @@ pub(crate) fn pop_messages(parts: &Parts, pop: &PopMessages) -> Result<Vec<Poppe
             return Err(error);
         }
     };
-    apply(&mut cells, &entries[starts..]);
+    cells.apply(&entries[starts..]);
     if !taken.is_empty() {
         parts.redelivery.arm(pair, deadline);
         let bytes = taken.iter().map(|taken| u64::from(taken.message.record_len)).sum();
@@ -264,13 +264,6 @@ fn start_offset(parts: &Parts, group: &ConsumerGroupConfig, queue: &ConsumeQueue
         StartFrom::Min => queue.min_offset(),
         StartFrom::Time(time) => parts.store.offset_at_time(queue, time, Boundary::Lower)?,
     })
-}
-
-fn apply(cells: &mut Cells, entries: &[Entry]) {
-    for entry in entries {
-        let key = cell_of(entry).expect("a pop writes entries of cells");
-        cells.entry(key.queue_id).or_default().apply(entry);
-    }
 }
 
 fn lease_id(entries: &[Entry], message: &StoredMessage) -> LeaseId {

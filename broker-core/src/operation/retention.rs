@@ -1,9 +1,11 @@
 //! Letting old messages go, and telling the consumer groups that waited for them.
 
-use crate::delivery::redelivery::Pair;
+use std::sync::Arc;
+
 use crate::local_broker::Parts;
 use crate::operation::snapshot::take_newer_snapshot;
 use crate::state::record::{CellKey, Entry};
+use crate::store::consume_queue::ConsumeQueue;
 use crate::store::error::StoreError;
 
 pub(crate) fn enforce_retention(parts: &Parts) -> Result<(), StoreError> {
@@ -27,7 +29,7 @@ pub(crate) fn settle_what_is_gone(parts: &Parts) -> Result<(), StoreError> {
         };
         let mut cells = cells.lock().expect("no code panics while holding it");
         let queues = parts.store.queues(&topic.config.topic);
-        let behind = |queue: &std::sync::Arc<crate::store::consume_queue::ConsumeQueue>| {
+        let behind = |queue: &Arc<ConsumeQueue>| {
             let (min, queue_id) = (queue.min_offset().0, queue.queue_id());
             let floor = cells.get(&queue_id)?.floor();
             let cell = CellKey { consumer_group_id: pair.0, topic_id: pair.1, queue_id };
@@ -38,21 +40,13 @@ pub(crate) fn settle_what_is_gone(parts: &Parts) -> Result<(), StoreError> {
             continue;
         }
         parts.append_state(&entries).map_err(|refused| refused.store_error())?;
-        apply(&mut cells, &entries, pair);
+        cells.apply(&entries);
         tracing::warn!(
             topic = %topic.config.topic, consumer_group = %group.config.consumer_group, messages = missed.iter().sum::<u64>(),
             "messages were deleted after their time before the consumer group had settled them"
         );
     }
     Ok(())
-}
-
-fn apply(cells: &mut crate::delivery::cells::Cells, entries: &[Entry], pair: Pair) {
-    for entry in entries {
-        let key = crate::delivery::cells::cell_of(entry).expect("a commit names a cell");
-        assert_eq!((key.consumer_group_id, key.topic_id), pair, "an entry of the cells that are locked");
-        cells.entry(key.queue_id).or_default().apply(entry);
-    }
 }
 
 #[cfg(test)]
