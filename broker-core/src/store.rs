@@ -23,6 +23,7 @@ pub mod index_file;
 mod mapped_file;
 pub mod message_batch;
 pub mod offline;
+pub mod quarantine;
 pub mod record;
 pub mod recovery;
 pub mod repair;
@@ -224,9 +225,11 @@ impl Store {
             offset: 0,
             reason: format!("logId '{}' is no log id", identity.log_id),
         })?;
-        let quarantine = dir.join(commit_log::QUARANTINE_DIR);
-        let (snapshots, found_snapshots) = Snapshots::open(files.clone(), dir.join("gantry"), &quarantine, log_id)?;
-        let synced = snapshots.newest().map_or(CommitLogOffset(0), |newest| newest.reflects_below);
+        let (snapshots, found_snapshots) = Snapshots::open(files.clone(), dir, log_id)?;
+        let ends = DerivedEnds::read(&*files, dir).map_err(|error| io("reading gantry/queue-ends", &error))?;
+        // Either was written after the log was synced as far.
+        let reflected = snapshots.newest().map(|newest| newest.reflects_below);
+        let synced = reflected.max(ends.as_ref().map(DerivedEnds::needs_log_below)).unwrap_or_default();
         let found = match &foreign {
             Some(foreign) => foreign.end,
             None => {
@@ -247,15 +250,7 @@ impl Store {
                 }
             }
         }
-        let mut ends = DerivedEnds::read(&*files, dir).map_err(|error| io("reading gantry/queue-ends", &error))?;
-        // It was written after the log was synced as far, so it is one more watermark; others may have ended the log.
-        if let Some(needed) = ends.as_ref().map(DerivedEnds::needs_log_below).filter(|needed| *needed > found.end) {
-            if foreign.is_none() {
-                return Err(recovery::damaged(&unchecked, found.end, needed, "no whole record begins here".into()));
-            }
-            ends = None;
-        }
-        let ends = ends.unwrap_or_default();
+        let ends = ends.filter(|ends| ends.needs_log_below() <= found.end).unwrap_or_default();
 
         // From here on the directory is written.
         abort.write(&*files)?;
@@ -721,12 +716,12 @@ impl Store {
         };
         let mut trimmed = Vec::new();
         for queue in shared.dispatch.table().all() {
-            match queue.trim(below) {
-                Ok(true) => trimmed.push(queue),
-                Ok(false) => {}
-                Err(error) => {
-                    tracing::error!(topic = %queue.topic(), queue_id = %queue.queue_id(), %error, "a consume queue could not be trimmed")
-                }
+            // A queue that cannot be told would send its consumers to what is gone: then nothing goes this time.
+            let was_trimmed = queue.trim(below).map_err(|error| {
+                StoreError::io(format!("trimming queue {} of '{}'", queue.queue_id(), queue.topic()), &error)
+            })?;
+            if was_trimmed {
+                trimmed.push(queue);
             }
         }
         let min = log.delete_before(below)?;

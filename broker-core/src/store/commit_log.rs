@@ -25,14 +25,13 @@ use crate::store::error::{StoreError, is_full};
 use crate::store::failpoint::{self, Point};
 use crate::store::files::Files;
 use crate::store::flusher::{Flusher, Reached, SyncSource};
+use crate::store::quarantine::{self, QUARANTINE_DIR};
 use crate::store::record::{self, BLANK_LEN, EncodedRecord, PEEK_LEN, Peek, PropertyCrc, RecordError};
 use crate::store::retention::ClosedSegment;
 use crate::store::segment::{self, Segment};
 
 /// Directory of the segments, under the data directory.
 pub const COMMIT_LOG_DIR: &str = "commitlog";
-/// Where recovery moves segments that lie behind the end of the log, under the data directory.
-pub const QUARANTINE_DIR: &str = "gantry/quarantine";
 
 /// Blocks are reserved in steps of this, or of a sixteenth of a smaller segment.
 const RESERVE_STEP_BYTES_MAX: u64 = 64 << 20;
@@ -354,15 +353,15 @@ impl UncheckedLog {
         let later = self.segments.split_off(kept);
         if !later.is_empty() {
             let quarantine = self.data_dir.join(QUARANTINE_DIR);
-            self.files.create_dir(&quarantine).map_err(io(&quarantine))?;
-            let taken = self.files.list(&quarantine).map_err(io(&quarantine))?;
             // From the last one on, so that a kill in between leaves no hole in the log.
             for segment in later.into_iter().rev() {
                 let name = format!("{COMMIT_LOG_DIR}-{}", segment::file_name(segment.base().0));
-                let is_free = |name: &String| taken.iter().all(|listed| listed.name != std::ffi::OsStr::new(name));
-                let numbered = (0..=taken.len()).map(|n| if n == 0 { name.clone() } else { format!("{name}.{n}") });
-                let name = numbered.into_iter().find(is_free).expect("one name more than is taken");
-                self.files.rename(segment.path(), &quarantine.join(name)).map_err(io(segment.path()))?;
+                let to = quarantine::free_place(&*self.files, &self.data_dir, |number| match number {
+                    0 => name.clone(),
+                    number => format!("{name}.{number}"),
+                });
+                let to = to.map_err(io(&quarantine))?;
+                self.files.rename(segment.path(), &to).map_err(io(segment.path()))?;
                 self.files.sync_dir(&quarantine).map_err(io(&quarantine))?;
                 self.files.sync_dir(&dir).map_err(io(&dir))?;
                 tracing::warn!(segment = %segment.path().display(), %end, "a segment behind the log's end went to quarantine");

@@ -14,10 +14,11 @@ use crate::message::StoredMessage;
 use crate::names::TopicName;
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
 use crate::store::checkpoint::{Checkpoint, DerivedEnds};
-use crate::store::commit_log::{CommitLog, Inspected, QUARANTINE_DIR, UncheckedLog};
+use crate::store::commit_log::{CommitLog, Inspected, UncheckedLog};
 use crate::store::consume_queue::{ConsumeQueue, QueueEntry};
 use crate::store::error::StoreError;
 use crate::store::files::Files;
+use crate::store::quarantine;
 use crate::store::record::{PropertyCrc, RecordError};
 
 /// Queues that RocketMQ makes without a topic.
@@ -226,11 +227,8 @@ impl QueueRecovery<'_> {
 
     /// A new directory in quarantine.
     fn quarantine(&self, what: &str) -> Result<PathBuf, StoreError> {
-        let dir = self.data_dir.join(QUARANTINE_DIR);
-        let taken = self.io(&dir, self.files.list(&dir))?;
-        let is_free = |name: &String| taken.iter().all(|listed| listed.name != std::ffi::OsStr::new(name));
-        let name = (1..=taken.len() + 1).map(|number| format!("{what}.{number}")).find(is_free);
-        let dir = dir.join(name.expect("one number more than is taken"));
+        let place = quarantine::free_place(self.files, self.data_dir, |number| format!("{what}.{}", number + 1));
+        let dir = self.io(self.data_dir, place)?;
         self.io(&dir, self.files.create_dir(&dir))?;
         Ok(dir)
     }

@@ -12,10 +12,11 @@ use std::sync::Arc;
 
 use crate::offset::CommitLogOffset;
 use crate::store::checkpoint::{Checkpoint, CheckpointFile};
-use crate::store::commit_log::{Inspected, QUARANTINE_DIR, UncheckedLog};
+use crate::store::commit_log::{Inspected, UncheckedLog};
 use crate::store::error::StoreError;
 use crate::store::files::Files;
 use crate::store::identity::{AbortFile, DirectoryLock, Identity};
+use crate::store::quarantine::{self, QUARANTINE_DIR};
 use crate::store::record::PropertyCrc;
 use crate::store::snapshots;
 
@@ -115,12 +116,8 @@ impl Aside<'_> {
         let to = match &self.to {
             Some(to) => to.clone(),
             None => {
-                let quarantine = self.data_dir.join(QUARANTINE_DIR);
-                self.io(&quarantine, self.files.create_dir(&quarantine))?;
-                let taken = self.io(&quarantine, self.files.list(&quarantine))?;
-                let mut names = (1..=taken.len() + 1).map(|number| format!("cut.{number}"));
-                let is_free = |name: &String| taken.iter().all(|listed| listed.name != std::ffi::OsStr::new(name));
-                let to = quarantine.join(names.find(is_free).expect("one name more than is taken"));
+                let place = quarantine::free_place(self.files, self.data_dir, |number| format!("cut.{}", number + 1));
+                let to = self.io(self.data_dir, place)?;
                 self.io(&to, self.files.create_dir(&to))?;
                 self.to.insert(to).clone()
             }

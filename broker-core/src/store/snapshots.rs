@@ -20,6 +20,7 @@ use crate::clock::Timestamp;
 use crate::offset::{CommitLogOffset, QueueOffset};
 use crate::store::error::StoreError;
 use crate::store::files::Files;
+use crate::store::quarantine;
 
 const MAGIC: &[u8; 8] = b"GNTRSNAP";
 const VERSION: u32 = 1;
@@ -58,14 +59,14 @@ pub struct Snapshots {
 }
 
 impl Snapshots {
-    /// Reads what lies there, newest first. What is damaged is set aside in `quarantine`; what belongs to another log or
-    /// to a newer Gantry is refused.
+    /// Reads what lies there, newest first. What is damaged goes to quarantine; what belongs to another log or to a newer
+    /// Gantry is refused.
     pub fn open(
         files: Arc<dyn Files>,
-        dir: PathBuf,
-        quarantine: &Path,
+        data_dir: &Path,
         log_id: u128,
     ) -> Result<(Snapshots, Vec<SnapshotFile>), StoreError> {
+        let dir = data_dir.join("gantry");
         let io = |path: &Path| {
             let context = path.display().to_string();
             move |error: io::Error| StoreError::io(context, &error)
@@ -83,12 +84,9 @@ impl Snapshots {
                     return Err(StoreError::Damaged { file: path, offset: 16, reason });
                 }
                 Ok(_) | Err(Unreadable::Damaged) => {
-                    files.create_dir(quarantine).map_err(io(quarantine))?;
-                    let taken = files.list(quarantine).map_err(io(quarantine))?;
                     let name = listed.name.to_string_lossy();
-                    let is_free = |name: &String| taken.iter().all(|listed| listed.name.to_string_lossy() != **name);
-                    let mut names = (0..=taken.len()).map(|number| format!("{name}.{number}"));
-                    let to = quarantine.join(names.find(is_free).expect("one name more than is taken"));
+                    let to = quarantine::free_place(&*files, data_dir, |number| format!("{name}.{number}"));
+                    let to = to.map_err(io(&path))?;
                     files.rename(&path, &to).map_err(io(&path))?;
                     tracing::warn!(file = %path.display(), to = %to.display(), "a damaged snapshot went to quarantine");
                 }
@@ -228,7 +226,7 @@ mod tests {
 
     fn open(files: &SimulatedFiles) -> Result<(Snapshots, Vec<SnapshotFile>), StoreError> {
         files.create_dir(Path::new(DIR)).unwrap();
-        Snapshots::open(Arc::new(files.clone()), DIR.into(), Path::new(QUARANTINE), 9)
+        Snapshots::open(Arc::new(files.clone()), Path::new("/data"), 9)
     }
 
     fn file(replay_from: u64) -> PathBuf {
@@ -276,7 +274,7 @@ mod tests {
         let files = SimulatedFiles::new();
         let (snapshots, _) = open(&files).unwrap();
         snapshots.write(head(10), b"state").unwrap();
-        let other = Snapshots::open(Arc::new(files.clone()), DIR.into(), Path::new(QUARANTINE), 8);
+        let other = Snapshots::open(Arc::new(files.clone()), Path::new("/data"), 8);
         assert!(matches!(other, Err(StoreError::Damaged { .. })));
         let mut newer = files.read(&file(10)).unwrap();
         newer[15] = 2;

@@ -10,9 +10,9 @@ use std::time::Duration;
 use super::*;
 use crate::message::Message;
 use crate::offset::QueueId;
-use crate::store::commit_log::QUARANTINE_DIR;
 use crate::store::disk_files::DiskFiles;
 use crate::store::dispatch::Arrival;
+use crate::store::quarantine::QUARANTINE_DIR;
 use crate::store::segment;
 use crate::store::simulated_files::SimulatedFiles;
 
