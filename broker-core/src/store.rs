@@ -901,7 +901,8 @@ impl Shared {
 
     /// The life of the thread that keeps the checkpoint.
     fn keep(&self) {
-        let mut ticks = 0;
+        // A store that is killed again and again soon after its starts must not have more to go through each time.
+        let mut ticks = DERIVED_SYNC_TICKS;
         let (mut heal_pause, mut heal_in) = (1, 1);
         // What was synced while the log was not yet synced as far: written as soon as it is.
         let mut waiting: Option<DerivedEnds> = None;

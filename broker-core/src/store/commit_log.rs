@@ -104,7 +104,7 @@ pub struct AppendedBatch {
 pub trait CommitLogEvents: Send + Sync {
     /// Everything below `to` may be dispatched: called by whoever moved the confirm offset, maybe by two at once.
     fn confirm_moved(&self, to: CommitLogOffset);
-    /// Everything below `to` is on the disk: called by the flusher's thread, before those who wait are woken.
+    /// Everything below `to` is on the disk: called by the flusher's thread, before those who wait go on.
     fn synced(&self, to: CommitLogOffset);
     /// The store takes nothing any more. Called once.
     fn failed(&self, reason: &str);
@@ -1526,6 +1526,48 @@ mod tests {
         flusher.fail("for the test".into());
         assert_eq!((gone.0.load(Ordering::SeqCst), stays.0.load(Ordering::SeqCst)), (0, 1));
         assert!(poll(&mut waits, &stays));
+    }
+
+    #[test]
+    fn one_waiter_of_a_thread_is_woken_and_wakes_the_others_whether_it_goes_on_or_leaves() {
+        struct Count(AtomicU64);
+        impl Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        struct Source;
+        impl SyncSource for Source {
+            fn written(&self) -> u64 {
+                20
+            }
+            fn sync(&self, _from: u64, _to: u64) -> io::Result<()> {
+                Ok(())
+            }
+            fn synced(&self, _to: u64) {}
+            fn failed(&self, _reason: &str) {}
+        }
+        for leaves in [false, true] {
+            let flusher = Arc::new(Flusher::new(Durability::Disk, SYNC_DELAY, 0));
+            let counts: Vec<_> = (0..4).map(|_| Arc::new(Count(AtomicU64::new(0)))).collect();
+            let poll = |reached: &mut Reached, count: &Arc<Count>| {
+                let waker = Waker::from(count.clone());
+                std::pin::Pin::new(reached).poll(&mut Context::from_waker(&waker)).is_ready()
+            };
+            // The last one waits for more than the sync covers.
+            let mut waits: Vec<_> = [10, 15, 20, 30].map(|end| flusher.reached(CommitLogOffset(end))).into();
+            assert!(waits.iter_mut().zip(&counts).all(|(wait, count)| !poll(wait, count)));
+            flusher.stop();
+            flusher.run(&Source);
+            let woken = || counts.iter().map(|count| count.0.load(Ordering::SeqCst)).collect::<Vec<_>>();
+            assert_eq!(woken(), [1, 0, 0, 0]);
+            if leaves {
+                drop(waits.remove(0));
+            } else {
+                assert!(poll(&mut waits[0], &counts[0]));
+            }
+            assert_eq!(woken(), [1, 1, 1, 0]);
+        }
     }
 
     #[test]
