@@ -9,13 +9,15 @@ use crate::server::{Gantry, Null, Outcome};
 use crate::table::{Better, Reference, Row};
 use crate::warm::WarmMemory;
 
+mod backlog;
 mod footprint;
 mod store;
 
 const GANTRY: &str = "Gantry";
 
 /// Goals that have rows, in the table's order.
-pub const GOALS: [&str; 12] = ["1", "2", "3", "5", "9", "11", "14", "16", "21", "append", "read", "durable"];
+pub const GOALS: [&str; 16] =
+    ["1", "2", "3", "5", "9", "11", "14", "15", "16", "17", "20", "21", "append", "read", "durable", "curves"];
 /// A stored message: its body, and about what its record and queue entry add.
 const STORED_BYTES: u64 = BODY_BYTES as u64 + 150;
 /// Messages in each call of the batch rows.
@@ -44,10 +46,14 @@ impl Bench {
             "9" => self.durable(),
             "11" => store::tail(self),
             "14" => footprint::idle_memory(self),
+            "15" => backlog::many_queues(self),
             "16" => footprint::start(self),
+            "17" => backlog::recovery(self),
+            "20" => backlog::cold_read(self),
             "21" => footprint::size(self),
             "append" => store::append(self),
             "read" => store::read(self),
+            "curves" => backlog::curves(self),
             "durable" => store::durable(self),
             _ => Vec::new(),
         }
@@ -217,5 +223,5 @@ fn rate(round: &Round) -> f64 {
 }
 
 fn p50_us(round: &Round) -> f64 {
-    round.p50_us.unwrap_or(f64::NAN)
+    round.latency.map_or(f64::NAN, |latency| latency.p50_us)
 }

@@ -3,25 +3,30 @@
 //! `bench store LOAD DIR [NUMBERS]` runs one of them and prints `done` and a line of JSON.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
+use std::io::Read as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use gantry_broker_core::broker::{PullMessages, PutWhen, SendMessage, SendMessages, TopicConfig};
+use gantry_broker_core::broker::{PullMessages, PutWhen, SendMessage, SendMessages, SendReceipt, TopicConfig};
 use gantry_broker_core::clock::{SystemClock, Timestamp};
 use gantry_broker_core::config::Durability;
 use gantry_broker_core::local_broker::Surroundings;
 use gantry_broker_core::message::Message;
 use gantry_broker_core::names::TopicName;
-use gantry_broker_core::offset::{QueueId, QueueOffset};
+use gantry_broker_core::offset::{CommitLogOffset, QueueId, QueueOffset};
 use gantry_broker_core::random::SystemRandom;
+use gantry_broker_core::store::commit_log::COMMIT_LOG_DIR;
 use gantry_broker_core::store::disk_files::DiskFiles;
-use gantry_broker_core::{Broker, BrokerConfig, LocalBroker};
+use gantry_broker_core::store::record::{EncodedRecord, encode_blank};
+use gantry_broker_core::store::segment::file_name;
+use gantry_broker_core::{Broker, BrokerConfig, BrokerError, LocalBroker};
 use serde::{Deserialize, Serialize};
 
 use crate::loads::BODY_BYTES;
+use crate::measure::{Latency, Round};
 use crate::server::Outcome;
 
 const QUEUES: u32 = 8;
@@ -33,6 +38,11 @@ const RECORD_BYTES: usize = BODY_BYTES + 170;
 const WORKERS: usize = 2;
 /// The probe of the disk writes over the same stretch again and again, as large as a part of a segment.
 const PROBE_BYTES: usize = 64 << 20;
+/// RocketMQ's length of a segment.
+const PLANTED_BYTES: u64 = 1 << 30;
+/// Messages of one call where only the outcome counts.
+const FILL_BATCH: usize = 32;
+const TOPICS_AT_ONCE: usize = 256;
 static BODY: [u8; BODY_BYTES] = [7; BODY_BYTES];
 
 /// A load, as the parent names it.
@@ -46,6 +56,15 @@ pub enum StoreLoad {
     Durable { senders: usize, batch: usize, seconds: u64 },
     /// Single sends at `disk` at a fixed rate, whatever becomes of them.
     Paced { per_second: u64, seconds: u64 },
+    /// So many messages of so many bytes, spread over the queues of so many topics.
+    Fill { topics: usize, queues: usize, messages: usize, body: usize },
+    /// A log of so many segments that hold one record each, as another broker would have left it.
+    Plant { segments: usize },
+    /// Pulls of a filled store whose log is not in memory, from its beginning to its end, beside paced sends at `memory`;
+    /// or those alone, for so many seconds. The calls that are timed are the sends.
+    Cold { per_second: u64, alone_seconds: u64 },
+    /// No Gantry: what `Cold` reads, read as plain files.
+    ColdFiles,
     /// No Gantry: writes of so many bytes, each with its fdatasync, into reserved blocks.
     Syncs { bytes: usize, seconds: u64 },
 }
@@ -60,11 +79,21 @@ pub struct Done {
     pub cpu_us: f64,
     /// Of the thread that called, where there is one.
     pub caller_cpu_us: f64,
-    /// Of one call.
-    pub p50_us: f64,
-    pub p99_us: f64,
-    pub p999_us: f64,
-    pub max_us: f64,
+    /// Of one call, where calls were timed.
+    pub latency: Option<Latency>,
+}
+
+impl Done {
+    pub fn round(&self) -> Round {
+        let operations = self.operations as f64;
+        let each = |us: f64| (self.operations > 0).then_some(us / operations);
+        Round {
+            rate: operations / self.seconds,
+            cpu_us: each(self.cpu_us),
+            caller_cpu_us: each(self.caller_cpu_us),
+            latency: self.latency,
+        }
+    }
 }
 
 impl StoreLoad {
@@ -74,6 +103,12 @@ impl StoreLoad {
             StoreLoad::Read { messages, seconds } => ("read", vec![messages as u64, seconds]),
             StoreLoad::Durable { senders, batch, seconds } => ("durable", vec![senders as u64, batch as u64, seconds]),
             StoreLoad::Paced { per_second, seconds } => ("paced", vec![per_second, seconds]),
+            StoreLoad::Fill { topics, queues, messages, body } => {
+                ("fill", [topics, queues, messages, body].map(|number| number as u64).to_vec())
+            }
+            StoreLoad::Plant { segments } => ("plant", vec![segments as u64]),
+            StoreLoad::Cold { per_second, alone_seconds } => ("cold", vec![per_second, alone_seconds]),
+            StoreLoad::ColdFiles => ("cold-files", Vec::new()),
             StoreLoad::Syncs { bytes, seconds } => ("syncs", vec![bytes as u64, seconds]),
         };
         std::iter::once(name.to_owned()).chain(numbers.iter().map(u64::to_string)).collect()
@@ -91,6 +126,15 @@ impl StoreLoad {
                 Some(StoreLoad::Durable { senders: senders as usize, batch: batch as usize, seconds })
             }
             ("paced", &[per_second, seconds]) => Some(StoreLoad::Paced { per_second, seconds }),
+            ("fill", &[topics, queues, messages, body]) => Some(StoreLoad::Fill {
+                topics: topics as usize,
+                queues: queues as usize,
+                messages: messages as usize,
+                body: body as usize,
+            }),
+            ("plant", &[segments]) => Some(StoreLoad::Plant { segments: segments as usize }),
+            ("cold", &[per_second, alone_seconds]) => Some(StoreLoad::Cold { per_second, alone_seconds }),
+            ("cold-files", &[]) => Some(StoreLoad::ColdFiles),
             ("syncs", &[bytes, seconds]) => Some(StoreLoad::Syncs { bytes: bytes as usize, seconds }),
             _ => None,
         }
@@ -106,6 +150,10 @@ pub fn run(arguments: &[String]) -> Outcome<()> {
         StoreLoad::Read { messages, seconds } => read(&dir, messages, Duration::from_secs(seconds)),
         StoreLoad::Durable { senders, batch, seconds } => durable(&dir, senders, batch, Duration::from_secs(seconds)),
         StoreLoad::Paced { per_second, seconds } => paced(&dir, per_second, Duration::from_secs(seconds)),
+        StoreLoad::Fill { topics, queues, messages, body } => fill(&dir, topics, queues, messages, body),
+        StoreLoad::Plant { segments } => plant(&dir, segments),
+        StoreLoad::Cold { per_second, alone_seconds } => cold(&dir, per_second, Duration::from_secs(alone_seconds)),
+        StoreLoad::ColdFiles => cold_files(&dir),
         StoreLoad::Syncs { bytes, seconds } => syncs(&dir, bytes, Duration::from_secs(seconds)),
     }?;
     println!("done {}", serde_json::to_string(&done).map_err(|error| error.to_string())?);
@@ -130,20 +178,11 @@ impl Measure {
         let caller_cpu_us = caller_cpu_us()? - self.caller_cpu_us;
         let cpu_us = cpu_us()? - self.cpu_us;
         calls.sort_unstable();
-        let at = |share: f64| {
-            let call = calls.get((calls.len() as f64 * share) as usize).or(calls.last());
-            call.map_or(f64::NAN, |call| call.as_secs_f64() * 1e6)
-        };
-        Ok(Done {
-            operations,
-            seconds,
-            cpu_us,
-            caller_cpu_us,
-            p50_us: at(0.5),
-            p99_us: at(0.99),
-            p999_us: at(0.999),
-            max_us: at(1.0),
-        })
+        let latency = calls.last().map(|last| {
+            let at = |share| calls.get((calls.len() as f64 * share) as usize).unwrap_or(last).as_secs_f64() * 1e6;
+            Latency { p50_us: at(0.5), p99_us: at(0.99), p999_us: at(0.999), max_us: last.as_secs_f64() * 1e6 }
+        });
+        Ok(Done { operations, seconds, cpu_us, caller_cpu_us, latency })
     }
 }
 
@@ -234,10 +273,9 @@ fn durable(dir: &Path, senders: usize, batch: usize, time: Duration) -> Outcome<
                         let mut times = Vec::new();
                         while begin.elapsed() < time {
                             let send = make((times.len() * senders + sender) as u64, batch);
-                            let sent = Instant::now();
-                            let results = broker.send_messages(send).await.map_err(said)?;
-                            results.into_iter().try_for_each(|sent| sent.map(drop)).map_err(said)?;
-                            times.push(sent.elapsed());
+                            let began = Instant::now();
+                            sent(broker.send_messages(send).await)?;
+                            times.push(began.elapsed());
                         }
                         Ok::<_, String>(times)
                     },
@@ -279,20 +317,19 @@ fn paced(dir: &Path, per_second: u64, time: Duration) -> Outcome<Done> {
         let (broker, times) = (broker.clone(), times.clone());
         // A sleep takes a little longer than it was asked for; an answer is never waited for here, so the clock of a
         // message may start when it is sent.
-        let sent = Instant::now();
+        let began = Instant::now();
         tasks.spawn_on(
             async move {
-                let results = broker.send_messages(send).await.map_err(said)?;
-                results.into_iter().try_for_each(|sent| sent.map(drop)).map_err(said)?;
-                times.lock().expect("no code panics while holding it").push(sent.elapsed());
+                sent(broker.send_messages(send).await)?;
+                times.lock().expect("no code panics while holding it").push(began.elapsed());
                 Ok::<_, String>(())
             },
             &handle,
         );
     }
     self::runtime()?.block_on(async {
-        while let Some(sent) = tasks.join_next().await {
-            sent.map_err(|error| error.to_string())??;
+        while let Some(ended) = tasks.join_next().await {
+            ended.map_err(|error| error.to_string())??;
         }
         Ok::<_, String>(())
     })?;
@@ -324,6 +361,137 @@ fn syncs(dir: &Path, bytes: usize, time: Duration) -> Outcome<Done> {
     measure.end(times.len() as u64, times)
 }
 
+fn fill(dir: &Path, topics: usize, queues: usize, messages: usize, body: usize) -> Outcome<Done> {
+    let broker = Arc::new(open(dir, Durability::Memory)?);
+    let each = messages / topics;
+    let done = runtime()?.block_on(async {
+        let measure = Measure::begin()?;
+        // Each topic's record is synced at once: together they share the syncs.
+        let names = (0..topics).map(|number| named_topic(topics, number));
+        for some in names.collect::<Vec<_>>().chunks(TOPICS_AT_ONCE) {
+            let mut creating = tokio::task::JoinSet::new();
+            for name in some {
+                let (broker, name) = (broker.clone(), name.clone());
+                creating.spawn(async move { create(&broker, name, queues as u32).await });
+            }
+            while let Some(created) = creating.join_next().await {
+                created.map_err(|error| error.to_string())??;
+            }
+        }
+        for number in 0..topics {
+            for first in (0..each).step_by(FILL_BATCH) {
+                let batch = FILL_BATCH.min(each - first);
+                let queue = |at: usize| QueueId(((first + at) % queues) as u32);
+                let send = make_of(named_topic(topics, number), (number * each + first) as u64, batch, body, queue);
+                sent(broker.send_messages(send).await)?;
+            }
+        }
+        measure.end((each * topics) as u64, Vec::new())
+    })?;
+    broker.close().map_err(|error| error.to_string())?;
+    Ok(done)
+}
+
+/// Each segment: one record, the blank that closes it, and a hole. The last one is open.
+fn plant(dir: &Path, segments: usize) -> Outcome<Done> {
+    let said = |error: std::io::Error| error.to_string();
+    let measure = Measure::begin()?;
+    let log = dir.join(COMMIT_LOG_DIR);
+    std::fs::create_dir_all(&log).map_err(said)?;
+    let here = "127.0.0.1:1".parse().expect("an address");
+    for number in 0..segments as u64 {
+        let base = number * PLANTED_BYTES;
+        let message = Message::new(Bytes::from_static(&BODY), &format!("{number:032X}"), Timestamp(1), here);
+        let message = message.expect("a legal message");
+        let mut record = EncodedRecord::message(&topic(), QueueId(0), here, &message);
+        record.place(QueueOffset(number), CommitLogOffset(base), Timestamp(number as i64 + 1));
+        let file = File::create(log.join(file_name(base))).map_err(said)?;
+        file.set_len(PLANTED_BYTES).map_err(said)?;
+        file.write_all_at(&record.pieces().concat(), 0).map_err(said)?;
+        if number + 1 < segments as u64 {
+            let len = u64::from(record.record_len());
+            file.write_all_at(&encode_blank((PLANTED_BYTES - len) as u32), len).map_err(said)?;
+        }
+    }
+    // The import, and a checkpoint behind it.
+    open(dir, Durability::Memory)?.close().map_err(|error| error.to_string())?;
+    measure.end(segments as u64, Vec::new())
+}
+
+fn cold(dir: &Path, per_second: u64, alone: Duration) -> Outcome<Done> {
+    let broker = Arc::new(open(dir, Durability::Memory)?);
+    let over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let sending = {
+        let (broker, over) = (broker.clone(), over.clone());
+        std::thread::spawn(move || -> Outcome<Vec<Duration>> {
+            let runtime = runtime()?;
+            let (begin, mut times) = (Instant::now(), Vec::new());
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                let number = times.len() as u64;
+                let due = begin + Duration::from_nanos(number * 1_000_000_000 / per_second);
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                let send = make_for(number, 1, |_| QueueId(0));
+                let began = Instant::now();
+                sent(runtime.block_on(broker.send_messages(send)))?;
+                times.push(began.elapsed());
+            }
+            Ok(times)
+        })
+    };
+    let read = runtime()?.block_on(async {
+        let measure = Measure::begin()?;
+        let mut read = 0;
+        if !alone.is_zero() {
+            tokio::time::sleep(alone).await;
+            return Ok((measure, read));
+        }
+        for (queue_id, queue) in (0..).map(QueueId).zip(broker.query_queue_offsets(topic()).await.map_err(said)?) {
+            let (mut offset, end) = (QueueOffset(0), queue.max_offset);
+            while offset < end {
+                let pull = PullMessages { topic: topic(), queue_id, offset, messages_max: PULL, bytes_max: u32::MAX };
+                let found = broker.pull_messages(pull).await.map_err(said)?;
+                if found.messages.is_empty() {
+                    return Err("failed: a pull gave nothing before the end".into());
+                }
+                read += found.messages.len() as u64;
+                offset = found.next_offset;
+            }
+        }
+        Ok::<_, String>((measure, read))
+    });
+    over.store(true, std::sync::atomic::Ordering::Relaxed);
+    let times = sending.join().map_err(|_| "the sender panicked")??;
+    let (measure, read) = read?;
+    measure.end(read, times)
+}
+
+fn cold_files(dir: &Path) -> Outcome<Done> {
+    let said = |error: std::io::Error| error.to_string();
+    let mut names: Vec<PathBuf> = Vec::new();
+    for entry in std::fs::read_dir(dir.join(COMMIT_LOG_DIR)).map_err(said)? {
+        names.push(entry.map_err(said)?.path());
+    }
+    names.sort();
+    let mut piece = vec![0; record_bytes(PULL as usize)];
+    let measure = Measure::begin()?;
+    let mut bytes = 0;
+    for name in names {
+        let mut file = File::open(name).map_err(said)?;
+        // The last segment is reserved and not written: its zeros are not read.
+        let held = file.metadata().map_err(said)?.blocks() * 512;
+        let mut left = held.min(file.metadata().map_err(said)?.len());
+        while left > 0 {
+            let read = file.read(&mut piece).map_err(said)?;
+            bytes += read;
+            left = left.saturating_sub(read as u64);
+            if read == 0 {
+                break;
+            }
+        }
+    }
+    measure.end((bytes / record_bytes(1)) as u64, Vec::new())
+}
+
 /// So many messages of the size that a stored one has, as bytes.
 pub fn record_bytes(messages: usize) -> usize {
     messages * RECORD_BYTES
@@ -341,8 +509,22 @@ fn open(dir: &Path, durability: Durability) -> Outcome<LocalBroker> {
 }
 
 async fn create_topic(broker: &LocalBroker, queues: u32) -> Outcome<()> {
-    let config = TopicConfig { read_queues: queues, write_queues: queues, ..TopicConfig::new(topic()) };
+    create(broker, topic(), queues).await
+}
+
+async fn create(broker: &LocalBroker, name: TopicName, queues: u32) -> Outcome<()> {
+    let config = TopicConfig { read_queues: queues, write_queues: queues, ..TopicConfig::new(name) };
     broker.put_topic(config, PutWhen::Missing).await.map(drop).map_err(said)
+}
+
+/// All of the messages were stored, or this is why not.
+fn sent(results: Result<Vec<Result<SendReceipt, BrokerError>>, BrokerError>) -> Outcome<()> {
+    results.map_err(said)?.into_iter().try_for_each(|result| result.map(drop)).map_err(said)
+}
+
+/// One topic goes by the name that loads use.
+fn named_topic(topics: usize, number: usize) -> TopicName {
+    if topics == 1 { topic() } else { TopicName::from_client(&format!("bench-{number:05}")).expect("a legal name") }
 }
 
 fn topic() -> TopicName {
@@ -354,20 +536,24 @@ fn make(call: u64, batch: usize) -> SendMessages {
 }
 
 fn make_for(call: u64, batch: usize, queue: impl Fn(u64) -> QueueId) -> SendMessages {
+    make_of(topic(), call * batch as u64, batch, BODY_BYTES, |_| queue(call))
+}
+
+fn make_of(topic: TopicName, first: u64, batch: usize, body: usize, queue: impl Fn(usize) -> QueueId) -> SendMessages {
     let here = "127.0.0.1:1".parse().expect("an address");
     let message = |at: usize| {
-        let id = format!("{:032X}", call * batch as u64 + at as u64);
-        let message = Message::new(Bytes::from_static(&BODY), &id, Timestamp(1), here).expect("a legal message");
-        SendMessage { queue_id: queue(call), message, idempotency_key: None }
+        let id = format!("{:032X}", first + at as u64);
+        let message = Message::new(Bytes::from_static(&BODY[..body]), &id, Timestamp(1), here);
+        SendMessage { queue_id: queue(at), message: message.expect("a legal message"), idempotency_key: None }
     };
-    SendMessages { topic: topic(), messages: (0..batch).map(message).collect() }
+    SendMessages { topic, messages: (0..batch).map(message).collect() }
 }
 
 fn runtime() -> Outcome<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())
 }
 
-fn said(error: gantry_broker_core::BrokerError) -> String {
+fn said(error: BrokerError) -> String {
     format!("failed: {error}")
 }
 
@@ -393,6 +579,10 @@ mod tests {
             StoreLoad::Read { messages: 5, seconds: 3 },
             StoreLoad::Durable { senders: 64, batch: 1, seconds: 5 },
             StoreLoad::Paced { per_second: 5_000, seconds: 20 },
+            StoreLoad::Fill { topics: 2, queues: 3, messages: 4, body: 5 },
+            StoreLoad::Plant { segments: 20 },
+            StoreLoad::Cold { per_second: 5, alone_seconds: 1 },
+            StoreLoad::ColdFiles,
             StoreLoad::Syncs { bytes: 4_096, seconds: 1 },
         ] {
             assert_eq!(StoreLoad::parse(&load.arguments()), Some(load));

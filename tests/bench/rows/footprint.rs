@@ -8,10 +8,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::{Bench, GANTRY};
-use crate::loads::{BODY_BYTES, Nats};
+use crate::loads::Nats;
 use crate::measure::{Figure, Round, Side, take_turns};
 use crate::peers::NatsServer;
-use crate::server::{Gantry, Outcome, http};
+use crate::server::{Gantry, Outcome};
 use crate::table::{Better, Reference, Row};
 
 const MB: f64 = 1e6;
@@ -39,7 +39,7 @@ pub fn start(bench: &Bench) -> Vec<Row> {
         Ok(Box::new(move |_| {
             let starts: Vec<f64> = (0..bench.pace.starts).map(|_| one(bench)).collect::<Outcome<_>>()?;
             let us = Figure::of(starts).median;
-            Ok(Round { rate: 1e6 / us, cpu_us: None, p50_us: Some(us), latency: None })
+            Ok(Round::new(1e6 / us))
         }))
     };
     let rounds = take_turns(bench.pace, &bench.warm, vec![(GANTRY, side(start_gantry)), ("NATS", side(start_nats))]);
@@ -50,9 +50,7 @@ pub fn start(bench: &Bench) -> Vec<Row> {
 /// Until a message is acknowledged, its topic made on the way.
 fn start_gantry(bench: &Bench) -> Outcome<f64> {
     let begin = Instant::now();
-    let mut gantry = Gantry::start_bare(&bench.gantry, &bench.scratch, "memory")?;
-    gantry.put_topic()?;
-    http(gantry.http, "POST", "/v1/topics/t/messages", "application/octet-stream", &[b'x'; BODY_BYTES])?;
+    Gantry::start_bare(&bench.gantry, &bench.scratch, "memory")?.send()?;
     Ok(us(begin))
 }
 

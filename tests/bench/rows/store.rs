@@ -1,5 +1,6 @@
 //! The store alone, without a network: what an append costs, what a sync serves, how fast a queue is read.
 
+use std::path::Path;
 use std::process::Stdio;
 
 use super::{Bench, GANTRY};
@@ -27,7 +28,7 @@ pub fn append(bench: &Bench) -> Vec<Row> {
     };
     let (batches, singles) = (side(BATCH), side(1));
     let cpu = |shape, rounds: &Rounds, limit| {
-        let row = Row::new("append", shape, "A", "us CPU", Better::Lower).figures(rounds, cpu_us);
+        let row = Row::new("append", shape, "A", "us CPU", Better::Lower).figures(rounds, caller_cpu_us);
         row.against(Reference::limit(limit), 1.0, Some(0.5))
     };
     let stall = |shape, rounds: &Rounds| {
@@ -35,8 +36,8 @@ pub fn append(bench: &Bench) -> Vec<Row> {
         row.against(Reference::limit(STALL_MS_MAX), 1.0, None)
     };
     vec![
-        cpu("append + dispatch, 32 in a call", &batches, BATCH_CPU_US_MAX),
-        cpu("append + dispatch, one by one", &singles, SINGLE_CPU_US_MAX),
+        cpu("append + dispatch, 32 in a call, caller", &batches, BATCH_CPU_US_MAX),
+        cpu("append + dispatch, one by one, caller", &singles, SINGLE_CPU_US_MAX),
         stall("worst call, 32 in a call", &batches),
         stall("worst call, one by one", &singles),
     ]
@@ -47,7 +48,7 @@ pub fn read(bench: &Bench) -> Vec<Row> {
     let load = move |seconds| StoreLoad::Read { messages, seconds };
     let rounds = take_turns(bench.pace, &bench.warm, vec![(GANTRY, Ok(side(bench, load)))]);
     let row = Row::new("read", "pull of 32, one queue, warm", "A", "msg/CPU s", Better::Higher);
-    let row = row.figures(&rounds[0], |round| 1e6 / round.cpu_us.unwrap_or(f64::NAN));
+    let row = row.figures(&rounds[0], |round| 1e6 / caller_cpu_us(round));
     vec![row.against(Reference::limit(READ_PER_CPU_SECOND_MIN), 1.0, None)]
 }
 
@@ -60,7 +61,7 @@ pub fn durable(bench: &Bench) -> Vec<Row> {
         // As many messages as all senders have under way ride with each sync.
         let probe: Side<'_> = Box::new(move |seconds| {
             let round = probe(seconds)?;
-            Ok(Round { rate: round.rate * together as f64, cpu_us: None, ..round })
+            Ok(Round::new(round.rate * together as f64))
         });
         let rounds = take_turns(bench.pace, &bench.warm, vec![(GANTRY, Ok(gantry)), (PROBE, Ok(probe))]);
         let row = Row::new("durable", shape, "D", "msg/s", Better::Higher).rates(&rounds[0]);
@@ -91,44 +92,42 @@ pub fn tail(bench: &Bench) -> Vec<Row> {
 fn side<'a>(bench: &'a Bench, load: impl Fn(u64) -> StoreLoad + 'a) -> Side<'a> {
     Box::new(move |seconds| {
         let done = run(bench, load(seconds))?;
-        let operations = done.operations as f64;
         if done.operations == 0 {
             return Err("failed: nothing succeeded".into());
         }
-        let Done { p50_us, p99_us, p999_us, max_us, .. } = done;
-        Ok(Round {
-            rate: operations / done.seconds,
-            cpu_us: Some(done.cpu_us / operations),
-            p50_us: Some(p50_us),
-            latency: Some(Latency { p50_us, p99_us, p999_us, max_us }),
-        })
+        Ok(done.round())
     })
 }
 
+/// In a directory that is empty before and gone afterwards.
 fn run(bench: &Bench, load: StoreLoad) -> Outcome<Done> {
     let dir = bench.scratch.join("store");
     server::empty(&dir)?;
+    let done = run_in(bench, &dir, load);
+    let _ = std::fs::remove_dir_all(&dir);
+    done
+}
+
+pub(super) fn run_in(bench: &Bench, dir: &Path, load: StoreLoad) -> Outcome<Done> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = bound_to_us(&program);
-    command.arg("store").arg(&dir).args(load.arguments()).stdout(Stdio::piped());
+    command.arg("store").arg(dir).args(load.arguments()).stdout(Stdio::piped());
     let log = bench.scratch.join("store.log");
     let mut process = Process::start(&mut command, &log)?;
-    let line = process.line("done").map_err(|error| match std::fs::read_to_string(&log) {
+    let said = |error| match std::fs::read_to_string(&log) {
         Ok(said) if !said.trim().is_empty() => said.trim().trim_start_matches("bench: ").to_owned(),
         _ => error,
-    })?;
-    drop(process);
-    let _ = std::fs::remove_dir_all(&dir);
+    };
+    let line = process.line("done").map_err(said)?;
     serde_json::from_str(&line).map_err(|error| format!("{line}: {error}"))
 }
 
 fn latency(round: &Round) -> Latency {
-    let nothing = f64::NAN;
-    round.latency.unwrap_or(Latency { p50_us: nothing, p99_us: nothing, p999_us: nothing, max_us: nothing })
+    round.latency.unwrap_or_default()
 }
 
-fn cpu_us(round: &Round) -> f64 {
-    round.cpu_us.unwrap_or(f64::NAN)
+fn caller_cpu_us(round: &Round) -> f64 {
+    round.caller_cpu_us.unwrap_or(f64::NAN)
 }
 
 fn max_ms(round: &Round) -> f64 {
