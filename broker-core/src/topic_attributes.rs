@@ -50,8 +50,8 @@ impl TopicAttributes {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// How long messages are kept at most, if not so long as the broker keeps them. RocketMQ says it in hours, like
-    /// its `fileReservedTime`, and takes 0 and less, and no number, for nothing said.
+    /// How long messages are kept at most, if not so long as the broker keeps them. In hours, and 0 and less say nothing:
+    /// so RocketMQ's tiered storage reads it, the one part of RocketMQ that does.
     pub fn reserve_time(&self) -> Option<Duration> {
         let hours = u64::try_from(self.value(RESERVE_TIME)?.parse::<i64>().ok()?).ok()?;
         (hours > 0).then(|| Duration::from_secs(hours.saturating_mul(SECONDS_PER_HOUR)))

@@ -3,6 +3,7 @@
 //! Hours pass for nobody here: the messages are written by a broker in this process whose clock is behind.
 
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use gantry_broker_core::names::{ConsumerGroup, TopicName};
 use gantry_broker_core::offset::QueueId;
 use gantry_broker_core::random::SystemRandom;
 use gantry_broker_core::store::disk_files::DiskFiles;
-use harness::{Home, Server, ask};
+use harness::{Home, Server, ask, gantry};
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -138,6 +139,9 @@ async fn b7_what_has_had_its_time_is_gone_and_stays_gone() {
     let console = Console::start(&home);
     assert_eq!(console.min_offset().await, OLD);
     assert_eq!(console.get(first, 410).await["code"], "offset_expired");
+    assert!(console.server.stop("-TERM").success());
+    let verified = Command::new(gantry()).args(["store", "verify"]).arg(home.data()).output().unwrap();
+    assert_eq!(verified.status.code(), Some(0), "{verified:?}");
 }
 
 #[tokio::test]
