@@ -505,6 +505,30 @@ mod tests {
         assert!(broker.pop_messages(pop(9)).await.unwrap().is_empty());
     }
 
+    /// Killed when queues begin later and groups have not been told.
+    #[tokio::test]
+    async fn d10_a_start_settles_what_had_its_time_before_a_kill() {
+        let (files, wall) = (SimulatedFiles::new(), Wall::new());
+        let broker = open_by(&files, &wall);
+        keep_for(&broker, Some("1")).await;
+        fill(&broker, 0, 5).await;
+        let leased = broker.pop_messages(pop(2)).await.unwrap();
+        let topic = broker.parts().tables().topic(&topic()).unwrap().clone();
+        assert!(expire(broker.parts(), &topic, vec![(QueueId(0), QueueOffset(4))]).unwrap());
+        let killed = files.kill();
+        assert_eq!(ends(&broker).await, (4, 5, 0));
+        drop(broker);
+        let broker = open_by(&killed, &wall);
+        assert_eq!(ends(&broker).await, (4, 5, 4));
+        let acks = leased.into_iter().map(|popped| popped.handle).collect();
+        assert!(broker.ack_messages(acks).await.unwrap().iter().all(Result::is_ok));
+        assert_eq!(broker.pop_messages(pop(9)).await.unwrap().len(), 1);
+        // Of a topic that has been changed since it was looked at nothing is decided.
+        keep_for(&broker, Some("2")).await;
+        assert!(!expire(broker.parts(), &topic, vec![(QueueId(0), QueueOffset(5))]).unwrap());
+        assert_eq!(ends(&broker).await, (4, 5, 4));
+    }
+
     /// A look by time passes what it cannot read; here that would take young messages away.
     #[tokio::test]
     async fn a_record_that_cannot_be_read_keeps_what_lies_behind_it() {
