@@ -5,6 +5,7 @@
 //! has had its time is a decision in the log like any other, so that neither a longer time nor a clock nor a queue made
 //! anew brings it back.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,11 +46,11 @@ pub(crate) fn expire_messages(parts: &Parts) -> Result<(), StoreError> {
         Some((topic.clone(), reserve_time))
     };
     let topics: Vec<(Arc<LiveTopic>, Duration)> = parts.tables().topics().filter_map(with_time).collect();
-    let mut expired = Vec::new();
+    let mut expired = BTreeSet::new();
     for (topic, reserve_time) in topics {
         let kept_from = kept_from(parts, &topic, now.minus(reserve_time));
         if !kept_from.is_empty() && expire(parts, &topic, kept_from)? {
-            expired.push(topic.topic_id);
+            expired.insert(topic.topic_id);
         }
     }
     if !expired.is_empty() {
@@ -61,10 +62,11 @@ pub(crate) fn expire_messages(parts: &Parts) -> Result<(), StoreError> {
 /// The queues that hold messages stored at `until` or before, and the first message of each that was stored later.
 fn kept_from(parts: &Parts, topic: &LiveTopic, until: Timestamp) -> Vec<(QueueId, QueueOffset)> {
     let queues = parts.store.queues(&topic.config.topic);
-    let first = |queue: &Arc<ConsumeQueue>| (queue.queue_id(), first_stored_after(parts, queue, until));
-    let first: Vec<_> = queues.iter().map(first).collect();
-    let begins_later = first.into_iter().zip(&queues).filter(|((_, first), queue)| *first > queue.min_offset());
-    begins_later.map(|(first, _)| first).collect()
+    let begins_later = |queue: &Arc<ConsumeQueue>| {
+        let first = first_stored_after(parts, queue, until);
+        (first > queue.min_offset()).then(|| (queue.queue_id(), first))
+    };
+    queues.iter().filter_map(begins_later).collect()
 }
 
 /// Mostly little is old: it looks from the front on, in growing steps, until it has found something young, and in halves
