@@ -56,7 +56,7 @@ use crate::store::commit_log::{
     Append, AppendClass, AppendedBatch, CommitLog, CommitLogEvents, Recovered, UncheckedLog,
 };
 use crate::store::consume_queue::{Boundary, ConsumeQueue, OpenFiles, QueueEntry};
-use crate::store::dispatch::{ArrivedHook, Dispatch, QueueTable};
+use crate::store::dispatch::{ArrivedHook, Dispatch, QueueTable, TopicQueues};
 use crate::store::error::StoreError;
 use crate::store::failpoint::Point;
 use crate::store::files::Files;
@@ -490,6 +490,11 @@ impl Store {
 
     pub fn queue(&self, topic: &TopicName, queue_id: QueueId) -> Option<Arc<ConsumeQueue>> {
         self.shared.dispatch.table().queue(topic.as_str(), queue_id)
+    }
+
+    /// All queues of a topic, for who needs several.
+    pub fn topic_queues(&self, topic: &TopicName) -> Option<Arc<TopicQueues>> {
+        self.shared.dispatch.table().topic(topic.as_str())
     }
 
     /// Adds at most `count_max` entries of a queue, from `from` on; none behind its end.

@@ -63,6 +63,16 @@ pub struct Round {
     /// The server's CPU time for each, where that is more than the kernel's grain.
     pub cpu_us: Option<f64>,
     pub p50_us: Option<f64>,
+    pub latency: Option<Latency>,
+}
+
+/// How long single operations took.
+#[derive(Debug, Clone, Copy)]
+pub struct Latency {
+    pub p50_us: f64,
+    pub p99_us: f64,
+    pub p999_us: f64,
+    pub max_us: f64,
 }
 
 /// Runs a load and reads what it cost the server.
@@ -74,7 +84,8 @@ pub fn round(process: &Process, load: impl FnOnce() -> Outcome<Load>) -> Outcome
         return Err("failed: nothing succeeded".into());
     }
     let succeeded = load.succeeded as f64;
-    Ok((Round { rate: succeeded / load.seconds, cpu_us: Some(cpu_us / succeeded), p50_us: load.p50_us }, load))
+    let rate = succeeded / load.seconds;
+    Ok((Round { rate, cpu_us: Some(cpu_us / succeeded), p50_us: load.p50_us, latency: None }, load))
 }
 
 /// One of those who take turns: a load of so many seconds.
@@ -160,7 +171,7 @@ mod tests {
     fn a_side_that_failed_sits_out_the_rest() {
         let pace = Pace { settle: Duration::ZERO, ..Pace::quick() };
         let mut turns = 0;
-        let round = Round { rate: 1.0, cpu_us: None, p50_us: None };
+        let round = Round { rate: 1.0, cpu_us: None, p50_us: None, latency: None };
         let failing: Side<'_> = Box::new(|_| {
             turns += 1;
             if turns == 2 { Err("failed: lost one".into()) } else { Ok(round) }

@@ -54,14 +54,7 @@ impl Process {
 
     /// User and kernel time so far.
     pub fn cpu_us(&self) -> Outcome<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).map_err(|error| error.to_string())?;
-        // The name is in parentheses and may hold anything; utime and stime are the 12th and 13th fields after it.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok());
-        match (ticks(11), ticks(12)) {
-            (Some(user), Some(kernel)) => Ok((user + kernel) * TICK_US),
-            _ => Err("/proc/PID/stat has another shape".into()),
-        }
+        cpu_us(&self.id().to_string())
     }
 
     /// Memory of its own, not backed by files.
@@ -71,6 +64,18 @@ impl Process {
         let line = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:"));
         let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<f64>().ok());
         kib.map(|kib| kib * 1024.0).ok_or_else(|| "/proc/PID/smaps_rollup has no Anonymous".into())
+    }
+}
+
+/// User and kernel time of a process so far, as /proc names it.
+pub fn cpu_us(process: &str) -> Outcome<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).map_err(|error| error.to_string())?;
+    // The name is in parentheses and may hold anything; utime and stime are the 12th and 13th fields after it.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok());
+    match (ticks(11), ticks(12)) {
+        (Some(user), Some(kernel)) => Ok((user + kernel) * TICK_US),
+        _ => Err("/proc/PID/stat has another shape".into()),
     }
 }
 

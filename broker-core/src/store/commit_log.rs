@@ -16,6 +16,8 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, RwLock, Weak};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::clock::{EffectiveTime, Timestamp};
 use crate::config::Durability;
 use crate::message::StoredMessage;
@@ -499,23 +501,19 @@ impl CommitLog {
         }
     }
 
-    /// The first record that begins at or behind `at`: `at` itself, or the next segment's first when the segment of `at`
-    /// is closed there. `NoRecord` at the end of the log.
-    pub fn read_next(&self, at: CommitLogOffset) -> Result<StoredMessage, StoreError> {
-        let segment = self.shared.readable(at, PEEK_LEN as u64)?;
-        match record::peek(&segment.read(at, PEEK_LEN)) {
-            Peek::Record { len } => self.read(at, len),
-            Peek::Blank { len } if at.0 + u64::from(len) == segment.end().0 => {
-                let next = segment.end();
-                let segment = self.shared.readable(next, PEEK_LEN as u64)?;
-                match record::peek(&segment.read(next, PEEK_LEN)) {
-                    Peek::Record { len } => self.read(next, len),
-                    Peek::Blank { .. } => Err(damaged(&segment, next, RecordError::Empty)),
-                    Peek::Nothing(error) => Err(damaged(&segment, next, error)),
-                }
-            }
-            Peek::Blank { .. } => Err(damaged(&segment, at, RecordError::Empty)),
-            Peek::Nothing(error) => Err(damaged(&segment, at, error)),
+    /// What lies in `[from, to)`, as far as the segment of `from` goes, and where that segment ends. Everything there was
+    /// appended or recovered; it is not looked at here.
+    pub fn view(&self, from: CommitLogOffset, to: CommitLogOffset) -> Result<(Bytes, CommitLogOffset), StoreError> {
+        let segment = self.shared.readable(from, PEEK_LEN as u64)?;
+        let end = segment.end().min(to).min(self.written());
+        Ok((segment.read(from, (end.0 - from.0) as usize), segment.end()))
+    }
+
+    /// The error for something at `at` that should be a record.
+    pub fn damaged(&self, at: CommitLogOffset, error: RecordError) -> StoreError {
+        match self.shared.segment_of(at.0) {
+            Some(segment) => damaged(&segment, at, error),
+            None => StoreError::NoRecord { at },
         }
     }
 
@@ -956,7 +954,10 @@ impl SyncSource for Shared {
             segments.iter().filter(touched).cloned().collect()
         };
         failpoint::at(Point::SyncBefore);
-        let synced = touched.iter().try_for_each(|segment| segment.file.sync());
+        let synced = touched.iter().try_for_each(|segment| {
+            let (from, to) = (from.max(segment.base().0), to.min(segment.end().0));
+            segment.file.sync_range(segment.at(from), segment.at(to))
+        });
         failpoint::at(Point::SyncAfter);
         synced
     }
@@ -1169,11 +1170,18 @@ mod tests {
         // The running log can be walked the same way.
         let mut at = CommitLogOffset(0);
         for record in &records {
-            let next = log.read_next(at).unwrap();
-            assert_eq!(next.commit_log_offset, record.commit_log_offset);
-            at = CommitLogOffset(next.commit_log_offset.0 + u64::from(next.record_len));
+            let (mut view, segment_end) = log.view(at, end).unwrap();
+            if matches!(record::peek(&view), Peek::Blank { len } if at.0 + u64::from(len) == segment_end.0) {
+                at = segment_end;
+                view = log.view(at, end).unwrap().0;
+            }
+            let glance = record::glance(&view, at).unwrap();
+            assert_eq!((glance.commit_log_offset, glance.record_len), (record.commit_log_offset, record.record_len));
+            assert_eq!((glance.topic, glance.queue_offset), (&record.topic[..], record.queue_offset));
+            assert_eq!((glance.properties, glance.store_timestamp), (&record.properties[..], record.store_timestamp));
+            at.0 += u64::from(glance.record_len);
         }
-        assert!(matches!(log.read_next(at), Err(StoreError::NoRecord { .. })));
+        assert!(matches!(log.view(at, end), Err(StoreError::NoRecord { .. })));
     }
 
     #[test]
