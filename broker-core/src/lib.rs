@@ -18,6 +18,7 @@ pub mod random;
 pub mod receipt_handle;
 pub mod state;
 pub mod store;
+pub mod topic_attributes;
 
 pub use broker::Broker;
 pub use config::BrokerConfig;

@@ -33,7 +33,7 @@ pub(crate) async fn send_messages(
     let end = {
         let tables = parts.tables();
         let topic = tables.topic(&name).ok_or_else(|| BrokerError::TopicNotFound { topic: name.to_string() })?;
-        if !topic.config.permission.write || topic.config.batch_queues {
+        if !topic.config.permission.write || topic.config.attributes.has_batch_queues() {
             return Err(BrokerError::TopicNotWritable { topic: name.to_string() });
         }
         let queues = parts.store.topic_queues(&name);
