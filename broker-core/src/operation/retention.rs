@@ -33,7 +33,7 @@ pub(crate) fn settle_what_is_gone(parts: &Parts) -> Result<(), StoreError> {
             let (min, queue_id) = (queue.min_offset().0, queue.queue_id());
             let floor = cells.get(&queue_id)?.floor();
             let cell = CellKey { consumer_group_id: pair.0, topic_id: pair.1, queue_id };
-            (floor < min).then_some((Entry::CommitOffset { cell, offset: min }, min - floor))
+            (floor < min).then(|| (Entry::CommitOffset { cell, offset: min }, min - floor))
         };
         let (entries, missed): (Vec<Entry>, Vec<u64>) = queues.iter().filter_map(behind).unzip();
         if entries.is_empty() {
@@ -107,6 +107,21 @@ mod tests {
             }
         }
         files.remove_dir(dir).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_group_ahead_of_what_goes_stays_where_it_is() {
+        let files = SimulatedFiles::new();
+        let broker = open_simulated(&files, short()).unwrap();
+        with_topic(&broker).await;
+        fill(&broker, 0, 300).await;
+        for _ in 0..9 {
+            let popped = broker.pop_messages(pop(32)).await.unwrap();
+            broker.ack_messages(popped.into_iter().map(|popped| popped.handle).collect()).await.unwrap();
+        }
+        retain(&broker);
+        let (min, max, floor) = ends(&broker).await;
+        assert!(0 < min && min < floor && (floor, max) == (288, 300), "{min} {floor} {max}");
     }
 
     #[tokio::test]
