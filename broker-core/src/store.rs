@@ -20,6 +20,7 @@ pub mod flusher;
 pub mod foreign_log;
 pub mod identity;
 pub mod index_file;
+pub mod lost_state;
 mod mapped_file;
 pub mod message_batch;
 pub mod offline;
@@ -220,11 +221,7 @@ impl Store {
         let (checkpoint, last_checkpoint) = CheckpointFile::open(&*files, &dir.join("checkpoint"))
             .map_err(|error| io("opening the checkpoint", &error))?;
         let last_checkpoint = last_checkpoint.filter(|_| foreign.is_none());
-        let log_id = u128::from_str_radix(&identity.log_id, 16).map_err(|_| StoreError::Damaged {
-            file: dir.join("gantry/store.json"),
-            offset: 0,
-            reason: format!("logId '{}' is no log id", identity.log_id),
-        })?;
+        let log_id = identity.log_number(dir)?;
         let (snapshots, found_snapshots) = Snapshots::open(files.clone(), dir, log_id)?;
         let ends = DerivedEnds::read(&*files, dir).map_err(|error| io("reading gantry/queue-ends", &error))?;
         // Either was written after the log was synced as far.
