@@ -837,7 +837,7 @@ impl Shared {
             for queue in self.dispatch.table().create(topic, *incarnation, *queues) {
                 recovery.recover(&queue)?;
                 // Killed between the deletion of segments and of their entries.
-                if ends.log_min < self.log.min().0 && queue.missing_from().is_none_or(|from| from > self.log.min()) {
+                if ends.log_min < self.log.min().0 {
                     let trimmed = queue.trim(self.log.min()).and_then(|_| queue.remove_trimmed());
                     trimmed
                         .map_err(|error| StoreError::io(format!("queue {} of '{topic}'", queue.queue_id()), &error))?;
