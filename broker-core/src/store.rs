@@ -158,6 +158,9 @@ struct Shared {
     snapshots: Snapshots,
     /// What the derived files held when they were last synced.
     recovered: Mutex<DerivedEnds>,
+    /// Of the last `queue-ends` that was written: where the log began, and up to where it was dispatched. Held by whoever
+    /// syncs what is derived or writes that file, for the keeper and retention both do.
+    ends_written: Mutex<(u64, u64)>,
     started: AtomicBool,
     /// The keeper's orders.
     orders: Mutex<Orders>,
@@ -279,6 +282,7 @@ impl Store {
             clean,
             snapshots,
             recovered: Mutex::new(ends),
+            ends_written: Mutex::default(),
             started: AtomicBool::new(false),
             orders: Mutex::default(),
             ordered: Condvar::new(),
@@ -954,6 +958,8 @@ impl Shared {
 
     /// Syncs queues and index; answers what they hold for sure then.
     fn sync_derived(&self) -> DerivedEnds {
+        // What somebody else has begun to sync counts as synced before it is.
+        let _alone = self.ends_written.lock().expect("nobody panics holding it");
         let queues = self.dispatch.table().all();
         // Before the queues are looked at: they begin behind it already.
         let log_min = self.log.min();
@@ -977,10 +983,17 @@ impl Shared {
     }
 
     fn write_derived_ends(&self, ends: &DerivedEnds) -> Result<(), StoreError> {
+        // What was seen earlier is not the last word.
+        let mut written = self.ends_written.lock().expect("nobody panics holding it");
+        let seen = (ends.log_min, ends.dispatched_below);
+        if seen < *written {
+            return Ok(());
+        }
+        *written = seen;
         failpoint::at(Point::QueueEndsBefore);
-        let written = ends.write(&*self.files, &self.config.data_dir);
+        let outcome = ends.write(&*self.files, &self.config.data_dir);
         failpoint::at(Point::QueueEndsAfter);
-        written.map_err(|error| StoreError::io("writing gantry/queue-ends", &error))
+        outcome.map_err(|error| StoreError::io("writing gantry/queue-ends", &error))
     }
 
     fn write_checkpoint(&self) -> Result<(), StoreError> {
