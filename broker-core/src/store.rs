@@ -730,6 +730,8 @@ impl Store {
         let ends = shared.sync_derived();
         log.on_disk(ends.needs_log_below()).wait()?;
         shared.write_derived_ends(&ends)?;
+        // A sync would make anew what has just been removed.
+        let alone = shared.ends_written.lock().expect("nobody panics holding it");
         for queue in trimmed {
             if let Err(error) = queue.remove_trimmed() {
                 tracing::error!(topic = %queue.topic(), queue_id = %queue.queue_id(), %error, "old files of a consume queue could not be removed");
@@ -740,6 +742,7 @@ impl Store {
         {
             tracing::error!(%error, "old index files could not be removed");
         }
+        drop(alone);
         shared.order(|orders| orders.changed = true);
         Ok(Retained { deleted_below: Some(min), wants_snapshot: decision.wants_snapshot })
     }
