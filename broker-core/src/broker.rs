@@ -16,6 +16,7 @@ use crate::metrics::{HistogramStats, TrafficStats};
 use crate::names::{BrokerName, ConsumerGroup, TopicName};
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
 use crate::receipt_handle::ReceiptHandle;
+use crate::topic_attributes::TopicAttributes;
 
 #[async_trait]
 pub trait Broker: Send + Sync {
@@ -307,8 +308,7 @@ pub struct TopicConfig {
     pub read_queues: u32,
     pub write_queues: u32,
     pub permission: Permission,
-    /// Its messages lie in Apache's batch queues: they are read, and new ones are refused (rule A1).
-    pub batch_queues: bool,
+    pub attributes: TopicAttributes,
 }
 
 /// Queues of a topic when nothing else is asked for.
@@ -324,7 +324,7 @@ impl TopicConfig {
             read_queues: QUEUES_DEFAULT,
             write_queues: QUEUES_DEFAULT,
             permission: Permission { read: true, write: true },
-            batch_queues: false,
+            attributes: TopicAttributes::default(),
         }
     }
 }

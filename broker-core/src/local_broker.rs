@@ -115,6 +115,7 @@ impl LocalBroker {
             })
             .collect();
         store.start(&topics)?;
+        tables.topics().for_each(|topic| operation::retention::begin_as_decided(&store, &tables, topic));
         if let Some(import) = import {
             import.finish(&store, &mut tables, &cells)?;
         }
@@ -155,9 +156,11 @@ impl LocalBroker {
         parts.append_state_patiently(&boot).map_err(|refused| refused.store_error())?;
         parts.arm_all();
         // Killed between the deletion of messages and the record that they are settled.
-        if parts.store.min_offset().0 > 0 {
-            operation::retention::settle_what_is_gone(parts)?;
-        }
+        let begins_later = parts.store.min_offset().0 > 0;
+        let has_expired = |topic_id| parts.tables().kept_from(topic_id).next().is_some();
+        operation::retention::settle_what_is_gone(parts, |topic_id| begins_later || has_expired(topic_id))?;
+        // Nobody receives what has had its time while the broker was away.
+        operation::retention::expire_messages(parts)?;
         *broker.background.lock().expect("just made") = Some(Background::start(parts));
         Ok(broker)
     }

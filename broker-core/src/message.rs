@@ -405,11 +405,16 @@ impl StoredMessage {
 
 /// Walks a property string.
 pub fn properties(stored: &[u8]) -> impl Iterator<Item = (&str, &str)> {
+    raw_properties(stored).filter_map(|(name, value)| {
+        Some((std::str::from_utf8(name).ok()?, std::str::from_utf8(value).ok()?)).filter(|(name, _)| !name.is_empty())
+    })
+}
+
+/// Walks a property string whose text has not been looked at.
+pub fn raw_properties(stored: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     stored.split(|byte| *byte == 2).filter_map(|pair| {
         let at = pair.iter().position(|byte| *byte == 1)?;
-        let name = std::str::from_utf8(&pair[..at]).ok()?;
-        let value = std::str::from_utf8(&pair[at + 1..]).ok()?;
-        (!name.is_empty()).then_some((name, value))
+        Some((&pair[..at], &pair[at + 1..]))
     })
 }
 

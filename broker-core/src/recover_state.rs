@@ -417,6 +417,10 @@ impl Known {
                 self.tables.apply(entry, at);
                 self.forget(entry, |cell| cell.consumer_group_id == *consumer_group_id);
             }
+            Entry::ExpireMessages { topic_id, .. } => {
+                self.ids_seen.0 = self.ids_seen.0.max(*topic_id);
+                self.tables.apply(entry, at);
+            }
             Entry::Boot { .. } | Entry::Stop { .. } | Entry::Mark => {}
             Entry::Start { .. }
             | Entry::Lease(_)

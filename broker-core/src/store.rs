@@ -57,7 +57,7 @@ use crate::store::commit_log::{
     Append, AppendClass, AppendedBatch, CommitLog, CommitLogEvents, Recovered, UncheckedLog,
 };
 use crate::store::consume_queue::{Boundary, ConsumeQueue, OpenFiles, QueueEntry};
-use crate::store::dispatch::{ArrivedHook, Dispatch, QueueTable};
+use crate::store::dispatch::{ArrivedHook, Dispatch, QueueTable, TopicQueues};
 use crate::store::error::StoreError;
 use crate::store::failpoint::Point;
 use crate::store::files::Files;
@@ -493,6 +493,11 @@ impl Store {
         self.shared.dispatch.table().queue(topic.as_str(), queue_id)
     }
 
+    /// All queues of a topic, for who needs several.
+    pub fn topic_queues(&self, topic: &TopicName) -> Option<Arc<TopicQueues>> {
+        self.shared.dispatch.table().topic(topic.as_str())
+    }
+
     /// Adds at most `count_max` entries of a queue, from `from` on; none behind its end.
     pub fn read_queue(
         &self,
@@ -900,7 +905,8 @@ impl Shared {
 
     /// The life of the thread that keeps the checkpoint.
     fn keep(&self) {
-        let mut ticks = 0;
+        // A store that is killed again and again soon after its starts must not have more to go through each time.
+        let mut ticks = DERIVED_SYNC_TICKS;
         let (mut heal_pause, mut heal_in) = (1, 1);
         // What was synced while the log was not yet synced as far: written as soon as it is.
         let mut waiting: Option<DerivedEnds> = None;

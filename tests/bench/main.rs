@@ -21,6 +21,7 @@ mod null_servers;
 mod peers;
 mod rows;
 mod server;
+mod store_loads;
 mod table;
 mod warm;
 
@@ -32,21 +33,22 @@ struct CommandLine {
     quick: bool,
     /// Only these goals; may be repeated.
     #[arg(long = "row", value_name = "GOAL")]
-    goals: Vec<u32>,
+    goals: Vec<String>,
     /// The program under measurement; else the one beside this.
     #[arg(long, value_name = "PATH")]
     gantry: Option<PathBuf>,
-    /// Serve as a null server instead.
+    /// Serve as a null server or be the store under load instead.
     #[arg(hide = true)]
-    null: Option<String>,
+    part: Vec<String>,
 }
 
 fn main() -> ExitCode {
     let line = CommandLine::parse();
-    let done = match line.null.as_deref() {
+    let done = match line.part.first().map(String::as_str) {
+        Some("store") => store_loads::run(&line.part[1..]),
         Some("null-http") => null_servers::serve(Face::Http).map_err(|error| error.to_string()),
         Some("null-grpc") => null_servers::serve(Face::Grpc).map_err(|error| error.to_string()),
-        Some(other) => Err(format!("no null server is called '{other}'")),
+        Some(other) => Err(format!("no part is called '{other}'")),
         None => bench(line),
     };
     match done {
@@ -60,8 +62,8 @@ fn main() -> ExitCode {
 
 fn bench(line: CommandLine) -> Result<(), String> {
     let begin = Instant::now();
-    if let Some(other) = line.goals.iter().find(|goal| !GOALS.contains(goal)) {
-        return Err(format!("goal {other} has no row; there are {GOALS:?}"));
+    if let Some(other) = line.goals.iter().find(|goal| !GOALS.contains(&goal.as_str())) {
+        return Err(format!("goal {other} has no row; there are {}", GOALS.join(", ")));
     }
     let beside = || std::env::current_exe().map(|path| path.with_file_name("gantry"));
     let gantry = match line.gantry {
@@ -81,8 +83,8 @@ fn bench(line: CommandLine) -> Result<(), String> {
     let bench =
         Bench { gantry, scratch, console: root.join("web-console/dist"), pace, warm: WarmMemory::new(pace.warm_bytes) };
 
-    let chosen = |goal: &u32| line.goals.is_empty() || line.goals.contains(goal);
-    let goals: Vec<u32> = GOALS.into_iter().filter(chosen).collect();
+    let chosen = |goal: &&str| line.goals.is_empty() || line.goals.iter().any(|chosen| chosen == goal);
+    let goals: Vec<&str> = GOALS.into_iter().filter(chosen).collect();
     let mut report = Report { about: about(&bench), ..Report::default() };
     for goal in goals {
         eprintln!("bench: goal {goal}");

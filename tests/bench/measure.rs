@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::loads::Load;
 use crate::server::{Outcome, Process};
 use crate::warm::WarmMemory;
@@ -62,7 +64,28 @@ pub struct Round {
     pub rate: f64,
     /// The server's CPU time for each, where that is more than the kernel's grain.
     pub cpu_us: Option<f64>,
-    pub p50_us: Option<f64>,
+    /// That of the thread that called, for loads without a server.
+    pub caller_cpu_us: Option<f64>,
+    pub latency: Option<Latency>,
+}
+
+impl Round {
+    pub fn new(rate: f64) -> Round {
+        Round { rate, cpu_us: None, caller_cpu_us: None, latency: None }
+    }
+
+    pub fn with_p50_us(self, p50_us: Option<f64>) -> Round {
+        Round { latency: p50_us.map(|p50_us| Latency { p50_us, ..Latency::default() }), ..self }
+    }
+}
+
+/// How long single operations took; 0 is not known.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Latency {
+    pub p50_us: f64,
+    pub p99_us: f64,
+    pub p999_us: f64,
+    pub max_us: f64,
 }
 
 /// Runs a load and reads what it cost the server.
@@ -74,7 +97,8 @@ pub fn round(process: &Process, load: impl FnOnce() -> Outcome<Load>) -> Outcome
         return Err("failed: nothing succeeded".into());
     }
     let succeeded = load.succeeded as f64;
-    Ok((Round { rate: succeeded / load.seconds, cpu_us: Some(cpu_us / succeeded), p50_us: load.p50_us }, load))
+    let round = Round::new(succeeded / load.seconds).with_p50_us(load.p50_us);
+    Ok((Round { cpu_us: Some(cpu_us / succeeded), ..round }, load))
 }
 
 /// One of those who take turns: a load of so many seconds.
@@ -160,7 +184,7 @@ mod tests {
     fn a_side_that_failed_sits_out_the_rest() {
         let pace = Pace { settle: Duration::ZERO, ..Pace::quick() };
         let mut turns = 0;
-        let round = Round { rate: 1.0, cpu_us: None, p50_us: None };
+        let round = Round::new(1.0);
         let failing: Side<'_> = Box::new(|_| {
             turns += 1;
             if turns == 2 { Err("failed: lost one".into()) } else { Ok(round) }

@@ -9,12 +9,15 @@ use crate::server::{Gantry, Null, Outcome};
 use crate::table::{Better, Reference, Row};
 use crate::warm::WarmMemory;
 
+mod backlog;
 mod footprint;
+mod store;
 
 const GANTRY: &str = "Gantry";
 
 /// Goals that have rows, in the table's order.
-pub const GOALS: [u32; 8] = [1, 2, 3, 5, 9, 14, 16, 21];
+pub const GOALS: [&str; 16] =
+    ["1", "2", "3", "5", "9", "11", "14", "15", "16", "17", "20", "21", "append", "read", "durable", "curves"];
 /// A stored message: its body, and about what its record and queue entry add.
 const STORED_BYTES: u64 = BODY_BYTES as u64 + 150;
 /// Messages in each call of the batch rows.
@@ -34,16 +37,24 @@ pub struct Bench {
 }
 
 impl Bench {
-    pub fn measure(&self, goal: u32) -> Vec<Row> {
+    pub fn measure(&self, goal: &str) -> Vec<Row> {
         match goal {
-            1 => self.grpc_single(),
-            2 => self.grpc_one_connection(),
-            3 => self.grpc_batch(),
-            5 => self.rest(),
-            9 => self.durable(),
-            14 => footprint::idle_memory(self),
-            16 => footprint::start(self),
-            21 => footprint::size(self),
+            "1" => self.grpc_single(),
+            "2" => self.grpc_one_connection(),
+            "3" => self.grpc_batch(),
+            "5" => self.rest(),
+            "9" => self.durable(),
+            "11" => store::tail(self),
+            "14" => footprint::idle_memory(self),
+            "15" => backlog::many_queues(self),
+            "16" => footprint::start(self),
+            "17" => backlog::recovery(self),
+            "20" => backlog::cold_read(self),
+            "21" => footprint::size(self),
+            "append" => store::append(self),
+            "read" => store::read(self),
+            "curves" => backlog::curves(self),
+            "durable" => store::durable(self),
             _ => Vec::new(),
         }
     }
@@ -52,7 +63,7 @@ impl Bench {
         let calls = Calls { connections: 4, streams: 64, messages: 1, latency: false };
         let rounds =
             take_turns(self.pace, &self.warm, vec![self.gantry_calls("memory", calls), self.null_calls(calls)]);
-        let row = Row::new(1, "gRPC send, 4 connections x 64", "A", "msg/s", Better::Higher);
+        let row = Row::new("1", "gRPC send, 4 connections x 64", "A", "msg/s", Better::Higher);
         vec![row.rates(&rounds[0]).against(Reference::of(&rounds[1], rate), 0.50, Some(0.75))]
     }
 
@@ -60,13 +71,13 @@ impl Bench {
         let calls = Calls { connections: 1, streams: 64, messages: 1, latency: false };
         let rounds =
             take_turns(self.pace, &self.warm, vec![self.gantry_calls("memory", calls), self.null_calls(calls)]);
-        let many = Row::new(2, "gRPC send, 1 connection x 64", "A", "msg/s", Better::Higher);
+        let many = Row::new("2", "gRPC send, 1 connection x 64", "A", "msg/s", Better::Higher);
         let many = many.rates(&rounds[0]).against(Reference::of(&rounds[1], rate), 0.55, Some(0.75));
 
         let calls = Calls { connections: 1, streams: 1, messages: 1, latency: true };
         let rounds =
             take_turns(self.pace, &self.warm, vec![self.gantry_calls("memory", calls), self.null_calls(calls)]);
-        let one = Row::new(2, "gRPC send, 1 connection x 1, p50", "A", "us", Better::Lower);
+        let one = Row::new("2", "gRPC send, 1 connection x 1, p50", "A", "us", Better::Lower);
         let one = one.figures(&rounds[0], p50_us).against(Reference::of(&rounds[1], p50_us), 1.3, Some(1.15));
         vec![many, one]
     }
@@ -75,7 +86,7 @@ impl Bench {
         let calls = Calls { connections: 4, streams: 8, messages: BATCH, latency: false };
         let sides = vec![self.gantry_calls("memory", calls), self.null_calls(calls), self.nats(false)];
         let rounds = take_turns(self.pace, &self.warm, sides);
-        let row = || Row::new(3, "gRPC send, 32 in a call, 4 x 8", "A", "msg/s", Better::Higher).rates(&rounds[0]);
+        let row = || Row::new("3", "gRPC send, 32 in a call, 4 x 8", "A", "msg/s", Better::Higher).rates(&rounds[0]);
         vec![
             row().against(Reference::of(&rounds[1], rate), 0.25, Some(0.45)),
             row().against(Reference::of(&rounds[2], rate), 3.0, None),
@@ -92,7 +103,7 @@ impl Bench {
             })
         });
         let rounds = take_turns(self.pace, &self.warm, vec![(GANTRY, gantry), ("null axum", null)]);
-        let row = Row::new(5, "REST publish, 64 connections", "A", "msg/s", Better::Higher);
+        let row = Row::new("5", "REST publish, 64 connections", "A", "msg/s", Better::Higher);
         vec![row.rates(&rounds[0]).against(Reference::of(&rounds[1], rate), 0.60, Some(0.80))]
     }
 
@@ -115,7 +126,7 @@ impl Bench {
             &self.warm,
             vec![self.gantry_calls("disk", calls), ("Redis, AOF always", redis), self.nats(true)],
         );
-        let row = || Row::new(9, "gRPC send, 64 connections x 1", "D", "msg/s", Better::Higher).rates(&rounds[0]);
+        let row = || Row::new("9", "gRPC send, 64 connections x 1", "D", "msg/s", Better::Higher).rates(&rounds[0]);
         vec![
             row().against(Reference::of(&rounds[1], rate), 0.8, Some(1.2)),
             row().against(Reference::of(&rounds[2], rate), 6.0, None),
@@ -212,5 +223,5 @@ fn rate(round: &Round) -> f64 {
 }
 
 fn p50_us(round: &Round) -> f64 {
-    round.p50_us.unwrap_or(f64::NAN)
+    round.latency.map_or(f64::NAN, |latency| latency.p50_us)
 }

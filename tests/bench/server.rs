@@ -2,10 +2,13 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+
+use crate::loads::BODY_BYTES;
 
 /// What stopped a measurement, in words for the table.
 pub type Outcome<T> = Result<T, String>;
@@ -54,14 +57,13 @@ impl Process {
 
     /// User and kernel time so far.
     pub fn cpu_us(&self) -> Outcome<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).map_err(|error| error.to_string())?;
-        // The name is in parentheses and may hold anything; utime and stime are the 12th and 13th fields after it.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok());
-        match (ticks(11), ticks(12)) {
-            (Some(user), Some(kernel)) => Ok((user + kernel) * TICK_US),
-            _ => Err("/proc/PID/stat has another shape".into()),
-        }
+        cpu_us(&self.id().to_string())
+    }
+
+    /// Files and sockets that it has open.
+    pub fn descriptors(&self) -> Outcome<f64> {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.id())).map_err(|error| error.to_string())?;
+        Ok(open.count() as f64)
     }
 
     /// Memory of its own, not backed by files.
@@ -72,6 +74,30 @@ impl Process {
         let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<f64>().ok());
         kib.map(|kib| kib * 1024.0).ok_or_else(|| "/proc/PID/smaps_rollup has no Anonymous".into())
     }
+}
+
+/// User and kernel time of a process so far, as /proc names it.
+pub fn cpu_us(process: &str) -> Outcome<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).map_err(|error| error.to_string())?;
+    // The name is in parentheses and may hold anything; utime and stime are the 12th and 13th fields after it.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok());
+    match (ticks(11), ticks(12)) {
+        (Some(user), Some(kernel)) => Ok((user + kernel) * TICK_US),
+        _ => Err("/proc/PID/stat has another shape".into()),
+    }
+}
+
+/// Bytes that a folder's files take of the disk.
+pub fn disk_bytes(dir: &Path) -> Outcome<f64> {
+    let said = |error: std::io::Error| format!("{}: {error}", dir.display());
+    let mut bytes = std::fs::metadata(dir).map_err(said)?.blocks() as f64 * 512.0;
+    for entry in std::fs::read_dir(dir).map_err(said)? {
+        let entry = entry.map_err(said)?;
+        let metadata = entry.metadata().map_err(said)?;
+        bytes += if metadata.is_dir() { disk_bytes(&entry.path())? } else { metadata.blocks() as f64 * 512.0 };
+    }
+    Ok(bytes)
 }
 
 impl Drop for Process {
@@ -91,7 +117,7 @@ pub struct Gantry {
 
 impl Gantry {
     pub fn start(program: &Path, scratch: &Path, level: &str) -> Outcome<Gantry> {
-        let mut gantry = Gantry::start_bare(program, scratch, level)?;
+        let gantry = Gantry::start_bare(program, scratch, level)?;
         gantry.put_topic()?;
         Ok(gantry)
     }
@@ -102,6 +128,11 @@ impl Gantry {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let data_dir = scratch.join(format!("gantry-{}", STARTED.fetch_add(1, Ordering::Relaxed)));
         empty(&data_dir)?;
+        Gantry::open(program, scratch, level, data_dir)
+    }
+
+    /// On what lies there, which becomes its own.
+    pub fn open(program: &Path, scratch: &Path, level: &str, data_dir: PathBuf) -> Outcome<Gantry> {
         let mut command = bound_to_us(program);
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GANTRY_")) {
             command.env_remove(name);
@@ -117,9 +148,38 @@ impl Gantry {
         Ok(Gantry { http: address("http=")?, grpc: address("grpc=")?, process, data_dir })
     }
 
-    pub fn put_topic(&mut self) -> Outcome<()> {
+    pub fn put_topic(&self) -> Outcome<()> {
         let body = br#"{"writeQueues":8}"#;
         http(self.http, "PUT", "/v1/topics/t", "application/json", body).map(drop)
+    }
+
+    /// Uses it, then kills it and leaves what it stored.
+    pub fn leave<T>(mut self, work: impl FnOnce(&mut Gantry) -> Outcome<T>) -> Outcome<T> {
+        let done = work(&mut self);
+        self.process.kill();
+        self.data_dir = PathBuf::new();
+        done
+    }
+
+    /// Where its log ends.
+    pub fn commit_log_end(&self) -> Outcome<u64> {
+        let answer = http(self.http, "GET", "/v1/cluster", "application/json", b"")?;
+        let json: serde_json::Value = serde_json::from_slice(&answer).map_err(|error| error.to_string())?;
+        let end = &json["brokers"][0]["commitLogMax"];
+        let end = end.as_str().and_then(|text| text.parse().ok()).or_else(|| end.as_u64());
+        end.ok_or_else(|| format!("no commitLogMax in {json}"))
+    }
+
+    /// Makes the topic if need be and sends one message.
+    pub fn send(&self) -> Outcome<()> {
+        let send = || http(self.http, "POST", "/v1/topics/t/messages", "application/octet-stream", &[b'x'; BODY_BYTES]);
+        match send() {
+            Err(error) if error.contains("topic_not_found") => {
+                self.put_topic()?;
+                send().map(drop)
+            }
+            sent => sent.map(drop),
+        }
     }
 
     /// Ends it and forgets what it stored.

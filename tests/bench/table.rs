@@ -19,7 +19,7 @@ pub enum Better {
 /// Gantry's half of a row.
 #[derive(Debug, Clone)]
 pub struct Row {
-    goal: u32,
+    goal: &'static str,
     shape: String,
     /// A: acknowledged from memory, D: after the disk has it; empty where it does not matter.
     level: &'static str,
@@ -28,7 +28,7 @@ pub struct Row {
     gantry: Outcome<Figure>,
     gantry_cpu_us: Option<f64>,
     reference: Reference,
-    bar: f64,
+    bar: Option<f64>,
     moon: Option<f64>,
 }
 
@@ -44,15 +44,20 @@ impl Reference {
     pub fn of(side: &Rounds, value: fn(&Round) -> f64) -> Reference {
         Reference { name: side.name.into(), figure: figure(side, value), cpu_us: cpu_us(side) }
     }
+
+    /// A figure that was decided on beforehand.
+    pub fn limit(value: f64) -> Reference {
+        Reference { name: "limit".into(), figure: Ok(Figure::exact(value)), cpu_us: None }
+    }
 }
 
 impl Row {
-    pub fn new(goal: u32, shape: &str, level: &'static str, unit: &'static str, better: Better) -> Row {
+    pub fn new(goal: &'static str, shape: &str, level: &'static str, unit: &'static str, better: Better) -> Row {
         let unmeasured = || Err("nothing was measured".to_owned());
         let reference = Reference { name: String::new(), figure: unmeasured(), cpu_us: None };
         let shape = shape.to_owned();
         let gantry = unmeasured();
-        Row { goal, shape, level, unit, better, gantry, gantry_cpu_us: None, reference, bar: f64::NAN, moon: None }
+        Row { goal, shape, level, unit, better, gantry, gantry_cpu_us: None, reference, bar: None, moon: None }
     }
 
     pub fn rates(self, gantry: &Rounds) -> Row {
@@ -69,7 +74,12 @@ impl Row {
 
     /// `bar` must be reached, `moon` is the stretch: ratios of Gantry to the reference.
     pub fn against(self, reference: Reference, bar: f64, moon: Option<f64>) -> Row {
-        Row { reference, bar, moon, ..self }
+        Row { reference, bar: Some(bar), moon, ..self }
+    }
+
+    /// A ratio that is told and has no bar.
+    pub fn beside(self, reference: Reference) -> Row {
+        Row { reference, ..self }
     }
 
     fn ratio(&self) -> Option<f64> {
@@ -99,8 +109,11 @@ impl Row {
         };
         match self.moon {
             Some(moon) if reaches(moon) => ("moon", None),
-            _ if reaches(self.bar) => ("reached", None),
-            _ => ("MISSED", None),
+            _ => match self.bar {
+                None => ("told", None),
+                Some(bar) if reaches(bar) => ("reached", None),
+                Some(_) => ("MISSED", None),
+            },
         }
     }
 
@@ -125,7 +138,7 @@ impl Row {
         };
         let cpu = |us: Option<f64>| us.map_or_else(|| "-".into(), |us| format!("{us:.2}"));
         vec![
-            self.goal.to_string(),
+            self.goal.to_owned(),
             self.shape.clone(),
             self.level.into(),
             value(&self.gantry),
@@ -133,7 +146,7 @@ impl Row {
             self.ratio().map_or_else(|| "-".into(), |ratio| format!("{ratio:.2}")),
             format!("{} / {}", spread(&self.gantry), spread(&self.reference.figure)),
             format!("{} / {}", cpu(self.gantry_cpu_us), cpu(self.reference.cpu_us)),
-            self.goal_text(Some(self.bar)),
+            self.goal_text(self.bar),
             self.goal_text(self.moon),
             self.verdict().0.into(),
         ]
@@ -284,7 +297,7 @@ mod tests {
 
     fn row(gantry: f64, reference: f64, spread: f64, better: Better) -> Row {
         let side = Reference { name: "peer".into(), figure: Ok(Figure { median: reference, spread }), cpu_us: None };
-        Row::new(1, "shape", "A", "msg/s", better).figure(Ok(Figure::exact(gantry))).against(side, 0.5, Some(0.75))
+        Row::new("1", "shape", "A", "msg/s", better).figure(Ok(Figure::exact(gantry))).against(side, 0.5, Some(0.75))
     }
 
     #[test]
@@ -293,7 +306,7 @@ mod tests {
         assert_eq!([49.0, 50.0, 75.0].map(|rate| verdict(rate, Better::Higher)), ["MISSED", "reached", "moon"]);
         let low = |gantry| {
             let row = row(gantry, 100.0, 0.1, Better::Lower);
-            Row { bar: 1.5, moon: Some(1.0), ..row }.verdict().0
+            Row { bar: Some(1.5), moon: Some(1.0), ..row }.verdict().0
         };
         assert_eq!([151.0, 150.0, 100.0].map(low), ["MISSED", "reached", "moon"]);
     }

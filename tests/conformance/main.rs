@@ -11,6 +11,7 @@ mod openapi_document;
 mod program;
 mod python_client;
 mod recover_state;
+mod reserve_time;
 mod rest;
 mod rest_examples;
 mod store_command;

@@ -542,11 +542,12 @@ fn foreign_store() -> Foreign {
 
 // ---- opening it -------------------------------------------------------------------------------------------------
 
-struct StillClock;
+/// It is so many hours after the first message was made.
+struct StillClock(i64);
 
 impl Clock for StillClock {
     fn wall(&self) -> Timestamp {
-        Timestamp(BORN + 3_600_000)
+        Timestamp(BORN + self.0 * 3_600_000)
     }
     fn since_boot(&self) -> Duration {
         Duration::from_secs(5)
@@ -562,9 +563,17 @@ impl Random for SameRandom {
 }
 
 fn open(files: Arc<dyn Files>, dir: &Path) -> Result<LocalBroker, StoreError> {
+    open_after(files, dir, 1)
+}
+
+fn open_after(files: Arc<dyn Files>, dir: &Path, hours: i64) -> Result<LocalBroker, StoreError> {
     let config = BrokerConfig { durability: Durability::Memory, ..BrokerConfig::new(dir) };
-    let surroundings =
-        Surroundings { files, clock: Box::new(StillClock), random: Arc::new(SameRandom), failed: Box::new(|_| {}) };
+    let surroundings = Surroundings {
+        files,
+        clock: Box::new(StillClock(hours)),
+        random: Arc::new(SameRandom),
+        failed: Box::new(|_| {}),
+    };
     LocalBroker::open(config, surroundings)
 }
 
@@ -985,6 +994,56 @@ async fn what_is_damaged_is_refused_with_its_place_and_not_cut_off() {
     }
 }
 
+/// Those that Gantry does not honour too: they are shown, kept when they are put as they were, and written again.
+#[tokio::test]
+async fn b8_attributes_come_along_and_go_back() {
+    let mut store = foreign_store();
+    let brought = r#""lite.topic.expiration":"30","message.type":"MIXED","reserve.time":"1""#;
+    let topics = store.config["topics.json"].replace(r#""message.type":"NORMAL""#, brought);
+    store.config.insert("topics.json", topics);
+    let files = simulated(&store);
+    let broker = open_simulated(&files).unwrap();
+    let described = broker.describe_topic(name("orders")).await.unwrap();
+    let attributes: Vec<_> = described.config.attributes.iter().collect();
+    assert_eq!(attributes, [("lite.topic.expiration", "30"), ("reserve.time", "1")]);
+    let batches = broker.describe_topic(name("batches")).await.unwrap().config;
+    assert_eq!(batches.attributes.iter().collect::<Vec<_>>(), [("queue.type", "BatchCQ")]);
+    assert!(pull(&broker, "orders", 0, 0).await.is_ok(), "no message is older than an hour");
+
+    let changed = TopicConfig { write_queues: 1, ..described.config.clone() };
+    broker.put_topic(changed, PutWhen::Exists).await.unwrap();
+    let odd = [("lite.topic.expiration".to_string(), "31".to_string())].into_iter().collect();
+    let odd = TopicConfig { attributes: odd, ..described.config };
+    assert!(matches!(broker.put_topic(odd, PutWhen::Exists).await, Err(BrokerError::InvalidParameter { .. })));
+    // Whoever does not speak of how queues are laid out does not change it.
+    let put = TopicConfig { write_queues: 1, ..TopicConfig::new(name("batches")) };
+    broker.put_topic(TopicConfig { read_queues: 1, ..put }, PutWhen::Exists).await.unwrap();
+    assert!(matches!(send(&broker, "batches", 0, message("x", "x")).await, Err(BrokerError::TopicNotWritable { .. })));
+    broker.close().unwrap();
+    drop(broker);
+    let exported = files.read(&Path::new(DIR).join("config/topics.json")).unwrap();
+    let exported: serde_json::Value = serde_json::from_slice(&exported).unwrap();
+    let exported = &exported["topicConfigTable"];
+    let of = |topic: &str| serde_json::to_string(&exported[topic]["attributes"]).unwrap();
+    assert_eq!((of("orders"), &exported["orders"]["writeQueueNums"]), (format!("{{{brought}}}"), &1.into()));
+    assert_eq!((of("batches"), of("quiet")), (r#"{"queue.type":"BatchCQ"}"#.into(), "{}".into()));
+
+    // An hour later they have had their time, and RocketMQ would go on behind them.
+    let broker = open_after(Arc::new(files.clone()), Path::new(DIR), 2).unwrap();
+    let of_orders = broker.query_queue_offsets(name("orders")).await.unwrap();
+    assert!(of_orders.iter().all(|queue| queue.min_offset == queue.max_offset) && of_orders[0].max_offset.0 > 0);
+    let consumed = progress(&broker, "billing", "orders").await;
+    assert!(consumed.iter().zip(&of_orders).all(|(at, queue)| at.0.is_none_or(|at| at == queue.max_offset.0)));
+    assert!(
+        broker
+            .query_queue_offsets(name("reborn"))
+            .await
+            .unwrap()
+            .iter()
+            .any(|queue| queue.min_offset < queue.max_offset)
+    );
+}
+
 /// Killed at any step of a clean stop, nothing that was acked comes back: the stop's files are not somebody else's.
 #[tokio::test]
 async fn b8_a_stop_that_is_killed_is_nobody_elses() {
@@ -1029,7 +1088,7 @@ fn open_simulated_small(files: &SimulatedFiles) -> LocalBroker {
         BrokerConfig { durability: Durability::Memory, segment_bytes: SEGMENT_BYTES, ..BrokerConfig::new(DIR) };
     let surroundings = Surroundings {
         files: Arc::new(files.clone()),
-        clock: Box::new(StillClock),
+        clock: Box::new(StillClock(1)),
         random: Arc::new(SameRandom),
         failed: Box::new(|_| {}),
     };

@@ -128,6 +128,7 @@ impl Cell {
             | Entry::PutTopic { .. }
             | Entry::AdoptTopic { .. }
             | Entry::DeleteTopic { .. }
+            | Entry::ExpireMessages { .. }
             | Entry::PutConsumerGroup { .. }
             | Entry::DeleteConsumerGroup { .. } => unreachable!("not an entry of a cell"),
         }

@@ -121,6 +121,7 @@ pub fn cell_of(entry: &Entry) -> Option<CellKey> {
         | Entry::PutTopic { .. }
         | Entry::AdoptTopic { .. }
         | Entry::DeleteTopic { .. }
+        | Entry::ExpireMessages { .. }
         | Entry::PutConsumerGroup { .. }
         | Entry::DeleteConsumerGroup { .. } => None,
     }

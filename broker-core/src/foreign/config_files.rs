@@ -12,6 +12,7 @@ use crate::broker::{ConsumerGroupConfig, Permission, RetryPolicy, TopicConfig};
 use crate::clock::Timestamp;
 use crate::message::MessageType;
 use crate::names::{ConsumerGroup, TopicName};
+use crate::topic_attributes::{MESSAGE_TYPE, TopicAttributes};
 
 pub const TOPICS: &str = "topics.json";
 pub const CONSUMER_GROUPS: &str = "subscriptionGroup.json";
@@ -30,6 +31,8 @@ const PERM_INHERIT: u64 = 1;
 const PERM_WRITE: u64 = 2;
 const PERM_READ: u64 = 4;
 const QUEUES_DEFAULT: u64 = 16;
+/// Most bytes of one topic's attributes: RocketMQ has a handful of short ones.
+const ATTRIBUTES_BYTES_MAX: usize = 4_096;
 
 /// The members of an object inside of a file, in the order of their names.
 pub fn members<'a>(file: &'a Value, name: &str) -> impl Iterator<Item = (&'a str, &'a Value)> {
@@ -52,18 +55,11 @@ pub fn topic_config(name: TopicName, topic: &Value) -> TopicConfig {
     let perm = number("perm", PERM_READ | PERM_WRITE);
     TopicConfig {
         topic: name,
-        message_type: match attribute(topic, "message.type") {
-            Some("FIFO") => MessageType::Fifo,
-            Some("DELAY") => MessageType::Delay,
-            Some("TRANSACTION") => MessageType::Transaction,
-            Some("PRIORITY") => MessageType::Priority,
-            Some("LITE") => MessageType::Lite,
-            _ => MessageType::Normal,
-        },
+        message_type: message_type(topic),
         read_queues: queues("readQueueNums"),
         write_queues: queues("writeQueueNums"),
         permission: Permission { read: perm & PERM_READ != 0, write: perm & PERM_WRITE != 0 },
-        batch_queues: attribute(topic, "queue.type") == Some("BatchCQ"),
+        attributes: attributes(topic),
     }
 }
 
@@ -82,6 +78,10 @@ pub fn topic_json(config: &TopicConfig, before: Option<&Value>) -> Value {
     topic.insert("writeQueueNums".into(), config.write_queues.into());
     topic.insert("perm".into(), perm.into());
     let mut attributes = object(topic.get("attributes"), json!({}));
+    // What was taken over is ours to change; the rest stays.
+    let known = before.map(self::attributes).unwrap_or_default();
+    attributes.retain(|name, _| known.value(name).is_none());
+    attributes.extend(config.attributes.iter().map(|(name, value)| (name.to_string(), value.into())));
     let message_type = match config.message_type {
         MessageType::Normal => "NORMAL",
         MessageType::Fifo => "FIFO",
@@ -91,11 +91,8 @@ pub fn topic_json(config: &TopicConfig, before: Option<&Value>) -> Value {
         MessageType::Lite => "LITE",
     };
     // Old brokers know no types: nothing is said where nothing need be.
-    if config.message_type != MessageType::Normal || attributes.contains_key("message.type") {
-        attributes.insert("message.type".into(), message_type.into());
-    }
-    if config.batch_queues {
-        attributes.insert("queue.type".into(), "BatchCQ".into());
+    if config.message_type != before.map_or(MessageType::Normal, self::message_type) {
+        attributes.insert(MESSAGE_TYPE.into(), message_type.into());
     }
     topic.insert("attributes".into(), attributes.into());
     topic.into()
@@ -207,6 +204,31 @@ pub fn next_version(before: Option<&Value>, now: Timestamp) -> Value {
     json!({"counter": number("counter") + 1, "stateVersion": number("stateVersion"), "timestamp": now.0})
 }
 
+/// A type that we do not know takes ordinary messages, as one that is not said.
+fn message_type(topic: &Value) -> MessageType {
+    match attribute(topic, MESSAGE_TYPE) {
+        Some("FIFO") => MessageType::Fifo,
+        Some("DELAY") => MessageType::Delay,
+        Some("TRANSACTION") => MessageType::Transaction,
+        Some("PRIORITY") => MessageType::Priority,
+        Some("LITE") => MessageType::Lite,
+        _ => MessageType::Normal,
+    }
+}
+
+/// All but the message type, as far as they fit; what does not is in the file alone.
+fn attributes(topic: &Value) -> TopicAttributes {
+    let mut left = ATTRIBUTES_BYTES_MAX;
+    let pairs = members(topic, "attributes").filter_map(|(name, value)| Some((name, value.as_str()?)));
+    let taken = pairs.filter(|(name, value)| {
+        let bytes = name.len() + value.len();
+        let fits = *name != MESSAGE_TYPE && bytes <= left;
+        left -= if fits { bytes } else { 0 };
+        fits
+    });
+    taken.map(|(name, value)| (name.to_string(), value.to_string())).collect()
+}
+
 fn attribute<'a>(topic: &'a Value, name: &str) -> Option<&'a str> {
     topic.get("attributes")?.get(name)?.as_str()
 }
@@ -270,6 +292,20 @@ mod tests {
         assert_eq!((&after["perm"], &after["topicSysFlag"], &after["order"]), (&json!(4), &json!(3), &json!(true)));
         assert_eq!(after["attributes"], json!({"message.type": "NORMAL", "reserve.time": "-1"}));
         assert_eq!(topic_config(topic("orders"), &after), config);
+        // What Apache put there stays, also what no Gantry does; what is taken away goes.
+        let odd = json!({"attributes": {"message.type": "MIXED", "lite.topic.expiration": "30", "reserve.time": "5", "odd": 7}});
+        let mut config = topic_config(topic("orders"), &odd);
+        let named =
+            |config: &TopicConfig| config.attributes.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>();
+        assert_eq!(named(&config), ["lite.topic.expiration", "reserve.time"]);
+        config.attributes = [("lite.topic.expiration".to_string(), "30".to_string())].into_iter().collect();
+        let after = topic_json(&config, Some(&odd));
+        assert_eq!(after["attributes"], json!({"message.type": "MIXED", "lite.topic.expiration": "30", "odd": 7}));
+        let long = json!({"attributes": {"a": "x".repeat(ATTRIBUTES_BYTES_MAX), "reserve.time": "5"}});
+        let mut config = topic_config(topic("orders"), &long);
+        assert_eq!(named(&config), ["reserve.time"]);
+        config.read_queues += 1;
+        assert_eq!(topic_json(&config, Some(&long))["attributes"], long["attributes"]);
         // As 4.x writes it.
         let old = json!({"topicName": "orders", "perm": 7});
         assert!(is_template(&old) && !is_template(&before));
@@ -277,7 +313,7 @@ mod tests {
         assert_eq!(topic_json(&new, None)["attributes"], json!({}));
         assert_eq!(topic_config(topic("new"), &topic_json(&new, None)), new);
         let batch = json!({"attributes": {"queue.type": "BatchCQ"}});
-        assert!(topic_config(topic("b"), &batch).batch_queues);
+        assert!(topic_config(topic("b"), &batch).attributes.has_batch_queues());
         assert!(is_compacted(&json!({"attributes": {"cleanup.policy": "COMPACTION"}})) && !is_compacted(&batch));
     }
 

@@ -33,7 +33,7 @@ pub fn export(store: &Store, tables: &Tables, cells: &AllCells) -> Result<Vec<(S
         file.insert("table".into(), json!({}));
     })?;
     // Batch queues are in files of their own, which nobody has touched.
-    let batch_topics = tables.topics().filter(|topic| topic.config.batch_queues);
+    let batch_topics = tables.topics().filter(|topic| topic.config.attributes.has_batch_queues());
     let batch_topics = batch_topics.map(|topic| topic.config.topic.clone()).collect();
     store.set_exported(exporter.versions, batch_topics);
     Ok(exporter.exported)

@@ -4,7 +4,7 @@ use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::message::StoredMessage;
 use crate::names::TopicName;
-use crate::offset::CommitLogOffset;
+use crate::offset::{CommitLogOffset, QueueOffset};
 
 pub(crate) fn read_message(parts: &Parts, at: CommitLogOffset) -> Result<StoredMessage, BrokerError> {
     let message = parts.store.read_record_at(at)?;
@@ -12,7 +12,9 @@ pub(crate) fn read_message(parts: &Parts, at: CommitLogOffset) -> Result<StoredM
     let topic = TopicName::from_store(message.topic.as_ref()).map_err(|_| BrokerError::MessageNotFound)?;
     match parts.tables().topic(&topic) {
         // What lies in a system topic is on its way elsewhere, or nobody's business.
-        Some(found) if found.incarnation.0 <= at.0 && found.config.permission.read && !topic.is_system() => Ok(message),
+        Some(found) if found.incarnation.0 <= at.0 && found.config.permission.read && !topic.is_system() => {
+            kept(parts, &topic, message)
+        }
         _ => Err(BrokerError::MessageNotFound),
     }
 }
@@ -26,5 +28,13 @@ pub(crate) fn find_message(parts: &Parts, name: &TopicName, unique_key: &str) ->
     if !topic.config.permission.read {
         return Err(BrokerError::TopicNotReadable { topic: name.to_string() });
     }
-    parts.store.find_by_unique_key(name, unique_key)?.ok_or(BrokerError::MessageNotFound)
+    let message = parts.store.find_by_unique_key(name, unique_key)?.ok_or(BrokerError::MessageNotFound)?;
+    kept(parts, name, message)
+}
+
+/// The log may still hold what has had its time.
+fn kept(parts: &Parts, topic: &TopicName, message: StoredMessage) -> Result<StoredMessage, BrokerError> {
+    let queue = parts.store.queue(topic, message.queue_id);
+    let min = queue.map_or(QueueOffset(0), |queue| queue.min_offset());
+    if message.queue_offset < min { Err(BrokerError::MessageNotFound) } else { Ok(message) }
 }

@@ -33,9 +33,11 @@ pub(crate) async fn send_messages(
     let end = {
         let tables = parts.tables();
         let topic = tables.topic(&name).ok_or_else(|| BrokerError::TopicNotFound { topic: name.to_string() })?;
-        if !topic.config.permission.write || topic.config.batch_queues {
+        if !topic.config.permission.write || topic.config.attributes.has_batch_queues() {
             return Err(BrokerError::TopicNotWritable { topic: name.to_string() });
         }
+        let queues = parts.store.topic_queues(&name);
+        let queues = queues.as_deref().map_or(&[][..], |topic| &topic.queues);
         let mut appends = Vec::with_capacity(messages.len());
         // Which result each append answers, and the key it holds.
         let mut owners = Vec::with_capacity(messages.len());
@@ -48,7 +50,7 @@ pub(crate) async fn send_messages(
                 }));
                 continue;
             }
-            let queue = match parts.store.queue(&name, send.queue_id) {
+            let queue = match queues.get(send.queue_id.0 as usize) {
                 Some(queue) if send.queue_id.0 < topic.config.write_queues => queue,
                 _ => {
                     results.push(Err(BrokerError::QueueNotFound { topic: name.to_string(), queue_id: send.queue_id }));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::broker::*;
-use crate::clock::{SystemClock, Timestamp};
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::{BrokerConfig, Durability, Retention};
 use crate::delivery::filter::Filter;
 use crate::error::BrokerError;
@@ -35,6 +35,14 @@ pub(crate) fn open(dir: &std::path::Path) -> LocalBroker {
 
 /// On a disk in memory, with short segments.
 pub(crate) fn open_simulated(files: &SimulatedFiles, retention: Retention) -> Result<LocalBroker, StoreError> {
+    open_simulated_by(files, retention, Box::new(SystemClock))
+}
+
+pub(crate) fn open_simulated_by(
+    files: &SimulatedFiles,
+    retention: Retention,
+    clock: Box<dyn Clock>,
+) -> Result<LocalBroker, StoreError> {
     let config = BrokerConfig {
         segment_bytes: 64 << 10,
         durability: Durability::Memory,
@@ -43,7 +51,7 @@ pub(crate) fn open_simulated(files: &SimulatedFiles, retention: Retention) -> Re
     };
     let surroundings = Surroundings {
         files: Arc::new(files.clone()),
-        clock: Box::new(SystemClock),
+        clock,
         random: Arc::new(SystemRandom),
         failed: Box::new(|_| {}),
     };

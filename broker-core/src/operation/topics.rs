@@ -7,6 +7,7 @@ use crate::message::MessageType;
 use crate::names::TopicName;
 use crate::offset::QueueOffset;
 use crate::state::record::Entry;
+use crate::topic_attributes::{AttributeRefused, TopicAttributes};
 
 pub(crate) async fn put_topic(parts: &Parts, config: TopicConfig, when: PutWhen) -> Result<(Topic, bool), BrokerError> {
     check(&config)?;
@@ -38,8 +39,13 @@ pub(crate) async fn put_topic(parts: &Parts, config: TopicConfig, when: PutWhen)
             Some(known) => (known.topic_id, known.version + 1),
             None => (tables.next_topic_id(), 1),
         };
-        let batch_queues = known.as_ref().is_some_and(|known| known.config.batch_queues);
-        let entry = Entry::PutTopic { topic_id, version, config: TopicConfig { batch_queues, ..config } };
+        let attributes = match &known {
+            Some(known) => config.attributes.put_over(&known.config.attributes),
+            None => config.attributes.put_over(&TopicAttributes::default()),
+        };
+        let attributes = attributes
+            .map_err(|AttributeRefused { field, reason }| BrokerError::InvalidParameter { name: field, reason })?;
+        let entry = Entry::PutTopic { topic_id, version, config: TopicConfig { attributes, ..config } };
         let (at, end) = parts.append_state(std::slice::from_ref(&entry))?;
         tables.apply(&entry, at);
         let topic = Topic::clone(tables.topic(&name).expect("just applied"));

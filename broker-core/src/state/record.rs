@@ -13,6 +13,9 @@
 //! | 16 | put topic | topic id, version, name, u8 message type, read queues, write queues, u8 permission (1 read, 2 write, 4 batch queues) |
 //! | 17 | delete topic | topic id |
 //! | 20 | adopt topic | as put topic, then the incarnation: of a topic whose records are older than this one |
+//! | 21 | put topic with attributes | as put topic, then the attributes |
+//! | 22 | adopt topic with attributes | as adopt topic, then the attributes |
+//! | 23 | expire messages | topic id, count, then per queue: queue id, offset of the first message that stays |
 //! | 18 | put consumer group | group id, version, name, u8 flags (1 consume enabled, 2 orderly, 4 broadcast), retry max times, retry policy, consume timeout ms, retry queues, start from |
 //! | 19 | delete consumer group | group id |
 //! | 32 | start | cell, start offset |
@@ -22,7 +25,8 @@
 //! | 36 | commit offset | cell, offset |
 //!
 //! Cell: group id, topic id, queue id. Retry policy: u8 0, count, ms each; or u8 1, initial ms, max ms, f32 bits as u32.
-//! Start from: u8 0 young, 1 min, 2 max, 3 time and ms. Permanent: entries are never re-laid, new ones take new kinds.
+//! Start from: u8 0 young, 1 min, 2 max, 3 time and ms. Attributes: count, then per attribute: name, value; batch queues
+//! are said by the permission alone, and a topic without others is written as kind 16 or 20. Permanent: entries are never re-laid, new ones take new kinds.
 
 use std::time::Duration;
 
@@ -30,8 +34,9 @@ use crate::broker::{ConsumerGroupConfig, Permission, RetryPolicy, StartFrom, Top
 use crate::clock::Timestamp;
 use crate::message::MessageType;
 use crate::names::{ConsumerGroup, TopicName};
-use crate::offset::{CommitLogOffset, Incarnation, QueueId};
+use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
 use crate::receipt_handle::LeaseId;
+use crate::topic_attributes::{QUEUE_TYPE, TopicAttributes};
 
 pub const VERSION: u8 = 1;
 const HEAD_LEN: usize = 10;
@@ -47,19 +52,60 @@ pub struct CellKey {
 /// One decided fact.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Entry {
-    Boot { boot: u64 },
-    Stop { exported: Vec<(String, [u8; 32])> },
+    Boot {
+        boot: u64,
+    },
+    Stop {
+        exported: Vec<(String, [u8; 32])>,
+    },
     Mark,
-    PutTopic { topic_id: u32, version: u64, config: TopicConfig },
-    AdoptTopic { topic_id: u32, version: u64, incarnation: Incarnation, config: TopicConfig },
-    DeleteTopic { topic_id: u32 },
-    PutConsumerGroup { consumer_group_id: u32, version: u64, config: ConsumerGroupConfig },
-    DeleteConsumerGroup { consumer_group_id: u32 },
-    Start { cell: CellKey, offset: u64 },
+    PutTopic {
+        topic_id: u32,
+        version: u64,
+        config: TopicConfig,
+    },
+    AdoptTopic {
+        topic_id: u32,
+        version: u64,
+        incarnation: Incarnation,
+        config: TopicConfig,
+    },
+    DeleteTopic {
+        topic_id: u32,
+    },
+    /// The time of messages is over: queues begin at these offsets, whatever the log still holds.
+    ExpireMessages {
+        topic_id: u32,
+        kept_from: Vec<(QueueId, QueueOffset)>,
+    },
+    PutConsumerGroup {
+        consumer_group_id: u32,
+        version: u64,
+        config: ConsumerGroupConfig,
+    },
+    DeleteConsumerGroup {
+        consumer_group_id: u32,
+    },
+    Start {
+        cell: CellKey,
+        offset: u64,
+    },
     Lease(LeaseEntry),
-    Ack { cell: CellKey, offsets: Vec<u64> },
-    ChangeLease { cell: CellKey, offset: u64, deadline: Timestamp, lease_id: LeaseId, attempt: u32 },
-    CommitOffset { cell: CellKey, offset: u64 },
+    Ack {
+        cell: CellKey,
+        offsets: Vec<u64>,
+    },
+    ChangeLease {
+        cell: CellKey,
+        offset: u64,
+        deadline: Timestamp,
+        lease_id: LeaseId,
+        attempt: u32,
+    },
+    CommitOffset {
+        cell: CellKey,
+        offset: u64,
+    },
 }
 
 /// Messages of one queue handed out together. Offsets ascend; message `i` has the lease id `(boot, sequence + i)`.
@@ -175,16 +221,25 @@ impl Writer {
             Entry::Mark => 3,
             Entry::PutTopic { topic_id, version, config } => {
                 self.topic(*topic_id, *version, config);
-                16
+                if self.attributes(&config.attributes) { 21 } else { 16 }
             }
             Entry::AdoptTopic { topic_id, version, incarnation, config } => {
                 self.topic(*topic_id, *version, config);
                 self.number(incarnation.0);
-                20
+                if self.attributes(&config.attributes) { 22 } else { 20 }
             }
             Entry::DeleteTopic { topic_id } => {
                 self.number(u64::from(*topic_id));
                 17
+            }
+            Entry::ExpireMessages { topic_id, kept_from } => {
+                self.number(u64::from(*topic_id));
+                self.number(kept_from.len() as u64);
+                for (queue_id, offset) in kept_from {
+                    self.number(u64::from(queue_id.0));
+                    self.number(offset.0);
+                }
+                23
             }
             Entry::PutConsumerGroup { consumer_group_id, version, config } => {
                 self.number(u64::from(*consumer_group_id));
@@ -240,7 +295,22 @@ impl Writer {
         self.number(u64::from(config.read_queues));
         self.number(u64::from(config.write_queues));
         let permission = u8::from(config.permission.read) | u8::from(config.permission.write) << 1;
-        self.0.push(permission | u8::from(config.batch_queues) << 2);
+        self.0.push(permission | u8::from(config.attributes.has_batch_queues()) << 2);
+    }
+
+    /// Says whether there were any to write.
+    fn attributes(&mut self, attributes: &TopicAttributes) -> bool {
+        let said_elsewhere = |name: &str| name == QUEUE_TYPE && attributes.has_batch_queues();
+        let count = attributes.iter().filter(|(name, _)| !said_elsewhere(name)).count();
+        if count == 0 {
+            return false;
+        }
+        self.number(count as u64);
+        for (name, value) in attributes.iter().filter(|(name, _)| !said_elsewhere(name)) {
+            self.text(name);
+            self.text(value);
+        }
+        true
     }
 
     fn consumer_group(&mut self, config: &ConsumerGroupConfig) {
@@ -349,6 +419,25 @@ impl<'a> Reader<'a> {
                 let (topic_id, version, config) = self.topic()?;
                 Entry::AdoptTopic { topic_id, version, incarnation: Incarnation(self.number()?), config }
             }
+            21 => {
+                let (topic_id, version, mut config) = self.topic()?;
+                self.attributes(&mut config)?;
+                Entry::PutTopic { topic_id, version, config }
+            }
+            22 => {
+                let (topic_id, version, mut config) = self.topic()?;
+                let incarnation = Incarnation(self.number()?);
+                self.attributes(&mut config)?;
+                Entry::AdoptTopic { topic_id, version, incarnation, config }
+            }
+            23 => {
+                let topic_id = self.small()?;
+                let mut kept_from = Vec::new();
+                for _ in 0..self.len()? {
+                    kept_from.push((QueueId(self.small()?), QueueOffset(self.number()?)));
+                }
+                Entry::ExpireMessages { topic_id, kept_from }
+            }
             17 => Entry::DeleteTopic { topic_id: self.small()? },
             18 => Entry::PutConsumerGroup {
                 consumer_group_id: self.small()?,
@@ -388,12 +477,23 @@ impl<'a> Reader<'a> {
         let (read_queues, write_queues) = (self.small()?, self.small()?);
         let bits = self.flags(0b111, "permissions")?;
         let permission = Permission { read: bits & 1 != 0, write: bits & 2 != 0 };
-        let batch_queues = bits & 4 != 0;
-        Ok((
-            topic_id,
-            version,
-            TopicConfig { topic, message_type, read_queues, write_queues, permission, batch_queues },
-        ))
+        let attributes = match bits & 4 {
+            0 => TopicAttributes::default(),
+            _ => TopicAttributes::of_batch_queues(),
+        };
+        let config = TopicConfig { topic, message_type, read_queues, write_queues, permission, attributes };
+        Ok((topic_id, version, config))
+    }
+
+    /// Adds those that follow to what the permission said.
+    fn attributes(&mut self, config: &mut TopicConfig) -> Result<(), StateRecordError> {
+        let said = config.attributes.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        let mut attributes: Vec<(String, String)> = said.collect();
+        for _ in 0..self.len()? {
+            attributes.push((self.text()?, self.text()?));
+        }
+        config.attributes = attributes.into_iter().collect();
+        Ok(())
     }
 
     fn consumer_group(&mut self) -> Result<ConsumerGroupConfig, StateRecordError> {
@@ -603,11 +703,36 @@ mod tests {
                 version: 1,
                 incarnation: Incarnation(700),
                 config: TopicConfig {
-                    batch_queues: true,
+                    attributes: TopicAttributes::of_batch_queues(),
                     ..TopicConfig::new(TopicName::from_store(b"%RETRY%g+t.x").unwrap())
                 },
             },
+            Entry::PutTopic {
+                topic_id: 1,
+                version: 3,
+                config: TopicConfig {
+                    attributes: attributes(&[("reserve.time", "24"), ("cleanup.policy", "DELETE")]),
+                    ..TopicConfig::new(TopicName::from_client("orders").unwrap())
+                },
+            },
+            Entry::AdoptTopic {
+                topic_id: 4,
+                version: 1,
+                incarnation: Incarnation(700),
+                config: TopicConfig {
+                    attributes: attributes(&[("queue.type", "BatchCQ"), ("é", "")]),
+                    ..TopicConfig::new(TopicName::from_client("b").unwrap())
+                },
+            },
+            Entry::ExpireMessages {
+                topic_id: 300,
+                kept_from: vec![(QueueId(0), QueueOffset(5)), (QueueId(7), QueueOffset(300))],
+            },
         ]
+    }
+
+    fn attributes(pairs: &[(&str, &str)]) -> TopicAttributes {
+        pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
     }
 
     #[test]
@@ -649,6 +774,21 @@ mod tests {
             hex(&samples[13]),
             "01021415".to_owned() + "0301" + "0c25524554525925672b742e78" + "0108080" + "7bc05"
         );
+        let named = |name: &str, value: &str| {
+            let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+            format!("{:02x}{}{:02x}{}", name.len(), hex(name), value.len(), hex(value))
+        };
+        assert_eq!(
+            hex(&samples[14]),
+            "0102".to_owned()
+                + "1534"
+                + "0103066f726465727301080803"
+                + "02"
+                + &named("cleanup.policy", "DELETE")
+                + &named("reserve.time", "24")
+        );
+        assert_eq!(hex(&samples[15]), "0102160f".to_owned() + "0401" + "016201080807" + "bc05" + "01" + "02c3a900");
+        assert_eq!(hex(&samples[16]), "01021708".to_owned() + "ac02" + "02" + "0005" + "07ac02");
     }
 
     #[test]

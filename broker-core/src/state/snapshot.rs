@@ -11,7 +11,8 @@
 //! | count of consumer groups | each: incarnation, length of entries, entries |
 //! | count of pairs | each: group id, topic id, place it reflects, length of entries, entries |
 //! ```
-//! A pair's entries are, for each queue, where its cell goes on (`start`) and every lease (`change lease`). Permanent: an
+//! A topic's entries are what makes it and, if messages of it have had their time, what is kept of its queues. A pair's
+//! entries are, for each queue, where its cell goes on (`start`) and every lease (`change lease`). Permanent: an
 //! unknown version is a newer Gantry's.
 
 use crate::delivery::cell::Cell;
@@ -35,7 +36,7 @@ pub struct TablesPart {
 pub struct TopicPart {
     pub incarnation: Incarnation,
     pub topic_id: u32,
-    /// What makes it anew: a `put topic`.
+    /// What makes it anew: a `put topic`, then an `expire messages` if there is anything to say.
     pub entries: Vec<Entry>,
     /// By queue id: the offset of the next message. Without it a queue would begin at 0 again once all of its messages
     /// have been deleted by retention.
@@ -72,15 +73,14 @@ pub struct SnapshotWriter {
 impl TablesPart {
     /// Copies the tables. Queue ends come later: they are read without the tables' lock.
     pub fn of(tables: &Tables, reflects: CommitLogOffset) -> TablesPart {
-        let topics = tables.topics().map(|topic| TopicPart {
-            incarnation: topic.incarnation,
-            topic_id: topic.topic_id,
-            entries: vec![Entry::PutTopic {
-                topic_id: topic.topic_id,
-                version: topic.version,
-                config: topic.config.clone(),
-            }],
-            queue_ends: Vec::new(),
+        let topics = tables.topics().map(|topic| {
+            let (topic_id, version, config) = (topic.topic_id, topic.version, topic.config.clone());
+            let mut entries = vec![Entry::PutTopic { topic_id, version, config }];
+            let kept_from: Vec<_> = tables.kept_from(topic_id).collect();
+            if !kept_from.is_empty() {
+                entries.push(Entry::ExpireMessages { topic_id, kept_from });
+            }
+            TopicPart { incarnation: topic.incarnation, topic_id, entries, queue_ends: Vec::new() }
         });
         let groups = tables.consumer_groups().map(|group| {
             let put = Entry::PutConsumerGroup {
@@ -172,6 +172,9 @@ impl Snapshot {
             let entries = read_entries(&mut reader)?;
             let topic_id = match entries[..] {
                 [Entry::PutTopic { topic_id, .. }] => topic_id,
+                [Entry::PutTopic { topic_id, .. }, Entry::ExpireMessages { topic_id: of, .. }] if of == topic_id => {
+                    topic_id
+                }
                 _ => return Err(StateRecordError::Malformed("a topic is something else")),
             };
             let mut queue_ends = Vec::new();
@@ -221,4 +224,64 @@ fn read_entries(reader: &mut Reader<'_>) -> Result<Vec<Entry>, StateRecordError>
 fn with_len(bytes: &mut Vec<u8>, entries: &[u8]) {
     varint(bytes, entries.len() as u64);
     bytes.extend_from_slice(entries);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::TopicConfig;
+    use crate::names::TopicName;
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn put(attributes: &[(&str, &str)]) -> Entry {
+        let attributes = attributes.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let config = TopicConfig { attributes, ..TopicConfig::new(TopicName::from_client("orders").unwrap()) };
+        Entry::PutTopic { topic_id: 1, version: 2, config }
+    }
+
+    fn expire(topic_id: u32) -> Entry {
+        Entry::ExpireMessages { topic_id, kept_from: vec![(QueueId(0), QueueOffset(5))] }
+    }
+
+    fn body(entries: &[Entry]) -> Vec<u8> {
+        let mut tables = Tables::default();
+        entries.iter().for_each(|entry| tables.apply(entry, CommitLogOffset(700)));
+        let mut part = TablesPart::of(&tables, CommitLogOffset(900));
+        part.topics.iter_mut().for_each(|topic| topic.queue_ends = vec![QueueOffset(9)]);
+        SnapshotWriter::new().finish(&part)
+    }
+
+    /// What an earlier Gantry wrote opens, and what it has no word for is refused by it as newer: the layout is one.
+    #[test]
+    fn the_bytes_are_the_documented_ones() {
+        let head = "01".to_owned() + "0100" + "8407" + "01" + "bc05";
+        let topic = "100d".to_owned() + "0102066f726465727301080803";
+        let rest = "0109".to_owned() + "00" + "00";
+        assert_eq!(hex(&body(&[put(&[])])), format!("{head}0f{topic}{rest}"));
+        let expired = format!("{head}15{topic}170401010005{rest}");
+        assert_eq!(hex(&body(&[put(&[]), expire(1)])), expired);
+    }
+
+    #[test]
+    fn a_topic_comes_back_with_its_attributes_and_what_it_has_let_go() {
+        let entries = [put(&[("reserve.time", "24")]), expire(1)];
+        let snapshot = Snapshot::decode(&body(&entries)).unwrap();
+        assert_eq!(snapshot.tables.topics[0].entries, entries);
+        assert_eq!(snapshot.tables.topics[0].queue_ends, [QueueOffset(9)]);
+        let mut another = TablesPart::of(&Tables::default(), CommitLogOffset(900));
+        let part = |entries: &[Entry]| TopicPart {
+            incarnation: Incarnation(700),
+            topic_id: 1,
+            entries: entries.to_vec(),
+            queue_ends: Vec::new(),
+        };
+        for wrong in [&[put(&[]), expire(2)][..], &[expire(1)], &[put(&[]), expire(1), expire(1)], &[]] {
+            another.topics = vec![part(wrong)];
+            let body = SnapshotWriter::new().finish(&another);
+            assert!(matches!(Snapshot::decode(&body), Err(StateRecordError::Malformed(_))), "{wrong:?}");
+        }
+    }
 }

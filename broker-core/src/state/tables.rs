@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::broker::{ConsumerGroupDescription, Topic};
 use crate::metrics::Traffic;
 use crate::names::{ConsumerGroup, TopicName};
-use crate::offset::{CommitLogOffset, Incarnation};
+use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
 
 use super::record::Entry;
 
@@ -16,6 +16,8 @@ use super::record::Entry;
 pub struct Tables {
     topics: BTreeMap<TopicName, Arc<LiveTopic>>,
     topic_names: HashMap<u32, TopicName>,
+    /// By topic id: queues begin no earlier, for the time of what lies below is over.
+    kept_from: HashMap<u32, BTreeMap<QueueId, QueueOffset>>,
     consumer_groups: BTreeMap<ConsumerGroup, Arc<ConsumerGroupDescription>>,
     consumer_group_names: HashMap<u32, ConsumerGroup>,
     topic_id_max: u32,
@@ -48,6 +50,11 @@ impl Tables {
 
     pub fn topics(&self) -> impl ExactSizeIterator<Item = &Arc<LiveTopic>> {
         self.topics.values()
+    }
+
+    /// The queues of a topic whose first messages have had their time, and what of each is kept.
+    pub fn kept_from(&self, topic_id: u32) -> impl Iterator<Item = (QueueId, QueueOffset)> {
+        self.kept_from.get(&topic_id).into_iter().flatten().map(|(queue_id, offset)| (*queue_id, *offset))
     }
 
     pub fn consumer_group(&self, consumer_group: &ConsumerGroup) -> Option<&Arc<ConsumerGroupDescription>> {
@@ -110,6 +117,16 @@ impl Tables {
                 if let Some(name) = self.topic_names.remove(topic_id) {
                     self.topics.remove(&name);
                 }
+                self.kept_from.remove(topic_id);
+            }
+            Entry::ExpireMessages { topic_id, kept_from } => {
+                if self.topic_names.contains_key(topic_id) {
+                    let known = self.kept_from.entry(*topic_id).or_default();
+                    for (queue_id, offset) in kept_from {
+                        let known = known.entry(*queue_id).or_default();
+                        *known = (*known).max(*offset);
+                    }
+                }
             }
             Entry::PutConsumerGroup { consumer_group_id, version, config } => {
                 let known = self.consumer_group_by_id(*consumer_group_id);
@@ -160,5 +177,26 @@ mod tests {
         assert_eq!(tables.next_topic_id(), 2);
         tables.apply(&put(2, 1), CommitLogOffset(400));
         assert_eq!(tables.topic(&config.topic).unwrap().incarnation, Incarnation(400));
+    }
+
+    #[test]
+    fn what_has_had_its_time_stays_away_as_long_as_the_topic_lives() {
+        let mut tables = Tables::default();
+        let config = TopicConfig::new(TopicName::from_client("t").unwrap());
+        let put = |version| Entry::PutTopic { topic_id: 1, version, config: config.clone() };
+        let expire = |queue, offset| Entry::ExpireMessages {
+            topic_id: 1,
+            kept_from: vec![(QueueId(queue), QueueOffset(offset))],
+        };
+        let kept_from =
+            |tables: &Tables| tables.kept_from(1).map(|(queue, from)| (queue.0, from.0)).collect::<Vec<_>>();
+        tables.apply(&put(1), CommitLogOffset(100));
+        for entry in [expire(3, 7), expire(0, 5), put(2), expire(3, 6)] {
+            tables.apply(&entry, CommitLogOffset(200));
+        }
+        assert_eq!(kept_from(&tables), [(0, 5), (3, 7)], "never back");
+        tables.apply(&Entry::DeleteTopic { topic_id: 1 }, CommitLogOffset(300));
+        tables.apply(&expire(0, 9), CommitLogOffset(400));
+        assert!(kept_from(&tables).is_empty());
     }
 }

@@ -16,6 +16,8 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, RwLock, Weak};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::clock::{EffectiveTime, Timestamp};
 use crate::config::Durability;
 use crate::message::StoredMessage;
@@ -102,7 +104,7 @@ pub struct AppendedBatch {
 pub trait CommitLogEvents: Send + Sync {
     /// Everything below `to` may be dispatched: called by whoever moved the confirm offset, maybe by two at once.
     fn confirm_moved(&self, to: CommitLogOffset);
-    /// Everything below `to` is on the disk: called by the flusher's thread, before those who wait are woken.
+    /// Everything below `to` is on the disk: called by the flusher's thread, before those who wait go on.
     fn synced(&self, to: CommitLogOffset);
     /// The store takes nothing any more. Called once.
     fn failed(&self, reason: &str);
@@ -501,23 +503,19 @@ impl CommitLog {
         }
     }
 
-    /// The first record that begins at or behind `at`: `at` itself, or the next segment's first when the segment of `at`
-    /// is closed there. `NoRecord` at the end of the log.
-    pub fn read_next(&self, at: CommitLogOffset) -> Result<StoredMessage, StoreError> {
-        let segment = self.shared.readable(at, PEEK_LEN as u64)?;
-        match record::peek(&segment.read(at, PEEK_LEN)) {
-            Peek::Record { len } => self.read(at, len),
-            Peek::Blank { len } if at.0 + u64::from(len) == segment.end().0 => {
-                let next = segment.end();
-                let segment = self.shared.readable(next, PEEK_LEN as u64)?;
-                match record::peek(&segment.read(next, PEEK_LEN)) {
-                    Peek::Record { len } => self.read(next, len),
-                    Peek::Blank { .. } => Err(damaged(&segment, next, RecordError::Empty)),
-                    Peek::Nothing(error) => Err(damaged(&segment, next, error)),
-                }
-            }
-            Peek::Blank { .. } => Err(damaged(&segment, at, RecordError::Empty)),
-            Peek::Nothing(error) => Err(damaged(&segment, at, error)),
+    /// What lies in `[from, to)`, as far as the segment of `from` goes, and where that segment ends. Everything there was
+    /// appended or recovered; it is not looked at here.
+    pub fn view(&self, from: CommitLogOffset, to: CommitLogOffset) -> Result<(Bytes, CommitLogOffset), StoreError> {
+        let segment = self.shared.readable(from, PEEK_LEN as u64)?;
+        let end = segment.end().min(to).min(self.written());
+        Ok((segment.read(from, (end.0 - from.0) as usize), segment.end()))
+    }
+
+    /// The error for something at `at` that should be a record.
+    pub fn damaged(&self, at: CommitLogOffset, error: RecordError) -> StoreError {
+        match self.shared.segment_of(at.0) {
+            Some(segment) => damaged(&segment, at, error),
+            None => StoreError::NoRecord { at },
         }
     }
 
@@ -958,7 +956,10 @@ impl SyncSource for Shared {
             segments.iter().filter(touched).cloned().collect()
         };
         failpoint::at(Point::SyncBefore);
-        let synced = touched.iter().try_for_each(|segment| segment.file.sync());
+        let synced = touched.iter().try_for_each(|segment| {
+            let (from, to) = (from.max(segment.base().0), to.min(segment.end().0));
+            segment.file.sync_range(segment.at(from), segment.at(to))
+        });
         failpoint::at(Point::SyncAfter);
         synced
     }
@@ -1189,11 +1190,18 @@ mod tests {
         // The running log can be walked the same way.
         let mut at = CommitLogOffset(0);
         for record in &records {
-            let next = log.read_next(at).unwrap();
-            assert_eq!(next.commit_log_offset, record.commit_log_offset);
-            at = CommitLogOffset(next.commit_log_offset.0 + u64::from(next.record_len));
+            let (mut view, segment_end) = log.view(at, end).unwrap();
+            if matches!(record::peek(&view), Peek::Blank { len } if at.0 + u64::from(len) == segment_end.0) {
+                at = segment_end;
+                view = log.view(at, end).unwrap().0;
+            }
+            let glance = record::glance(&view, at).unwrap();
+            assert_eq!((glance.commit_log_offset, glance.record_len), (record.commit_log_offset, record.record_len));
+            assert_eq!((glance.topic, glance.queue_offset), (&record.topic[..], record.queue_offset));
+            assert_eq!((glance.properties, glance.store_timestamp), (&record.properties[..], record.store_timestamp));
+            at.0 += u64::from(glance.record_len);
         }
-        assert!(matches!(log.read_next(at), Err(StoreError::NoRecord { .. })));
+        assert!(matches!(log.view(at, end), Err(StoreError::NoRecord { .. })));
     }
 
     #[test]
@@ -1538,6 +1546,48 @@ mod tests {
         flusher.fail("for the test".into());
         assert_eq!((gone.0.load(Ordering::SeqCst), stays.0.load(Ordering::SeqCst)), (0, 1));
         assert!(poll(&mut waits, &stays));
+    }
+
+    #[test]
+    fn one_waiter_of_a_thread_is_woken_and_wakes_the_others_whether_it_goes_on_or_leaves() {
+        struct Count(AtomicU64);
+        impl Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        struct Source;
+        impl SyncSource for Source {
+            fn written(&self) -> u64 {
+                20
+            }
+            fn sync(&self, _from: u64, _to: u64) -> io::Result<()> {
+                Ok(())
+            }
+            fn synced(&self, _to: u64) {}
+            fn failed(&self, _reason: &str) {}
+        }
+        for leaves in [false, true] {
+            let flusher = Arc::new(Flusher::new(Durability::Disk, SYNC_DELAY, 0));
+            let counts: Vec<_> = (0..4).map(|_| Arc::new(Count(AtomicU64::new(0)))).collect();
+            let poll = |reached: &mut Reached, count: &Arc<Count>| {
+                let waker = Waker::from(count.clone());
+                std::pin::Pin::new(reached).poll(&mut Context::from_waker(&waker)).is_ready()
+            };
+            // The last one waits for more than the sync covers.
+            let mut waits: Vec<_> = [10, 15, 20, 30].map(|end| flusher.reached(CommitLogOffset(end))).into();
+            assert!(waits.iter_mut().zip(&counts).all(|(wait, count)| !poll(wait, count)));
+            flusher.stop();
+            flusher.run(&Source);
+            let woken = || counts.iter().map(|count| count.0.load(Ordering::SeqCst)).collect::<Vec<_>>();
+            assert_eq!(woken(), [1, 0, 0, 0]);
+            if leaves {
+                drop(waits.remove(0));
+            } else {
+                assert!(poll(&mut waits[0], &counts[0]));
+            }
+            assert_eq!(woken(), [1, 1, 1, 0]);
+        }
     }
 
     #[test]

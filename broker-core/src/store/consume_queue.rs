@@ -114,6 +114,8 @@ pub struct ConsumeQueue {
     /// Names this queue among the open files: a topic made again under the same name shares no descriptor with the old.
     number: u64,
     min_offset: AtomicU64,
+    /// The time of the messages below is over: nobody sees them, whatever the files and the log hold.
+    kept_from: AtomicU64,
     /// Entries below are in the files or in the tail; published last.
     max_offset: AtomicU64,
     tail: Mutex<Tail>,
@@ -166,6 +168,7 @@ impl ConsumeQueue {
             queue_id,
             incarnation,
             min_offset: AtomicU64::new(0),
+            kept_from: AtomicU64::new(0),
             max_offset: AtomicU64::new(0),
             tail: Mutex::default(),
             tail_stuck: AtomicBool::new(false),
@@ -197,7 +200,15 @@ impl ConsumeQueue {
 
     /// The oldest message kept.
     pub fn min_offset(&self) -> QueueOffset {
-        QueueOffset(self.min_offset.load(Ordering::Acquire))
+        let kept_from = self.kept_from.load(Ordering::Acquire);
+        let min = self.oldest_entry();
+        // A queue that is being made anew has not come so far yet.
+        if kept_from <= min { QueueOffset(min) } else { QueueOffset(kept_from.min(self.max_offset().0).max(min)) }
+    }
+
+    /// The time of the messages below is over. Never taken back.
+    pub fn keep_from(&self, offset: QueueOffset) {
+        self.kept_from.fetch_max(offset.0, Ordering::AcqRel);
     }
 
     /// One past the newest message that consumers may see.
@@ -219,9 +230,8 @@ impl ConsumeQueue {
     /// Adds the entries from `from` up to the end to `entries`, `count_max` at most. Nothing outside of the queue.
     pub fn read_entries(&self, from: QueueOffset, count_max: usize, entries: &mut Vec<QueueEntry>) -> io::Result<()> {
         let already = entries.len();
-        let read = self.read_visible(from, count_max, entries);
-        // Its place may be another topic's by now, or its file gone with the messages.
-        if self.deleted.load(Ordering::Acquire) || from < self.min_offset() {
+        let read = self.read_present(from, count_max, entries);
+        if from < self.min_offset() {
             entries.truncate(already);
             return Ok(());
         }
@@ -261,15 +271,7 @@ impl ConsumeQueue {
 
     /// The first message at or behind this place of the log, the end if there is none.
     pub fn offset_at_place(&self, at: CommitLogOffset) -> io::Result<QueueOffset> {
-        let (mut low, mut high) = (self.min_offset().0, self.max_offset().0);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            match self.read_entry(QueueOffset(middle))? {
-                Some(entry) if entry.commit_log_offset < at => low = middle + 1,
-                _ => high = middle,
-            }
-        }
-        Ok(QueueOffset(low))
+        Ok(QueueOffset(self.search_place(self.min_offset().0, at)?))
     }
 
     /// Takes units of consecutive queue offsets and makes them visible. Units below the end must be there already: one
@@ -347,7 +349,7 @@ impl ConsumeQueue {
     /// What the disk holds once `sync` has returned; `None` if it is not to be trusted.
     pub fn ends(&self) -> Option<QueueEnds> {
         let is_whole = self.is_trusted() && self.missing_from().is_none();
-        is_whole.then(|| QueueEnds { min: self.min_offset(), end: self.max_offset() })
+        is_whole.then(|| QueueEnds { min: QueueOffset(self.oldest_entry()), end: self.max_offset() })
     }
 
     /// May the next start build on what the disk holds?
@@ -396,12 +398,7 @@ impl ConsumeQueue {
     /// Cuts every entry whose record begins at or above `end`, and whatever lies behind, on the disk too.
     pub fn truncate_to(&self, end: CommitLogOffset) -> io::Result<()> {
         self.write_out(&mut self.tail())?;
-        let (mut low, mut high) = (self.min_offset().0, self.max_offset().0);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let below = self.read_entry(QueueOffset(middle))?.is_some_and(|entry| entry.commit_log_offset < end);
-            if below { low = middle + 1 } else { high = middle }
-        }
+        let low = self.search_place(self.oldest_entry(), end)?;
         self.max_offset.store(low, Ordering::Release);
         self.zero_from(low)
     }
@@ -461,7 +458,7 @@ impl ConsumeQueue {
     /// The queue ended at `end` once, whatever the log still holds of it. An empty queue goes on there.
     pub fn end_no_earlier(&self, end: QueueOffset) -> io::Result<()> {
         self.seen_end.fetch_max(end.0, Ordering::Relaxed);
-        let (min, max) = (self.min_offset(), self.max_offset());
+        let (min, max) = (QueueOffset(self.oldest_entry()), self.max_offset());
         if max >= end || self.is_worthless() || self.missing_from().is_some() {
             return Ok(());
         }
@@ -488,10 +485,11 @@ impl ConsumeQueue {
 
     /// Records below `log_min` are gone, or go: the queue begins behind them. Says whether it began earlier.
     pub fn trim(&self, log_min: CommitLogOffset) -> io::Result<bool> {
-        if self.read_entry(self.min_offset())?.is_none_or(|oldest| oldest.commit_log_offset >= log_min) {
+        let oldest = self.oldest_entry();
+        if self.present_entry(oldest)?.is_none_or(|oldest| oldest.commit_log_offset >= log_min) {
             return Ok(false);
         }
-        self.begin_no_earlier(self.offset_at_place(log_min)?);
+        self.begin_no_earlier(QueueOffset(self.search_place(oldest, log_min)?));
         Ok(true)
     }
 
@@ -500,7 +498,7 @@ impl ConsumeQueue {
         if self.deleted.load(Ordering::Acquire) {
             return Ok(());
         }
-        let kept = file_start(self.min_offset().0);
+        let kept = file_start(self.oldest_entry());
         for start in self.listed_files()?.into_iter().filter(|start| *start < kept) {
             self.open_files.close_one(self.number, start);
             self.open_files.files.remove_file(&self.dir.join(file_name(start)))?;
@@ -546,9 +544,45 @@ impl ConsumeQueue {
         }
     }
 
+    /// The oldest entry there is, for anybody to see or not.
+    fn oldest_entry(&self) -> u64 {
+        self.min_offset.load(Ordering::Acquire)
+    }
+
+    /// The first entry from `low` on whose record begins at or behind this place of the log, the end if there is none.
+    fn search_place(&self, mut low: u64, at: CommitLogOffset) -> io::Result<u64> {
+        let mut high = self.max_offset().0;
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.present_entry(middle)? {
+                Some(entry) if entry.commit_log_offset < at => low = middle + 1,
+                _ => high = middle,
+            }
+        }
+        Ok(low)
+    }
+
+    fn present_entry(&self, at: u64) -> io::Result<Option<QueueEntry>> {
+        let mut entries = Vec::with_capacity(1);
+        self.read_present(QueueOffset(at), 1, &mut entries)?;
+        Ok(entries.pop())
+    }
+
+    /// As `read_entries`, messages whose time is over included.
+    fn read_present(&self, from: QueueOffset, count_max: usize, entries: &mut Vec<QueueEntry>) -> io::Result<()> {
+        let already = entries.len();
+        let read = self.read_visible(from, count_max, entries);
+        // Its place may be another topic's by now, or its file gone with the messages.
+        if self.deleted.load(Ordering::Acquire) || from.0 < self.oldest_entry() {
+            entries.truncate(already);
+            return Ok(());
+        }
+        read
+    }
+
     fn read_visible(&self, from: QueueOffset, count_max: usize, entries: &mut Vec<QueueEntry>) -> io::Result<()> {
         let already = entries.len();
-        if from < self.min_offset() {
+        if from.0 < self.oldest_entry() {
             return Ok(());
         }
         let end = self.max_offset().0.min(from.0.saturating_add(count_max as u64));
@@ -683,7 +717,7 @@ impl ConsumeQueue {
         for units in Pieces::new(first, units) {
             stored.resize(units.len(), 0);
             // Units below the oldest message kept may be gone with their file.
-            if at >= self.min_offset().0 {
+            if at >= self.oldest_entry() {
                 self.file_of(at)?.read_at(place_of(at), &mut stored)?;
                 if stored != units {
                     tracing::error!(
@@ -1074,6 +1108,43 @@ mod tests {
         let filler = [&[0; 8][..], &[0x7F, 0xFF, 0xFF, 0xFF], &[0; 8]].concat();
         assert_eq!(bytes[..5 * UNIT_BYTES], filler.repeat(5), "as RocketMQ fills it");
         assert!(queue.append(QueueOffset(first + 9), &units(0..1)).is_err(), "once only");
+    }
+
+    #[test]
+    fn b7_what_has_had_its_time_is_not_seen_and_moves_no_entry() {
+        let (files, queue) = simulated();
+        let count = FILE_UNITS + 20;
+        (0..count).step_by(10_000).for_each(|at| {
+            queue.append(QueueOffset(at), &units(at..count.min(at + 10_000))).unwrap();
+        });
+        queue.sync().unwrap();
+        queue.keep_from(QueueOffset(FILE_UNITS + 5));
+        queue.keep_from(QueueOffset(3));
+        assert_eq!(queue.min_offset().0, FILE_UNITS + 5, "never back");
+        assert!(read(&queue, FILE_UNITS + 4, 9).is_empty());
+        assert_eq!(read(&queue, FILE_UNITS + 5, 1), [entry(FILE_UNITS + 5)]);
+        assert_eq!(queue.offset_at_place(CommitLogOffset(0)).unwrap().0, FILE_UNITS + 5);
+        // What the disk holds is another matter, and goes with the log.
+        assert_eq!(queue.ends().unwrap().min.0, 0);
+        queue.remove_trimmed().unwrap();
+        let first = Path::new("/consumequeue/orders/0/00000000000000000000");
+        assert!(files.read(first).is_ok());
+        assert!(queue.trim(entry(FILE_UNITS + 2).commit_log_offset).unwrap());
+        queue.remove_trimmed().unwrap();
+        assert!(files.read(first).is_err());
+        assert_eq!((queue.ends().unwrap().min.0, queue.min_offset().0), (FILE_UNITS + 2, FILE_UNITS + 5));
+        assert!(queue.trim(entry(FILE_UNITS + 9).commit_log_offset).unwrap());
+        assert_eq!(queue.min_offset().0, FILE_UNITS + 9);
+
+        // Made anew, it shows nothing on the way there.
+        queue.keep_from(QueueOffset(FILE_UNITS + 15));
+        queue.rebuild(CommitLogOffset(0), CommitLogOffset(77)).unwrap();
+        assert_eq!((queue.min_offset().0, queue.max_offset().0), (0, 0));
+        for at in FILE_UNITS + 10..FILE_UNITS + 17 {
+            queue.append(QueueOffset(at), &units(at..at + 1)).unwrap();
+            assert_eq!(queue.min_offset().0, (at + 1).min(FILE_UNITS + 15));
+        }
+        assert_eq!(read(&queue, FILE_UNITS + 15, 9), [entry(FILE_UNITS + 15), entry(FILE_UNITS + 16)]);
     }
 
     fn rebuilt_from(first: u64, count: u64) -> ConsumeQueue {

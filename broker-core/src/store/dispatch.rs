@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::delivery::filter::tag_hash;
-use crate::message::{StoredMessage, property, sys_flag};
+use crate::message::{property, raw_properties, sys_flag};
 use crate::names::{SCHEDULE_TOPIC, STATE_TOPIC, TopicName};
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
 use crate::store::commit_log::CommitLog;
@@ -22,11 +22,15 @@ use crate::store::error::StoreError;
 use crate::store::failpoint::{self, Point};
 use crate::store::index_file::{Index, IndexWriter, TopicHash};
 use crate::store::message_batch;
+use crate::store::record::{self, Glance, Peek, RecordError};
 
 /// Most records dispatched before queues are written and consumers woken.
 const CHUNK_RECORDS_MAX: usize = 1_024;
 /// Most bytes of log, likewise; one record may be larger.
 const CHUNK_BYTES_MAX: u64 = 4 << 20;
+
+/// Properties that consume queues and index are made of.
+const WANTED_PROPERTIES: [&str; 4] = [property::UNIQUE_KEY, property::TAGS, property::KEYS, property::DELAY_LEVEL];
 
 /// New messages in one queue that consumers may see.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +54,12 @@ pub struct TopicQueues {
     pub incarnation: Incarnation,
     pub queues: Vec<Arc<ConsumeQueue>>,
     key_prefix: TopicHash,
+}
+
+impl TopicQueues {
+    fn name(&self) -> Option<&str> {
+        self.queues.first().map(|queue| queue.topic().as_str())
+    }
 }
 
 impl QueueTable {
@@ -274,42 +284,44 @@ impl Dispatch {
         let mut index = self.index.get().map(Index::writer);
         let mut topic = LastTopic::default();
         let mut next = from;
-        for _ in 0..CHUNK_RECORDS_MAX {
-            if next >= to || next.0 - from.0 >= CHUNK_BYTES_MAX {
-                break;
-            }
-            let message = match self.log.read_next(next) {
-                Ok(message) => message,
-                // What begins here closes its segment, and the log ends with it.
-                Err(StoreError::NoRecord { at }) if at >= to && at > next => {
-                    next = to;
-                    break;
+        let mut records = 0;
+        while next < to && records < CHUNK_RECORDS_MAX && next.0 - from.0 < CHUNK_BYTES_MAX && work.broken.is_none() {
+            let taken = self.log.view(next, to).and_then(|(view, segment_end)| {
+                let mut left = &view[..];
+                while !left.is_empty() && records < CHUNK_RECORDS_MAX && next.0 - from.0 < CHUNK_BYTES_MAX {
+                    let len = match record::peek(left) {
+                        Peek::Record { len } if len as usize <= left.len() => len as usize,
+                        Peek::Blank { len } if next.0 + u64::from(len) == segment_end.0 => {
+                            // The log may end with it.
+                            next = segment_end.min(to);
+                            return Ok(());
+                        }
+                        Peek::Nothing(error) => return Err(self.log.damaged(next, error)),
+                        Peek::Record { .. } | Peek::Blank { .. } => {
+                            return Err(self.log.damaged(next, RecordError::TooShort { len: left.len() }));
+                        }
+                    };
+                    match entries {
+                        // What was just appended is believed: reading all of it again for its checksum was two thirds
+                        // of what dispatch costs.
+                        Entries::New => {
+                            let record = record::glance(left, next).map_err(|error| self.log.damaged(next, error))?;
+                            self.take(work, &mut topic, record, index.as_mut(), entries);
+                        }
+                        Entries::Missing => {
+                            let record = self.log.read(next, len as u32)?;
+                            self.take(work, &mut topic, Glance::from(&record), index.as_mut(), entries);
+                        }
+                    }
+                    next.0 += len as u64;
+                    left = &left[len..];
+                    records += 1;
                 }
-                Err(error) => {
-                    tracing::error!(%error, "dispatch ends: the log holds something that is no record");
-                    work.broken = Some(error);
-                    break;
-                }
-            };
-            next = CommitLogOffset(message.commit_log_offset.0 + u64::from(message.record_len));
-            work.last_stored = message.store_timestamp;
-            if let Some(topic) = topic.find(&self.table, message.topic())
-                && message.commit_log_offset.0 >= topic.incarnation.0
-            {
-                if message.sys_flag & sys_flag::INNER_BATCH == 0 {
-                    work.take(topic, &message, 0, index.as_mut(), entries);
-                    continue;
-                }
-                match message_batch::explode(message) {
-                    Ok(messages) => messages.iter().enumerate().for_each(|(inner, message)| {
-                        let inner = u16::try_from(inner).expect("a batch has at most 32,767 messages");
-                        work.take(topic, message, inner, index.as_mut(), entries);
-                    }),
-                    Err(error) => tracing::error!(
-                        topic = topic.queues.first().map(|queue| queue.topic().as_str()), %error,
-                        "a batch cannot be taken apart: its queue ends before it"
-                    ),
-                }
+                Ok(())
+            });
+            if let Err(error) = taken {
+                tracing::error!(%error, "dispatch ends: the log holds something that is no record");
+                work.broken = Some(error);
             }
         }
         failpoint::at(Point::QueueBuildBefore);
@@ -323,6 +335,37 @@ impl Dispatch {
             failpoint::at(Point::IndexBuildAfter);
         }
         next
+    }
+
+    /// One record, or the messages of a batch that Apache wrote as one.
+    fn take(
+        &self,
+        work: &mut Work,
+        topic: &mut LastTopic,
+        record: Glance<'_>,
+        mut index: Option<&mut IndexWriter<'_>>,
+        entries: Entries,
+    ) {
+        work.last_stored = record.store_timestamp;
+        let Some(topic) = topic.find(&self.table, record.topic) else { return };
+        if record.commit_log_offset.0 < topic.incarnation.0 {
+            return;
+        }
+        if record.sys_flag & sys_flag::INNER_BATCH == 0 {
+            work.take(topic, &record, 0, index, entries);
+            return;
+        }
+        let messages = self.log.read(record.commit_log_offset, record.record_len);
+        match messages.and_then(|message| Ok(message_batch::explode(message)?)) {
+            Ok(messages) => messages.iter().enumerate().for_each(|(inner, message)| {
+                let inner = u16::try_from(inner).expect("a batch has at most 32,767 messages");
+                work.take(topic, &Glance::from(message), inner, index.as_deref_mut(), entries);
+            }),
+            Err(error) => tracing::error!(
+                topic = topic.name(), %error,
+                "a batch cannot be taken apart: its queue ends before it"
+            ),
+        }
     }
 
     fn work(&self) -> MutexGuard<'_, Work> {
@@ -344,12 +387,12 @@ enum Entries {
 struct LastTopic(Option<(Vec<u8>, Option<Arc<TopicQueues>>)>);
 
 impl LastTopic {
-    fn find(&mut self, table: &QueueTable, name: &str) -> Option<&TopicQueues> {
-        if self.0.as_ref().is_none_or(|(known, _)| known != name.as_bytes()) {
+    fn find(&mut self, table: &QueueTable, name: &[u8]) -> Option<&TopicQueues> {
+        if self.0.as_ref().is_none_or(|(known, _)| known != name) {
             let mut text = self.0.take().map(|(text, _)| text).unwrap_or_default();
             text.clear();
-            text.extend_from_slice(name.as_bytes());
-            self.0 = Some((text, table.topic(name)));
+            text.extend_from_slice(name);
+            self.0 = Some((text, std::str::from_utf8(name).ok().and_then(|name| table.topic(name))));
         }
         self.0.as_ref().and_then(|(_, topic)| topic.as_deref())
     }
@@ -360,7 +403,7 @@ impl Work {
     fn take(
         &mut self,
         topic: &TopicQueues,
-        message: &StoredMessage,
+        message: &Glance<'_>,
         inner: u16,
         index: Option<&mut IndexWriter<'_>>,
         entries: Entries,
@@ -374,13 +417,15 @@ impl Work {
                 index.put(topic.key_prefix.key(key), message.commit_log_offset, message.store_timestamp);
             }
         };
-        for (name, value) in message.properties() {
+        for (name, value) in raw_properties(message.properties) {
+            // Most properties are nobody's business here: only what is wanted must be text.
+            let wanted = WANTED_PROPERTIES.into_iter().find(|wanted| wanted.as_bytes() == name);
+            let Some((name, value)) = wanted.zip(std::str::from_utf8(value).ok()) else { continue };
             match name {
                 property::TAGS => tag = tag_hash(value),
                 property::DELAY_LEVEL => delay_level = value.parse().ok(),
                 property::UNIQUE_KEY => put(value),
-                property::KEYS => value.split(' ').filter(|word| !word.is_empty()).for_each(&mut put),
-                _ => {}
+                _ => value.split(' ').filter(|word| !word.is_empty()).for_each(&mut put),
             }
         }
         if transaction == sys_flag::TRANSACTION_PREPARED || transaction == sys_flag::TRANSACTION_ROLLBACK {
@@ -388,7 +433,7 @@ impl Work {
         }
         let Some(queue) = topic.queues.get(message.queue_id.0 as usize) else {
             tracing::error!(
-                topic = message.topic(), queue_id = %message.queue_id, commit_log_offset = %message.commit_log_offset,
+                topic = topic.name(), queue_id = %message.queue_id, commit_log_offset = %message.commit_log_offset,
                 "a record names a queue that its topic does not have"
             );
             return;
@@ -403,7 +448,7 @@ impl Work {
         if wanted {
             let tag_hash = match delay_level {
                 // RocketMQ keeps there when the message is to be delivered.
-                Some(level) if message.topic() == SCHEDULE_TOPIC => {
+                Some(level) if message.topic == SCHEDULE_TOPIC.as_bytes() => {
                     message.store_timestamp.plus(delay_of_level(level)).0
                 }
                 _ => tag,

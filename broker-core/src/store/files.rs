@@ -29,8 +29,10 @@ pub trait LogFile: Send + Sync {
     /// Recovery only, when nobody else holds the file: all bytes from `end` on are zero again and open for the writer.
     /// A file that was opened is closed for writing until this was called. Panics while a view of the file is alive.
     fn cut(&mut self, end: u64) -> io::Result<()>;
-    /// Returns when all that was written is on the disk.
+    /// Returns when all that was written is on the disk, and the file's length.
     fn sync(&self) -> io::Result<()>;
+    /// Returns when what was written in `[from, to)` is on the disk; the file's length must be there already.
+    fn sync_range(&self, from: u64, to: u64) -> io::Result<()>;
 }
 
 /// A derived file of fixed length, read and written in place: consume queues.

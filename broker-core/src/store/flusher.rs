@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
@@ -28,7 +28,7 @@ pub(super) trait SyncSource {
     fn written(&self) -> u64;
     /// Returns when `[from, to)` is on the disk.
     fn sync(&self, from: u64, to: u64) -> io::Result<()>;
-    /// The gate is open up to `to` already for those who ask; those who sleep are woken after this returns.
+    /// `[..to)` is on the disk. The gate opens when this returns.
     fn synced(&self, to: u64);
     /// Called once.
     fn failed(&self, reason: &str);
@@ -39,14 +39,18 @@ pub(super) struct Flusher {
     durability: Durability,
     /// The longest time that appended bytes stay unsynced when nobody waits for them.
     sync_delay: Duration,
+    /// Everything below is on the disk.
     synced: AtomicU64,
+    /// And has been told to `SyncSource::synced`: those who wait for it may go on. Whoever is answered at `disk` finds what
+    /// was stored, for dispatch is behind it.
+    open_below: AtomicU64,
     failure: OnceLock<String>,
     /// Set while a sync has been asked for and not begun: saves later appenders the lock.
     prompt_asked: AtomicBool,
     lazy_asked: AtomicBool,
     wishes: Mutex<Wishes>,
     wished: Condvar,
-    waiters: Mutex<Waiters>,
+    lanes: [Mutex<Waiters>; LANES],
     /// Microseconds that syncs took.
     syncs: Histogram<10>,
 }
@@ -58,11 +62,24 @@ struct Wishes {
     stop: bool,
 }
 
-/// Sleepers by the end they wait for. As many as there are replies in flight, which the front ends bound.
+/// Threads that wait share this many lanes; with as many workers as cores each has its own.
+const LANES: usize = 64;
+
+/// Sleepers of one thread by the end they wait for. As many as there are replies in flight, which the front ends bound.
+///
+/// A sync wakes one of each lane, and that one wakes its neighbours when it runs: to wake a task of another thread costs a
+/// system call, which at 64 senders was the dearest step of all, and to wake one of its own thread costs nothing.
 #[derive(Default)]
 struct Waiters {
     next_id: u64,
     wakers: BTreeMap<(u64, u64), Waker>,
+}
+
+thread_local! {
+    static LANE: usize = {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        NEXT.fetch_add(1, Ordering::Relaxed) % LANES
+    };
 }
 
 /// Ready when the log is as durable as the broker promises, up to a place: at `memory` at once, at `disk` after the
@@ -72,7 +89,8 @@ pub struct Reached {
     flusher: Arc<Flusher>,
     level: Durability,
     end: u64,
-    waiter: Option<u64>,
+    /// Lane and id.
+    waiter: Option<(usize, u64)>,
 }
 
 impl Flusher {
@@ -81,12 +99,13 @@ impl Flusher {
             durability,
             sync_delay,
             synced: AtomicU64::new(synced),
+            open_below: AtomicU64::new(synced),
             failure: OnceLock::new(),
             prompt_asked: AtomicBool::new(false),
             lazy_asked: AtomicBool::new(false),
             wishes: Mutex::default(),
             wished: Condvar::new(),
-            waiters: Mutex::default(),
+            lanes: std::array::from_fn(|_| Mutex::default()),
             syncs: Histogram::new(&SYNC_MICROS_BOUNDS),
         }
     }
@@ -138,8 +157,10 @@ impl Flusher {
     /// The first failure counts: the gate stays shut from here on. `true` for the first.
     pub(super) fn fail(&self, reason: String) -> bool {
         let first = self.failure.set(reason).is_ok();
-        let wakers = std::mem::take(&mut self.waiters.lock().expect("nobody panics holding it").wakers);
-        wakers.into_values().for_each(Waker::wake);
+        for lane in &self.lanes {
+            let wakers = std::mem::take(&mut lane.lock().expect("nobody panics holding it").wakers);
+            wakers.into_values().for_each(Waker::wake);
+        }
         first
     }
 
@@ -171,6 +192,7 @@ impl Flusher {
                 }
                 self.synced.store(to, Ordering::Release);
                 source.synced(to);
+                self.open_below.store(to, Ordering::Release);
                 self.wake_up_to(to);
             }
             if stop {
@@ -197,13 +219,15 @@ impl Flusher {
         wishes.stop
     }
 
+    /// The first of each lane, which owes the same to the others: see `Reached::leave`.
     fn wake_up_to(&self, end: u64) {
-        let ready = {
-            let mut waiters = self.waiters.lock().expect("nobody panics holding it");
-            let later = waiters.wakers.split_off(&(end + 1, 0));
-            std::mem::replace(&mut waiters.wakers, later)
-        };
-        ready.into_values().for_each(Waker::wake);
+        for lane in &self.lanes {
+            let mut waiters = lane.lock().expect("nobody panics holding it");
+            let first = waiters.wakers.first_entry().filter(|first| first.key().0 <= end);
+            let first = first.map(|first| first.remove());
+            drop(waiters);
+            first.into_iter().for_each(Waker::wake);
+        }
     }
 
     /// `None`: not yet.
@@ -211,7 +235,7 @@ impl Flusher {
         if let Some(reason) = self.failure.get() {
             return Some(Err(StoreError::OutcomeUnknown { reason: reason.clone() }));
         }
-        let reached = level == Durability::Memory || self.synced.load(Ordering::Acquire) >= end;
+        let reached = level == Durability::Memory || self.open_below.load(Ordering::Acquire) >= end;
         reached.then_some(Ok(()))
     }
 }
@@ -235,10 +259,16 @@ impl Reached {
         }
     }
 
-    fn leave(&mut self, waiters: &mut Waiters) {
-        if let Some(id) = self.waiter.take() {
-            waiters.wakers.remove(&(self.end, id));
-        }
+    /// Who has waited and waits no more, for whatever reason, wakes those of its lane whose wait is over: it may be the one
+    /// that was woken for all of them.
+    fn leave(&mut self) {
+        let Some((lane, id)) = self.waiter.take() else { return };
+        let mut waiters = self.flusher.lanes[lane].lock().expect("nobody panics holding it");
+        waiters.wakers.remove(&(self.end, id));
+        let later = waiters.wakers.split_off(&(self.flusher.open_below.load(Ordering::Acquire) + 1, 0));
+        let ready = std::mem::replace(&mut waiters.wakers, later);
+        drop(waiters);
+        ready.into_values().for_each(Waker::wake);
     }
 }
 
@@ -246,19 +276,22 @@ impl Future for Reached {
     type Output = Result<(), StoreError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(outcome) = self.flusher.outcome(self.level, self.end) {
+        let flusher = self.flusher.clone();
+        if let Some(outcome) = flusher.outcome(self.level, self.end) {
+            self.leave();
             return Poll::Ready(outcome);
         }
-        let flusher = self.flusher.clone();
-        let mut waiters = flusher.waiters.lock().expect("nobody panics holding it");
+        let lane = self.waiter.map_or_else(|| LANE.with(|lane| *lane), |(lane, _)| lane);
+        let mut waiters = flusher.lanes[lane].lock().expect("nobody panics holding it");
         // Whoever opens the gate takes this lock afterwards: what is not open now finds our waker.
         if let Some(outcome) = flusher.outcome(self.level, self.end) {
-            self.leave(&mut waiters);
+            drop(waiters);
+            self.leave();
             return Poll::Ready(outcome);
         }
-        let id = *self.waiter.get_or_insert_with(|| {
+        let (_, id) = *self.waiter.get_or_insert_with(|| {
             waiters.next_id += 1;
-            waiters.next_id
+            (lane, waiters.next_id)
         });
         waiters.wakers.insert((self.end, id), context.waker().clone());
         Poll::Pending
@@ -267,10 +300,6 @@ impl Future for Reached {
 
 impl Drop for Reached {
     fn drop(&mut self) {
-        if self.waiter.is_some() {
-            let flusher = self.flusher.clone();
-            let mut waiters = flusher.waiters.lock().expect("nobody panics holding it");
-            self.leave(&mut waiters);
-        }
+        self.leave();
     }
 }

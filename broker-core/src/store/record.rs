@@ -113,8 +113,7 @@ pub enum Peek {
 
 /// What a record shall say before it has a place in the log.
 #[derive(Debug, Clone)]
-pub struct RecordDraft<'a> {
-    pub topic: &'a TopicName,
+pub struct RecordDraft {
     pub queue_id: QueueId,
     pub flag: i32,
     /// Without the bits of the hosts, which `encode` sets itself.
@@ -126,9 +125,11 @@ pub struct RecordDraft<'a> {
     pub reconsume_times: i32,
     pub prepared_transaction_offset: u64,
     pub body: Bytes,
-    /// `name 0x01 value 0x02`, repeated; without the CRC.
-    pub properties: Vec<u8>,
     pub tag_hash: i64,
+    magic: u32,
+    /// Topic, two bytes for the length of the properties, and the properties: `name 0x01 value 0x02`, repeated.
+    tail: Vec<u8>,
+    properties_at: usize,
 }
 
 /// A record ready for the log: all that can be done outside of the log's lock has been done.
@@ -149,41 +150,44 @@ pub struct EncodedRecord {
     tag_hash: i64,
 }
 
-impl<'a> RecordDraft<'a> {
+impl RecordDraft {
     /// A producer's message.
-    pub fn message(
-        topic: &'a TopicName,
-        queue_id: QueueId,
-        store_host: SocketAddr,
-        message: &Message,
-    ) -> RecordDraft<'a> {
+    pub fn message(topic: &TopicName, queue_id: QueueId, store_host: SocketAddr, message: &Message) -> RecordDraft {
         let mut draft = RecordDraft {
-            topic,
-            queue_id,
-            flag: 0,
             sys_flag: if message.body_compressed { sys_flag::COMPRESSED } else { 0 },
             born_timestamp: Some(message.born_timestamp),
             born_host: message.born_host,
-            store_host,
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body: message.body().clone(),
-            properties: Vec::with_capacity(PROPERTIES_BYTES_USUAL),
             tag_hash: message.tag().map_or(0, tag_hash),
+            ..RecordDraft::new(topic, queue_id, store_host, message.body().clone(), PROPERTIES_BYTES_USUAL)
         };
         message.stored_properties().for_each(|(name, value)| draft.push_property(name, &value));
         draft
     }
 
     /// A record of the broker's own: no properties, born where and when it is stored.
-    pub fn state(
-        topic: &'a TopicName,
+    pub fn state(topic: &TopicName, queue_id: QueueId, store_host: SocketAddr, body: impl Into<Bytes>) -> RecordDraft {
+        RecordDraft::new(topic, queue_id, store_host, body.into(), CRC_BLOCK_LEN)
+    }
+
+    fn new(
+        topic: &TopicName,
         queue_id: QueueId,
         store_host: SocketAddr,
-        body: impl Into<Bytes>,
-    ) -> RecordDraft<'a> {
+        body: Bytes,
+        properties_bytes: usize,
+    ) -> RecordDraft {
+        let topic = topic.as_str().as_bytes();
+        let mut tail = Vec::with_capacity(2 + topic.len() + 2 + properties_bytes);
+        let magic = if topic.len() <= TOPIC_BYTES_MAX {
+            tail.push(u8::try_from(topic.len()).expect("at most 127"));
+            MAGIC_V1
+        } else {
+            tail.extend_from_slice(&u16::try_from(topic.len()).expect("at most 255").to_be_bytes());
+            MAGIC_V2
+        };
+        tail.extend_from_slice(topic);
+        tail.extend_from_slice(&[0; 2]);
         RecordDraft {
-            topic,
             queue_id,
             flag: 0,
             sys_flag: 0,
@@ -192,14 +196,16 @@ impl<'a> RecordDraft<'a> {
             store_host,
             reconsume_times: 0,
             prepared_transaction_offset: 0,
-            body: body.into(),
-            properties: Vec::new(),
+            body,
             tag_hash: 0,
+            magic,
+            properties_at: tail.len(),
+            tail,
         }
     }
 
     /// The caller has checked that neither part holds a separator; that is asserted.
-    pub fn with_property(mut self, name: &str, value: &str) -> RecordDraft<'a> {
+    pub fn with_property(mut self, name: &str, value: &str) -> RecordDraft {
         self.push_property(name, value);
         self
     }
@@ -208,29 +214,22 @@ impl<'a> RecordDraft<'a> {
         let separates = |byte: &u8| matches!(byte, 1 | 2);
         assert!(!name.is_empty() && !name.as_bytes().iter().any(separates), "property name {name:?}");
         assert!(!value.as_bytes().iter().any(separates), "value of property {name:?}");
-        self.properties.extend_from_slice(name.as_bytes());
-        self.properties.push(1);
-        self.properties.extend_from_slice(value.as_bytes());
-        self.properties.push(2);
+        self.tail.extend_from_slice(name.as_bytes());
+        self.tail.push(1);
+        self.tail.extend_from_slice(value.as_bytes());
+        self.tail.push(2);
     }
 
     pub fn encode(self) -> Result<EncodedRecord, RecordError> {
-        let topic = self.topic.as_str().as_bytes();
-        let topic_len_len = if topic.len() <= TOPIC_BYTES_MAX { 1 } else { 2 };
-        let separator = self.properties.last().is_some_and(|byte| *byte != 2);
-        let properties_len = self.properties.len() + usize::from(separator) + CRC_BLOCK_LEN;
+        let mut tail = self.tail;
+        let separator = tail[self.properties_at..].last().is_some_and(|byte| *byte != 2);
+        let properties_len = tail.len() - self.properties_at + usize::from(separator) + CRC_BLOCK_LEN;
         if properties_len > PROPERTIES_STORED_BYTES_MAX {
             return Err(RecordError::PropertiesTooLong { len: properties_len, max: PROPERTIES_STORED_BYTES_MAX });
         }
 
-        let mut tail = Vec::with_capacity(topic_len_len + topic.len() + 2 + properties_len);
-        match topic_len_len {
-            1 => tail.push(u8::try_from(topic.len()).expect("at most 127")),
-            _ => tail.extend_from_slice(&u16::try_from(topic.len()).expect("at most 255").to_be_bytes()),
-        }
-        tail.extend_from_slice(topic);
-        tail.extend_from_slice(&u16::try_from(properties_len).expect("checked above").to_be_bytes());
-        tail.extend_from_slice(&self.properties);
+        let properties_len = u16::try_from(properties_len).expect("checked above");
+        tail[self.properties_at - 2..self.properties_at].copy_from_slice(&properties_len.to_be_bytes());
         if separator {
             tail.push(2);
         }
@@ -263,7 +262,7 @@ impl<'a> RecordDraft<'a> {
         let mut head = [0; HEAD_LEN_MAX];
         let mut writer = HeadWriter { head: &mut head, at: 0 };
         writer.put(&total.to_be_bytes());
-        writer.put(&if topic_len_len == 1 { MAGIC_V1 } else { MAGIC_V2 }.to_be_bytes());
+        writer.put(&self.magic.to_be_bytes());
         writer.put(&body_crc.to_be_bytes());
         writer.put(&self.queue_id.0.to_be_bytes());
         writer.put(&self.flag.to_be_bytes());
@@ -376,39 +375,11 @@ pub fn peek(bytes: &[u8]) -> Peek {
 
 /// Checks and reads exactly one record that lies at `at`. The fields are slices of `record`.
 pub fn decode(record: &Bytes, at: CommitLogOffset, property_crc: PropertyCrc) -> Result<StoredMessage, RecordError> {
-    let claimed = match peek(record) {
-        Peek::Record { len } => len,
-        Peek::Blank { .. } => return Err(RecordError::Magic { magic: MAGIC_BLANK }),
-        Peek::Nothing(error) => return Err(error),
-    };
-    let mut reader = Reader { bytes: record, at: 4 };
-    let magic = reader.u32()?;
-    let body_crc = reader.u32()?;
-    let queue_id = reader.i32()?;
-    let flag = reader.i32()?;
-    let queue_offset = reader.i64()?;
-    let place = reader.i64()?;
-    let sys_flag = reader.i32()?;
-    let born_timestamp = reader.i64()?;
-    let born_host = reader.host("born host", sys_flag & sys_flag::BORN_HOST_V6 != 0)?;
-    let store_timestamp = reader.i64()?;
-    let store_host = reader.host("store host", sys_flag & sys_flag::STORE_HOST_V6 != 0)?;
-    let reconsume_times = reader.i32()?;
-    let prepared_transaction_offset = reader.i64()?;
-    let body_len = reader.i32()?;
-    let body = reader.slice("body length", body_len.into())?;
-    let topic_len = if magic == MAGIC_V1 { i64::from(reader.i8()?) } else { i64::from(reader.i16()?) };
-    let topic = reader.slice("topic length", topic_len)?;
-    let properties_len = reader.i16()?;
-    let properties = reader.slice("properties length", properties_len.into())?;
-    if reader.at != record.len() || claimed as usize != record.len() {
-        return Err(RecordError::Length { claimed: claimed.into(), found: reader.at as u64 });
+    let fields = Fields::read(record)?;
+    if u64::try_from(fields.place) != Ok(at.0) {
+        return Err(RecordError::Place { claimed: fields.place });
     }
-    if u64::try_from(place) != Ok(at.0) {
-        return Err(RecordError::Place { claimed: place });
-    }
-
-    match (crc_property(&properties), property_crc) {
+    match (crc_property(fields.properties), property_crc) {
         (Some(claimed), _) => {
             let claimed = claimed.ok_or(RecordError::NoChecksum)?;
             let found = crc32fast::hash(&record[..record.len() - CRC_BLOCK_LEN]) & CRC_MASK;
@@ -418,34 +389,164 @@ pub fn decode(record: &Bytes, at: CommitLogOffset, property_crc: PropertyCrc) ->
         }
         (None, PropertyCrc::Required) => return Err(RecordError::NoChecksum),
         (None, PropertyCrc::Optional) => {
-            let found = crc32fast::hash(&body) & CRC_MASK;
-            if body_crc != found {
-                return Err(RecordError::Checksum { claimed: body_crc, found });
+            let found = crc32fast::hash(fields.body) & CRC_MASK;
+            if fields.body_crc != found {
+                return Err(RecordError::Checksum { claimed: fields.body_crc, found });
             }
         }
     }
-
-    let field = |field, value: i64| u64::try_from(value).map_err(|_| RecordError::Field { field, value });
-    std::str::from_utf8(&topic).map_err(|_| RecordError::Topic)?;
+    std::str::from_utf8(fields.topic).map_err(|_| RecordError::Topic)?;
     Ok(StoredMessage {
-        topic,
-        queue_id: QueueId(u32::try_from(field("queue id", queue_id.into())?).expect("was an i32")),
-        queue_offset: QueueOffset(field("queue offset", queue_offset)?),
+        topic: record.slice_ref(fields.topic),
+        queue_id: fields.queue_id()?,
+        queue_offset: fields.queue_offset()?,
         commit_log_offset: at,
-        record_len: claimed,
-        body,
-        body_crc,
-        sys_flag,
-        flag,
-        born_timestamp: Timestamp(born_timestamp),
-        born_host,
-        store_timestamp: Timestamp(store_timestamp),
-        store_host,
-        reconsume_times,
+        record_len: fields.record_len,
+        body: record.slice_ref(fields.body),
+        body_crc: fields.body_crc,
+        sys_flag: fields.sys_flag,
+        flag: fields.flag,
+        born_timestamp: Timestamp(fields.born_timestamp),
+        born_host: fields.born_host,
+        store_timestamp: Timestamp(fields.store_timestamp),
+        store_host: fields.store_host,
+        reconsume_times: fields.reconsume_times,
         // Only meaningful on the records of a transaction; elsewhere old writers leave what they like.
-        prepared_transaction_offset: u64::try_from(prepared_transaction_offset).unwrap_or(0),
-        properties,
+        prepared_transaction_offset: u64::try_from(fields.prepared_transaction_offset).unwrap_or(0),
+        properties: record.slice_ref(fields.properties),
     })
+}
+
+/// What dispatch must know of a record.
+#[derive(Debug, Clone, Copy)]
+pub struct Glance<'a> {
+    pub topic: &'a [u8],
+    pub queue_id: QueueId,
+    pub queue_offset: QueueOffset,
+    pub commit_log_offset: CommitLogOffset,
+    pub record_len: u32,
+    pub sys_flag: i32,
+    pub store_timestamp: Timestamp,
+    /// `name 0x01 value 0x02`, repeated.
+    pub properties: &'a [u8],
+}
+
+/// Reads the record that begins these bytes and lies at `at`, without looking at its checksum: for bytes that this
+/// process wrote itself and nobody has changed since.
+pub fn glance(bytes: &[u8], at: CommitLogOffset) -> Result<Glance<'_>, RecordError> {
+    let Peek::Record { len } = peek(bytes) else { return Err(RecordError::TooShort { len: bytes.len() }) };
+    let record = bytes.get(..len as usize).ok_or(RecordError::TooShort { len: bytes.len() })?;
+    let fields = Fields::read(record)?;
+    if u64::try_from(fields.place) != Ok(at.0) {
+        return Err(RecordError::Place { claimed: fields.place });
+    }
+    Ok(Glance {
+        topic: fields.topic,
+        queue_id: fields.queue_id()?,
+        queue_offset: fields.queue_offset()?,
+        commit_log_offset: at,
+        record_len: fields.record_len,
+        sys_flag: fields.sys_flag,
+        store_timestamp: Timestamp(fields.store_timestamp),
+        properties: fields.properties,
+    })
+}
+
+impl<'a> From<&'a StoredMessage> for Glance<'a> {
+    fn from(message: &'a StoredMessage) -> Glance<'a> {
+        Glance {
+            topic: &message.topic,
+            queue_id: message.queue_id,
+            queue_offset: message.queue_offset,
+            commit_log_offset: message.commit_log_offset,
+            record_len: message.record_len,
+            sys_flag: message.sys_flag,
+            store_timestamp: message.store_timestamp,
+            properties: &message.properties,
+        }
+    }
+}
+
+/// A record's fields as they are stored; only their lengths have been checked.
+struct Fields<'a> {
+    record_len: u32,
+    body_crc: u32,
+    queue_id: i32,
+    flag: i32,
+    queue_offset: i64,
+    place: i64,
+    sys_flag: i32,
+    born_timestamp: i64,
+    born_host: SocketAddr,
+    store_timestamp: i64,
+    store_host: SocketAddr,
+    reconsume_times: i32,
+    prepared_transaction_offset: i64,
+    body: &'a [u8],
+    topic: &'a [u8],
+    properties: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    /// Exactly one record.
+    fn read(record: &'a [u8]) -> Result<Fields<'a>, RecordError> {
+        let record_len = match peek(record) {
+            Peek::Record { len } => len,
+            Peek::Blank { .. } => return Err(RecordError::Magic { magic: MAGIC_BLANK }),
+            Peek::Nothing(error) => return Err(error),
+        };
+        let mut reader = Reader { bytes: record, at: 4 };
+        let magic = reader.u32()?;
+        let body_crc = reader.u32()?;
+        let queue_id = reader.i32()?;
+        let flag = reader.i32()?;
+        let queue_offset = reader.i64()?;
+        let place = reader.i64()?;
+        let sys_flag = reader.i32()?;
+        let born_timestamp = reader.i64()?;
+        let born_host = reader.host("born host", sys_flag & sys_flag::BORN_HOST_V6 != 0)?;
+        let store_timestamp = reader.i64()?;
+        let store_host = reader.host("store host", sys_flag & sys_flag::STORE_HOST_V6 != 0)?;
+        let reconsume_times = reader.i32()?;
+        let prepared_transaction_offset = reader.i64()?;
+        let body_len = reader.i32()?;
+        let body = reader.slice("body length", body_len.into())?;
+        let topic_len = if magic == MAGIC_V1 { i64::from(reader.i8()?) } else { i64::from(reader.i16()?) };
+        let topic = reader.slice("topic length", topic_len)?;
+        let properties_len = reader.i16()?;
+        let properties = reader.slice("properties length", properties_len.into())?;
+        if reader.at != record.len() || record_len as usize != record.len() {
+            return Err(RecordError::Length { claimed: record_len.into(), found: reader.at as u64 });
+        }
+        Ok(Fields {
+            record_len,
+            body_crc,
+            queue_id,
+            flag,
+            queue_offset,
+            place,
+            sys_flag,
+            born_timestamp,
+            born_host,
+            store_timestamp,
+            store_host,
+            reconsume_times,
+            prepared_transaction_offset,
+            body,
+            topic,
+            properties,
+        })
+    }
+
+    fn queue_id(&self) -> Result<QueueId, RecordError> {
+        let error = RecordError::Field { field: "queue id", value: self.queue_id.into() };
+        u32::try_from(self.queue_id).map(QueueId).map_err(|_| error)
+    }
+
+    fn queue_offset(&self) -> Result<QueueOffset, RecordError> {
+        let error = RecordError::Field { field: "queue offset", value: self.queue_offset };
+        u64::try_from(self.queue_offset).map(QueueOffset).map_err(|_| error)
+    }
 }
 
 /// The CRC a property string ends with: `None` if it does not, `Some(None)` if its digits are none.
@@ -545,11 +646,11 @@ impl HeadWriter<'_> {
 }
 
 struct Reader<'a> {
-    bytes: &'a Bytes,
+    bytes: &'a [u8],
     at: usize,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
         let len = self.bytes.len();
         let bytes = self.bytes.get(self.at..self.at + N).ok_or(RecordError::TooShort { len })?;
@@ -587,13 +688,10 @@ impl Reader<'_> {
         Ok(SocketAddr::new(ip, port))
     }
 
-    fn slice(&mut self, field: &'static str, len: i64) -> Result<Bytes, RecordError> {
+    fn slice(&mut self, field: &'static str, len: i64) -> Result<&'a [u8], RecordError> {
         let error = RecordError::Field { field, value: len };
         let end = usize::try_from(len).ok().and_then(|len| self.at.checked_add(len)).ok_or(error)?;
-        if end > self.bytes.len() {
-            return Err(error);
-        }
-        let slice = self.bytes.slice(self.at..end);
+        let slice = self.bytes.get(self.at..end).ok_or(error)?;
         self.at = end;
         Ok(slice)
     }
@@ -629,7 +727,7 @@ mod tests {
         record.pieces().concat().into()
     }
 
-    fn draft(topic: &TopicName) -> RecordDraft<'_> {
+    fn draft(topic: &TopicName) -> RecordDraft {
         RecordDraft {
             born_timestamp: Some(Timestamp(1_700_000_000_000)),
             born_host: host("127.0.0.1:50000"),
@@ -684,7 +782,7 @@ mod tests {
     fn a_property_string_that_does_not_end_gets_its_end() {
         let topic = topic("TopicTest");
         let mut unended = draft(&topic);
-        unended.properties.pop();
+        unended.tail.pop();
         assert_eq!(placed(unended.encode().unwrap()), placed(draft(&topic).encode().unwrap()));
     }
 

@@ -592,6 +592,12 @@ impl LogFile for OpenLogFile {
         self.file.content.lock().expect("nobody panics holding it").sync();
         Ok(())
     }
+
+    fn sync_range(&self, from: u64, to: u64) -> io::Result<()> {
+        let Syncing::Done { _changing } = self.disk.sync()? else { return Ok(()) };
+        self.file.content.lock().expect("nobody panics holding it").sync_range(from, to);
+        Ok(())
+    }
 }
 
 impl DataFile for OpenFile {
@@ -908,6 +914,13 @@ impl Content {
     fn sync(&mut self) {
         self.synced_len = self.len;
         self.unsynced.clear();
+    }
+
+    /// The pages that hold `[from, to)`, whole, as a mapping is synced.
+    fn sync_range(&mut self, from: u64, to: u64) {
+        let sectors = PAGE_BYTES / SECTOR_BYTES;
+        let (first, end) = (from / PAGE_BYTES * sectors, to.div_ceil(PAGE_BYTES) * sectors);
+        self.unsynced.retain(|sector, _| !(first..end).contains(sector));
     }
 
     /// A power cut, as far as this file goes.

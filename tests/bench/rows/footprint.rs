@@ -8,10 +8,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::{Bench, GANTRY};
-use crate::loads::{BODY_BYTES, Nats};
+use crate::loads::Nats;
 use crate::measure::{Figure, Round, Side, take_turns};
 use crate::peers::NatsServer;
-use crate::server::{Gantry, Outcome, http};
+use crate::server::{Gantry, Outcome};
 use crate::table::{Better, Reference, Row};
 
 const MB: f64 = 1e6;
@@ -27,7 +27,7 @@ pub fn idle_memory(bench: &Bench) -> Vec<Row> {
     std::thread::sleep(bench.pace.idle);
     let shape = format!("idle memory after {} s", bench.pace.idle.as_secs());
     let mb = |bytes: Outcome<f64>| bytes.map(|bytes| Figure::exact(bytes / MB));
-    let row = Row::new(14, &shape, "A", "MB", Better::Lower);
+    let row = Row::new("14", &shape, "A", "MB", Better::Lower);
     let row = row.figure(mb(gantry.and_then(|gantry| gantry.process.anonymous_bytes())));
     let nats = mb(nats.and_then(|nats| nats.process.anonymous_bytes()));
     vec![row.against(Reference { name: "NATS".into(), figure: nats, cpu_us: None }, 1.5, Some(1.0))]
@@ -39,20 +39,18 @@ pub fn start(bench: &Bench) -> Vec<Row> {
         Ok(Box::new(move |_| {
             let starts: Vec<f64> = (0..bench.pace.starts).map(|_| one(bench)).collect::<Outcome<_>>()?;
             let us = Figure::of(starts).median;
-            Ok(Round { rate: 1e6 / us, cpu_us: None, p50_us: Some(us) })
+            Ok(Round::new(1e6 / us))
         }))
     };
     let rounds = take_turns(bench.pace, &bench.warm, vec![(GANTRY, side(start_gantry)), ("NATS", side(start_nats))]);
-    let row = Row::new(16, "start to first message, empty store", "A", "ms", Better::Lower);
+    let row = Row::new("16", "start to first message, empty store", "A", "ms", Better::Lower);
     vec![row.figures(&rounds[0], ms).against(Reference::of(&rounds[1], ms), 2.0, Some(1.0))]
 }
 
 /// Until a message is acknowledged, its topic made on the way.
 fn start_gantry(bench: &Bench) -> Outcome<f64> {
     let begin = Instant::now();
-    let mut gantry = Gantry::start_bare(&bench.gantry, &bench.scratch, "memory")?;
-    gantry.put_topic()?;
-    http(gantry.http, "POST", "/v1/topics/t/messages", "application/octet-stream", &[b'x'; BODY_BYTES])?;
+    Gantry::start_bare(&bench.gantry, &bench.scratch, "memory")?.send()?;
     Ok(us(begin))
 }
 
@@ -82,10 +80,10 @@ pub fn size(bench: &Bench) -> Vec<Row> {
     let allowed = nats.and_then(|path| bytes(&path)).map(|bytes| bytes * 1.5);
     let moon = allowed.as_ref().ok().map(|allowed| BINARY_BYTES_MOON / allowed);
     let mb = |bytes: Outcome<f64>| bytes.map(|bytes| Figure::exact(bytes / MB));
-    let binary = Row::new(21, "size of the program", "", "MB", Better::Lower).figure(mb(bytes(&bench.gantry)));
+    let binary = Row::new("21", "size of the program", "", "MB", Better::Lower).figure(mb(bytes(&bench.gantry)));
     let allowed = Reference { name: "1.5 x nats-server".into(), figure: mb(allowed), cpu_us: None };
 
-    let console = Row::new(21, "console, first load, gzip", "", "KiB", Better::Lower);
+    let console = Row::new("21", "console, first load, gzip", "", "KiB", Better::Lower);
     let console = console.figure(first_load_bytes(&bench.console).map(|bytes| Figure::exact(bytes / KIB)));
     let budget = Reference { name: "budget".into(), figure: Ok(Figure::exact(CONSOLE_KIB_BAR)), cpu_us: None };
     vec![binary.against(allowed, 1.0, moon), console.against(budget, 1.0, Some(CONSOLE_KIB_MOON / CONSOLE_KIB_BAR))]

@@ -675,6 +675,10 @@ export interface components {
         };
         Items_Topic: {
             items: {
+                /** @description RocketMQ's attributes, as far as they were said; `reserve.time` in hours. */
+                attributes: {
+                    [key: string]: string;
+                };
                 messageType: string;
                 name: string;
                 perm: string;
@@ -977,6 +981,10 @@ export interface components {
         };
         Time: string | number;
         Topic: {
+            /** @description RocketMQ's attributes, as far as they were said; `reserve.time` in hours. */
+            attributes: {
+                [key: string]: string;
+            };
             messageType: string;
             name: string;
             perm: string;
@@ -1009,6 +1017,16 @@ export interface components {
             items: components["schemas"]["TopicGroup"][];
         };
         TopicIn: {
+            /**
+             * @description RocketMQ's attributes. `reserve.time`: hours after which the topic's messages are gone, if that is sooner than
+             *     the broker lets go of them; `-1` and `0` say nothing. `queue.type` and `cleanup.policy` know their defaults alone
+             * @example {
+             *       "reserve.time": "24"
+             *     }
+             */
+            attributes?: {
+                [key: string]: string;
+            } | null;
             /**
              * @description Only `normal` is built today
              * @default normal

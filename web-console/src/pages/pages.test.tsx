@@ -37,6 +37,7 @@ const topic = (name: string) => ({
   readQueues: 8,
   writeQueues: 8,
   perm: "readWrite",
+  attributes: { "reserve.time": "24" },
   system: false,
 });
 const stats = { messages: 3, messagesIn: 3, messagesOut: 1, bytesIn: 30, bytesOut: 10, tpsIn: 1.5, tpsOut: 0.5 };

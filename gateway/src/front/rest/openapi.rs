@@ -328,6 +328,10 @@ pub(super) struct TopicIn {
     write_queues: Option<u32>,
     #[schema(inline)]
     perm: Option<Perm>,
+    /// RocketMQ's attributes. `reserve.time`: hours after which the topic's messages are gone, if that is sooner than
+    /// the broker lets go of them; `-1` and `0` say nothing. `queue.type` and `cleanup.policy` know their defaults alone
+    #[schema(example = json!({"reserve.time": "24"}))]
+    attributes: Option<HashMap<String, String>>,
 }
 
 #[derive(ToSchema)]

@@ -1,11 +1,14 @@
 //! Topics: create, change, describe, list, delete.
 
+use std::collections::BTreeMap;
+
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use gantry_broker_core::BrokerError;
 use gantry_broker_core::broker::{Permission, PutWhen, QUEUES_DEFAULT, Topic, TopicConfig};
 use gantry_broker_core::names::TopicName;
 use gantry_broker_core::offset::Incarnation;
+use gantry_broker_core::topic_attributes::TopicAttributes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -27,6 +30,8 @@ pub(super) struct TopicOut {
     read_queues: u32,
     write_queues: u32,
     perm: &'static str,
+    /// RocketMQ's attributes, as far as they were said; `reserve.time` in hours.
+    attributes: BTreeMap<String, String>,
     system: bool,
 }
 
@@ -43,6 +48,7 @@ impl TopicOut {
                 (false, true) => "write",
                 (false, false) => "none",
             },
+            attributes: topic.config.attributes.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
             system: topic.config.topic.is_system(),
         }
     }
@@ -109,7 +115,8 @@ fn read(mut fields: Fields<'_>, name: TopicName) -> Result<TopicConfig, GatewayE
         let error = GatewayError::NotImplemented { what: "an ordered topic".into() };
         return Err(error.at_field(fields.at("order")));
     }
-    for later in ["attributes", "brokers", "cluster"] {
+    let attributes = attributes(&mut fields)?;
+    for later in ["brokers", "cluster"] {
         fields.not_built(later)?;
     }
     // Who names one number means both.
@@ -117,7 +124,19 @@ fn read(mut fields: Fields<'_>, name: TopicName) -> Result<TopicConfig, GatewayE
     let (read_queues, write_queues) = (read_queues.or(write_queues), write_queues.or(read_queues));
     let (read_queues, write_queues) = (read_queues.unwrap_or(QUEUES_DEFAULT), write_queues.unwrap_or(QUEUES_DEFAULT));
     fields.end()?;
-    Ok(TopicConfig { read_queues, write_queues, permission, ..TopicConfig::new(name) })
+    Ok(TopicConfig { read_queues, write_queues, permission, attributes, ..TopicConfig::new(name) })
+}
+
+/// What they may say the broker judges: it knows what was there.
+fn attributes(fields: &mut Fields<'_>) -> Result<TopicAttributes, GatewayError> {
+    let mut attributes = BTreeMap::new();
+    for (name, value) in fields.pairs("attributes")?.unwrap_or_default() {
+        if attributes.insert(name.to_string(), value.to_string()).is_some() {
+            let error = GatewayError::MalformedRequest { reason: format!("the attribute '{name}' is given twice") };
+            return Err(error.at_field(fields.at("attributes")));
+        }
+    }
+    Ok(attributes.into_iter().collect())
 }
 
 const NORMAL: &str = "normal";
@@ -319,7 +338,10 @@ mod tests {
             (r#"{"messageType":"odd"}"#, "invalid_parameter", "/messageType"),
             (r#"{"perm":"all"}"#, "invalid_parameter", "/perm"),
             (r#"{"order":true}"#, "not_implemented", "/order"),
-            (r#"{"attributes":{"a":"b"}}"#, "not_implemented", "/attributes"),
+            (r#"{"attributes":["a"]}"#, "invalid_parameter", "/attributes"),
+            (r#"{"attributes":{"reserve.time":1}}"#, "invalid_parameter", "/attributes/reserve.time"),
+            (r#"{"attributes":{"a":"b","a":"c"}}"#, "malformed_request", "/attributes"),
+            (r#"{"brokers":["a"]}"#, "not_implemented", "/brokers"),
             (r#"{"readQueues":-1}"#, "invalid_parameter", "/readQueues"),
             (r#"{"queues":1}"#, "unknown_field", "/queues"),
         ] {

@@ -25,6 +25,10 @@ export function SettingsTab({ topic }: { topic: Topic }) {
         <dd>{format.number(topic.writeQueues)}</dd>
         <dt>{t.topic.permission}</dt>
         <dd>{t.perms[topic.perm as keyof typeof t.perms] ?? topic.perm}</dd>
+        {Object.entries(topic.attributes).flatMap(([name, value]) => [
+          <dt key={name}>{name}</dt>,
+          <dd key={`${name} value`}>{value}</dd>,
+        ])}
       </dl>
       <section className="danger">
         <div>
