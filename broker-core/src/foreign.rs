@@ -8,5 +8,6 @@
 
 pub mod config_files;
 pub mod export;
+pub mod ids;
 pub mod import;
 pub mod in_flight;

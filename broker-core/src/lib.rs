@@ -16,6 +16,7 @@ pub mod offset;
 mod operation;
 pub mod random;
 pub mod receipt_handle;
+pub mod recover_state;
 pub mod state;
 pub mod store;
 pub mod topic_attributes;

@@ -237,15 +237,17 @@ fn replay(store: &Store) -> Result<Replay, StoreError> {
         replay = Replay::from_snapshot(snapshot);
     }
     let mut refused = None;
-    store.read_state(|message| match decode(&message.body) {
+    store.read_state(|message| match state_entries(&message) {
         Ok(entries) => entries.iter().for_each(|entry| replay.apply(entry, message.commit_log_offset)),
-        Err(error) => {
-            let at = message.commit_log_offset;
-            let file = format!("state record at {at}").into();
-            refused = refused.take().or(Some(refused_state(file, at.0, &error)));
-        }
+        Err(error) => refused = refused.take().or(Some(error)),
     })?;
     refused.map_or(Ok(replay), Err)
+}
+
+/// What a state record says.
+pub(crate) fn state_entries(message: &StoredMessage) -> Result<Vec<Entry>, StoreError> {
+    let at = message.commit_log_offset;
+    decode(&message.body).map_err(|error| refused_state(format!("state record at {at}").into(), at.0, &error))
 }
 
 /// A whole record, its checksum right, that we cannot read: a newer Gantry wrote it, or this one is wrong.

@@ -20,6 +20,7 @@ pub mod flusher;
 pub mod foreign_log;
 pub mod identity;
 pub mod index_file;
+pub mod lost_state;
 mod mapped_file;
 pub mod message_batch;
 pub mod offline;
@@ -157,6 +158,9 @@ struct Shared {
     snapshots: Snapshots,
     /// What the derived files held when they were last synced.
     recovered: Mutex<DerivedEnds>,
+    /// Of the last `queue-ends` that was written: where the log began, and up to where it was dispatched. Held by whoever
+    /// syncs what is derived or writes that file, for the keeper and retention both do.
+    ends_written: Mutex<(u64, u64)>,
     started: AtomicBool,
     /// The keeper's orders.
     orders: Mutex<Orders>,
@@ -220,11 +224,7 @@ impl Store {
         let (checkpoint, last_checkpoint) = CheckpointFile::open(&*files, &dir.join("checkpoint"))
             .map_err(|error| io("opening the checkpoint", &error))?;
         let last_checkpoint = last_checkpoint.filter(|_| foreign.is_none());
-        let log_id = u128::from_str_radix(&identity.log_id, 16).map_err(|_| StoreError::Damaged {
-            file: dir.join("gantry/store.json"),
-            offset: 0,
-            reason: format!("logId '{}' is no log id", identity.log_id),
-        })?;
+        let log_id = identity.log_number(dir)?;
         let (snapshots, found_snapshots) = Snapshots::open(files.clone(), dir, log_id)?;
         let ends = DerivedEnds::read(&*files, dir).map_err(|error| io("reading gantry/queue-ends", &error))?;
         // Either was written after the log was synced as far.
@@ -282,6 +282,7 @@ impl Store {
             clean,
             snapshots,
             recovered: Mutex::new(ends),
+            ends_written: Mutex::default(),
             started: AtomicBool::new(false),
             orders: Mutex::default(),
             ordered: Condvar::new(),
@@ -734,6 +735,8 @@ impl Store {
         let ends = shared.sync_derived();
         log.on_disk(ends.needs_log_below()).wait()?;
         shared.write_derived_ends(&ends)?;
+        // A sync would make anew what has just been removed.
+        let alone = shared.ends_written.lock().expect("nobody panics holding it");
         for queue in trimmed {
             if let Err(error) = queue.remove_trimmed() {
                 tracing::error!(topic = %queue.topic(), queue_id = %queue.queue_id(), %error, "old files of a consume queue could not be removed");
@@ -744,6 +747,7 @@ impl Store {
         {
             tracing::error!(%error, "old index files could not be removed");
         }
+        drop(alone);
         shared.order(|orders| orders.changed = true);
         Ok(Retained { deleted_below: Some(min), wants_snapshot: decision.wants_snapshot })
     }
@@ -845,7 +849,7 @@ impl Shared {
             for queue in self.dispatch.table().create(topic, *incarnation, *queues) {
                 recovery.recover(&queue)?;
                 // Killed between the deletion of segments and of their entries.
-                if ends.log_min < self.log.min().0 && queue.missing_from().is_none_or(|from| from > self.log.min()) {
+                if ends.log_min < self.log.min().0 {
                     let trimmed = queue.trim(self.log.min()).and_then(|_| queue.remove_trimmed());
                     trimmed
                         .map_err(|error| StoreError::io(format!("queue {} of '{topic}'", queue.queue_id()), &error))?;
@@ -963,6 +967,8 @@ impl Shared {
 
     /// Syncs queues and index; answers what they hold for sure then.
     fn sync_derived(&self) -> DerivedEnds {
+        // What somebody else has begun to sync counts as synced before it is.
+        let _alone = self.ends_written.lock().expect("nobody panics holding it");
         let queues = self.dispatch.table().all();
         // Before the queues are looked at: they begin behind it already.
         let log_min = self.log.min();
@@ -986,10 +992,17 @@ impl Shared {
     }
 
     fn write_derived_ends(&self, ends: &DerivedEnds) -> Result<(), StoreError> {
+        // What was seen earlier is not the last word.
+        let mut written = self.ends_written.lock().expect("nobody panics holding it");
+        let seen = (ends.log_min, ends.dispatched_below);
+        if seen < *written {
+            return Ok(());
+        }
+        *written = seen;
         failpoint::at(Point::QueueEndsBefore);
-        let written = ends.write(&*self.files, &self.config.data_dir);
+        let outcome = ends.write(&*self.files, &self.config.data_dir);
         failpoint::at(Point::QueueEndsAfter);
-        written.map_err(|error| StoreError::io("writing gantry/queue-ends", &error))
+        outcome.map_err(|error| StoreError::io("writing gantry/queue-ends", &error))
     }
 
     fn write_checkpoint(&self) -> Result<(), StoreError> {

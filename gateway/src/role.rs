@@ -39,9 +39,10 @@ impl RoleError {
     pub fn ended(&self) -> Ended {
         match self {
             RoleError::Store { source: StoreError::InUse { .. }, .. } => Ended::DataDirectoryInUse,
-            RoleError::Store { source: StoreError::Damaged { .. } | StoreError::NewerFormat { .. }, .. } => {
-                Ended::DataRefused
-            }
+            RoleError::Store {
+                source: StoreError::Damaged { .. } | StoreError::NewerFormat { .. } | StoreError::StateLost { .. },
+                ..
+            } => Ended::DataRefused,
             RoleError::Store { source: StoreError::Failed { .. }, .. } | RoleError::StorageFailed { .. } => {
                 Ended::StorageFailed
             }

@@ -1,7 +1,10 @@
-//! `gantry store verify`, `dump` and `cut`: a data directory without its broker, for people and for scripts.
+//! `gantry store verify`, `dump`, `cut` and `recover-state`: a data directory without its broker, for people and for
+//! scripts.
 //!
 //! The first two change nothing in the directory. What is read, judged and given up is the store's business; here it is
 //! asked for and printed.
+
+mod recover_state;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -13,6 +16,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use gantry_broker_core::message::StoredMessage;
 use gantry_broker_core::names::STATE_TOPIC;
 use gantry_broker_core::offset::CommitLogOffset;
+use gantry_broker_core::recover_state::RecoverStateError;
 use gantry_broker_core::state::record;
 use gantry_broker_core::store::disk_files::DiskFiles;
 use gantry_broker_core::store::error::StoreError;
@@ -29,6 +33,7 @@ use serde_json::{Value, json};
 
 use crate::numbers::grouped;
 use crate::role::Ended;
+use crate::store_command::recover_state::{RecoverStateFlags, recover_state_command};
 
 /// Bytes in a line of `--body hex`.
 const HEX_LINE_BYTES: usize = 32;
@@ -43,8 +48,10 @@ pub enum StoreCommand {
     Verify(VerifyFlags),
     /// Print what a data directory holds
     Dump(DumpFlags),
-    /// Give up the end of a damaged commit log, so that a broker starts with what lies before; nothing else here writes
+    /// Give up the end of a damaged commit log, so that a broker starts with what lies before
     Cut(CutFlags),
+    /// Show what is known of a state whose snapshots are lost, and write a new one with --yes
+    RecoverState(RecoverStateFlags),
 }
 
 #[derive(Debug, Args)]
@@ -141,6 +148,8 @@ enum Failure {
     #[error("{0}")]
     Cut(StoreError),
     #[error("{0}")]
+    RecoverState(RecoverStateError),
+    #[error("{0}")]
     Usage(&'static str),
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
@@ -154,6 +163,7 @@ pub fn run(command: StoreCommand) -> ExitCode {
     let outcome = match command {
         StoreCommand::Verify(flags) => verify_command(&flags),
         StoreCommand::Cut(flags) => cut_command(&flags),
+        StoreCommand::RecoverState(flags) => recover_state_command(&flags),
         StoreCommand::Dump(flags) => {
             Dump { flags, out: io::BufWriter::new(io::stdout().lock()), left: 0, damaged: false }.run()
         }
@@ -166,7 +176,10 @@ pub fn run(command: StoreCommand) -> ExitCode {
             match failure {
                 Failure::Usage(_) | Failure::Store(OfflineError::NoStore { .. }) => Ended::Usage.into(),
                 Failure::Cut(StoreError::NoRecord { .. } | StoreError::Foreign { .. }) => Ended::Usage.into(),
-                Failure::Store(OfflineError::InUse { .. }) | Failure::Cut(StoreError::InUse { .. }) => {
+                Failure::RecoverState(RecoverStateError::NotLost { .. }) => Ended::Usage.into(),
+                Failure::Store(OfflineError::InUse { .. })
+                | Failure::Cut(StoreError::InUse { .. })
+                | Failure::RecoverState(RecoverStateError::Store(StoreError::InUse { .. })) => {
                     Ended::DataDirectoryInUse.into()
                 }
                 _ => Ended::Error.into(),
@@ -196,8 +209,7 @@ fn verify_command(flags: &VerifyFlags) -> Result<bool, Failure> {
         true => serde_json::to_string(&report).expect("a report is plain values") + "\n",
         false => for_people(&report, seconds),
     };
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|_| Failure::Closed)?;
+    print(&text)?;
     Ok(report.is_well())
 }
 
@@ -215,9 +227,13 @@ fn cut_command(flags: &CutFlags) -> Result<bool, Failure> {
             plain(&moved.to_string_lossy())
         ));
     }
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|_| Failure::Closed)?;
+    print(&text)?;
     Ok(true)
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|_| Failure::Closed)
 }
 
 fn for_people(report: &Report, seconds: f64) -> String {

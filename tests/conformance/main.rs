@@ -10,6 +10,7 @@ mod metrics;
 mod openapi_document;
 mod program;
 mod python_client;
+mod recover_state;
 mod reserve_time;
 mod rest;
 mod rest_examples;

@@ -11,12 +11,14 @@
 //! | --- | --- |
 //! | `at` | microseconds since the history began, of a clock that only grows |
 //! | `phase` | `invoke`, `ok`, `fail` (it did not happen and never will), `unknown`; no second line is `unknown` too |
-//! | `operation` | `send` (of one message), `receive`, `ack`, `nack`, `createTopic`, `deleteTopic`, `restart` |
+//! | `operation` | `send` (of one message), `receive`, `ack`, `nack`, `createTopic`, `deleteTopic`, `retain`, `restart` |
 //! | `topic`, `group`, `queue`, `queueOffset`, `logOffset` | where; `queue` and `logOffset` may be left out |
 //! | `key` | of one send alone: each try has its own |
 //! | `lane`, `batch` | message group; entries of one call, which keep their order in each queue |
 //! | `bodyHash`, `propertiesHash` | `hash_of`, `hash_of_properties`, sixteen hex digits |
 //! | `level` | what an `ok` promised: `memory` survives a kill, `disk` a power cut too |
+//! | `storedMs` | of a send's `ok`: the broker's time when it was stored |
+//! | `mayGoBelow`, `mayGoUntilMs` | of a `retain`, a pass of retention: nothing else may go than what lies below this place of the log, or was stored until then |
 //! | `fault` | of a restart: `stop`, `kill`, `powerCut`; `invoke` is the fault, `ok` the broker that serves again |
 //!
 //! A receive has one `ok` line for each message that came. [`check`] takes a history and the [`ReadBack`] after its last
@@ -50,6 +52,7 @@ pub enum Operation {
     Nack,
     CreateTopic,
     DeleteTopic,
+    Retain,
     Restart,
 }
 
@@ -128,6 +131,12 @@ pub struct Subject {
     pub properties_hash: Option<Hash>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub level: Option<Level>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stored_ms: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub may_go_below: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub may_go_until_ms: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<Fault>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -261,7 +270,7 @@ pub struct ReadBack {
 pub struct QueueRead {
     pub topic: String,
     pub queue: u32,
-    /// Retention took what lies below. A test without retention asserts that it is 0.
+    /// Retention took what lies below: what it was allowed to take, says the history.
     pub min_offset: u64,
     /// In the order they were read.
     pub messages: Vec<MessageRead>,
@@ -281,6 +290,8 @@ pub struct MessageRead {
 pub enum Kind {
     /// An acknowledged message is gone, though its level promised that it survives.
     Lost,
+    /// An acknowledged message went with retention, though no pass was allowed to take it yet.
+    TakenTooEarly,
     /// A message is missing that lies before another one in the log: no prefix.
     Hole,
     /// Other bytes or properties, another queue or offset than was answered.
@@ -339,6 +350,8 @@ struct History<'a> {
     topics: BTreeMap<&'a str, Vec<Done<'a>>>,
     acks: Vec<Done<'a>>,
     power_cuts: Vec<Place>,
+    /// Passes of retention: where they began, and what they might take.
+    passes: Vec<(Place, &'a Subject)>,
 }
 
 /// One operation from its invocation to its outcome.
@@ -360,6 +373,7 @@ impl<'a> History<'a> {
             topics: BTreeMap::new(),
             acks: Vec::new(),
             power_cuts: Vec::new(),
+            passes: Vec::new(),
         };
         let mut answers: HashMap<u64, (Place, &Line)> = HashMap::new();
         let mut restarts = Vec::new();
@@ -395,6 +409,7 @@ impl<'a> History<'a> {
                     history.topics.entry(topic).or_default().push(done);
                 }
                 Operation::Ack => history.acks.push(done),
+                Operation::Retain => history.passes.push((began, asked)),
                 Operation::Receive | Operation::Nack | Operation::Restart => {}
             }
         }
@@ -416,6 +431,16 @@ impl<'a> History<'a> {
     /// Could a delete of the topic have taken what this send stored?
     fn maybe_deleted(&self, send: &Done) -> bool {
         self.deletes(send.topic()).any(|delete| delete.ended > send.began)
+    }
+
+    /// Could a pass of retention have taken what this send stored? One that began before the send could not.
+    fn may_be_taken(&self, send: &Done) -> bool {
+        let Some(answer) = send.answered else { return true };
+        self.passes.iter().filter(|(began, _)| *began > send.began).any(|(_, pass)| {
+            let lies_below = answer.log_offset.zip(pass.may_go_below).is_some_and(|(at, below)| at < below);
+            let is_old = answer.stored_ms.zip(pass.may_go_until_ms).is_some_and(|(stored, until)| stored <= until);
+            lies_below || is_old
+        })
     }
 
     fn check_restarts(&self, lines: &[Line], found: &mut Vec<Violation>) {
@@ -448,6 +473,10 @@ impl<'a> History<'a> {
         let mut seen = vec![false; self.sends.len()];
         let mut lanes: HashMap<(&str, &str), u32> = HashMap::new();
         for queue in &read_back.queues {
+            if queue.min_offset > 0 && self.passes.is_empty() {
+                let (of, min) = (&queue.topic, queue.min_offset);
+                found.push(Kind::TakenTooEarly.because(format!("queue {} of {of} begins at {min}", queue.queue)));
+            }
             let place = |offset: u64| format!("offset {offset} of queue {} of {}", queue.queue, queue.topic);
             // The latest send that lies before, by when it began, and the last entry of each batch.
             let mut latest: Option<&Done> = None;
@@ -523,7 +552,8 @@ impl<'a> History<'a> {
                 continue;
             }
             let min = send.queue().and_then(|queue| min_of.get(&(send.topic(), queue))).copied().unwrap_or(0);
-            if send.queue_offset().is_some_and(|offset| offset < min) {
+            let is_below = send.queue_offset().is_some_and(|offset| offset < min);
+            if is_below && self.may_be_taken(send) {
                 continue;
             }
             let place = || {
@@ -533,7 +563,8 @@ impl<'a> History<'a> {
             };
             if self.is_certain(send, NEVER) {
                 let level = send.answered.and_then(|answer| answer.level);
-                found.push(Kind::Lost.because(format!("{}, answered with {level:?}", place())));
+                let kind = if is_below { Kind::TakenTooEarly } else { Kind::Lost };
+                found.push(kind.because(format!("{}, answered with {level:?}", place())));
             } else if let Some(log_offset) = send.answered.and_then(|answer| answer.log_offset)
                 && reaches.get(&era(send)).is_some_and(|end| *end > log_offset)
             {

@@ -118,13 +118,63 @@ fn t3_a_clean_history_passes() {
     // An unknown outcome is neither absent nor present.
     story.found(vec![read(0, "a"), read(1, "b"), read(2, "unanswered")]);
     assert_eq!(story.kinds(), []);
-    // The end of what retention took is the queue's minimum.
-    story.found(vec![read(1, "b")]);
-    story.read_back.queues[0].min_offset = 1;
-    assert_eq!(story.kinds(), []);
     // To another group it may come, and before the ack it may come twice.
     story.receive("other", "a");
     assert_eq!(story.kinds(), []);
+}
+
+/// Messages `a`, `b` and `c` at log offsets 0, 100 and 200, stored at 1, 2 and 3 ms; a pass of retention, and `b` on it.
+fn retained(pass: Subject) -> Story {
+    let mut story = Story::new();
+    for (offset, key) in (0..).zip(["a", "b", "c"]) {
+        let stored = Subject { stored_ms: Some(offset as i64 + 1), ..stored(offset, Level::Disk) };
+        story.done(Operation::Send, message(key), stored);
+    }
+    story.begin(Operation::Retain, pass);
+    story.restart(Fault::Kill);
+    story.found(vec![read(1, "b"), read(2, "c")]);
+    story.read_back.queues[0].min_offset = 1;
+    story
+}
+
+#[test]
+fn t3_what_retention_was_allowed_to_take_may_go() {
+    let by_place = Subject { may_go_below: Some(1), ..Subject::default() };
+    let by_age = Subject { may_go_until_ms: Some(1), ..Subject::default() };
+    for pass in [by_place, by_age] {
+        let mut story = retained(pass);
+        assert_eq!(story.kinds(), []);
+        // It need not have come so far.
+        story.found(vec![read(0, "a"), read(1, "b"), read(2, "c")]);
+        story.read_back.queues[0].min_offset = 0;
+        assert_eq!(story.kinds(), []);
+        // What is not below the minimum is no business of retention.
+        story.found(vec![read(1, "b"), read(2, "c")]);
+        assert!(story.kinds().contains(&Kind::Lost));
+    }
+}
+
+#[test]
+fn t3_a_message_that_retention_did_not_cover_is_seen() {
+    let mut story = retained(Subject { may_go_below: Some(100), ..Subject::default() });
+    story.found(vec![read(2, "c")]);
+    story.read_back.queues[0].min_offset = 2;
+    assert_eq!(story.kinds(), [Kind::TakenTooEarly], "by place");
+    let mut story = retained(Subject { may_go_until_ms: Some(1), ..Subject::default() });
+    story.found(vec![read(2, "c")]);
+    story.read_back.queues[0].min_offset = 2;
+    assert_eq!(story.kinds(), [Kind::TakenTooEarly], "by age");
+    // A pass that began before the send cannot have meant it.
+    let mut story = Story::new();
+    story.begin(Operation::Retain, Subject { may_go_below: Some(1_000), ..Subject::default() });
+    story.send("a", 0, Level::Disk);
+    story.found(vec![]);
+    story.read_back.queues[0].min_offset = 1;
+    assert_eq!(story.kinds(), [Kind::TakenTooEarly], "by time");
+    // Without any pass no queue begins anywhere else than at 0.
+    let mut story = Story::new();
+    story.read_back.queues[0].min_offset = 1;
+    assert_eq!(story.kinds(), [Kind::TakenTooEarly]);
 }
 
 #[test]

@@ -13,9 +13,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use gantry_broker_core::broker::{
     Broker as _, ChangeInvisibleDuration, ConsumerGroupConfig, LeaseLength, PopMessages, PutWhen, SendMessage,
-    SendMessages, TopicConfig,
+    SendMessages, StartFrom, TopicConfig,
 };
-use gantry_broker_core::clock::Timestamp;
+use gantry_broker_core::clock::{Clock as _, Timestamp};
 use gantry_broker_core::config::Durability;
 use gantry_broker_core::delivery::filter::Filter;
 use gantry_broker_core::message::Message;
@@ -29,7 +29,7 @@ use harness::history::{
 };
 
 use crate::world::{
-    Chance, Setting, block_on, count_of, data, host, is_unknown, join_all, level_of, number_of, panics_are_counted,
+    Chance, SEGMENT_BYTES, Setting, block_on, count_of, data, host, is_unknown, join_all, level_of, number_of,
     read_back, read_of, topic_name,
 };
 
@@ -46,8 +46,11 @@ const COPIES_MAX: usize = 40;
 const LIVES: usize = 3;
 const TOPICS: [&str; 3] = ["a", "b", "c"];
 const QUEUES: u32 = 3;
+const GROUPS: [&str; 2] = ["popping", "committing"];
 /// Changes of a recovery, roughly: where it is crashed itself.
 const RECOVERY_CHANGES: u64 = 60;
+/// Of retention: one finds that a snapshot is missing, one that the older snapshot is, one deletes.
+const PASSES: usize = 3;
 /// Pops until nothing comes any more.
 const POPS_MAX: usize = 200;
 
@@ -154,7 +157,8 @@ fn revive(
 /// All leases run out, and everything that may be delivered is: what was never acked must come.
 fn drain(setting: &Setting, broker: &LocalBroker, recorder: &Recorder, read_back: &ReadBack, broken: &mut Vec<String>) {
     setting.hands.advance(Duration::from_secs(24 * 3600));
-    for group in ["popping", "committing"] {
+    make_groups(broker);
+    for group in GROUPS {
         let acked: BTreeSet<String> = {
             let lines = recorder.lock();
             let acks = lines
@@ -183,6 +187,16 @@ fn drain(setting: &Setting, broker: &LocalBroker, recorder: &Recorder, read_back
     }
 }
 
+/// They begin at the oldest message: left to themselves they would begin at the end of what retention has trimmed.
+fn make_groups(broker: &LocalBroker) {
+    for group in GROUPS {
+        let group =
+            ConsumerGroupConfig { start_from: StartFrom::Min, ..ConsumerGroupConfig::new(consumer_group(group)) };
+        // There already after a crash that kept it.
+        let _ = block_on(broker.put_consumer_group(group, PutWhen::Missing));
+    }
+}
+
 /// A broker that came up takes a message for each topic and gives it out; log, queues and index know it.
 fn goes_on(
     broker: &LocalBroker,
@@ -204,8 +218,8 @@ fn goes_on(
             }
         }
         let number = chance.below(read_back.queues.len().max(1) as u64) as usize;
-        if let Some(QueueRead { topic, queue, messages, .. }) = read_back.queues.get_mut(number) {
-            let end = messages.len() as u64;
+        if let Some(QueueRead { topic, queue, min_offset, messages }) = read_back.queues.get_mut(number) {
+            let end = *min_offset + messages.len() as u64;
             let key = format!("next{}", recorder.lock().all().len());
             let sent = send(broker, recorder, topic, vec![(*queue, key.clone(), 100)], 0).await;
             let [Some(offset)] = sent[..] else { return Err("a send after the restart is refused".into()) };
@@ -268,6 +282,7 @@ async fn send(
                         queue: Some(receipt.queue_id.0),
                         queue_offset: Some(receipt.queue_offset.0),
                         log_offset: Some(receipt.commit_log_offset.0),
+                        stored_ms: Some(receipt.store_timestamp.0),
                         level: Some(level_of(receipt.durability)),
                         ..Subject::default()
                     };
@@ -352,7 +367,7 @@ impl Work<'_> {
         self.setting.hands.advance(Duration::from_millis(self.chance.below(100)));
         let topic = self.chance.pick(&self.topics.iter().cloned().collect::<Vec<_>>()).cloned();
         let Some(topic) = topic else { return self.create_topic() };
-        match self.chance.below(40) {
+        match self.chance.below(43) {
             0..=16 => self.send(&topic, 1, 1),
             17 => {
                 let taken = self.broker.take_snapshot();
@@ -371,6 +386,7 @@ impl Work<'_> {
             35 => self.commit(&topic),
             36 => self.setting.hands.advance(Duration::from_secs(30)),
             37 | 38 => self.create_topic(),
+            39..=41 => self.retain(),
             _ => self.delete_topic(&topic),
         }
     }
@@ -382,7 +398,8 @@ impl Work<'_> {
             let entries = (0..1 + self.chance.below(entries_max)).map(|_| {
                 self.keys += 1;
                 let key = format!("life{}-{}", self.life, self.keys);
-                (self.chance.below(QUEUES.into()) as u32, key, self.chance.body_bytes())
+                let bytes = self.chance.body_bytes().max(self.setting.body_bytes_min);
+                (self.chance.below(QUEUES.into()) as u32, key, bytes)
             });
             planned.push(entries.collect::<Vec<_>>());
         }
@@ -450,6 +467,26 @@ impl Work<'_> {
         });
     }
 
+    /// Passes of retention. What they may take is reckoned from the rules alone: whole segments that begin further from the
+    /// log's end than it may be long, and what is old enough.
+    fn retain(&mut self) {
+        let rules = &self.setting.retention;
+        for _ in 0..PASSES {
+            let storage = block_on(self.broker.describe_storage()).expect("it is told as long as the broker lives");
+            let too_long = rules.commit_log_bytes_max.map(|max| storage.commit_log_max.0.saturating_sub(max));
+            let reserved_ms = i64::try_from(rules.file_reserved_time.as_millis()).expect("not for ever");
+            let may_go = Subject {
+                may_go_below: too_long.map(|bytes| bytes.next_multiple_of(SEGMENT_BYTES)),
+                may_go_until_ms: Some(self.setting.hands.wall().0 - reserved_ms),
+                ..Subject::default()
+            };
+            let invoked = self.recorder.invoke("retention", Operation::Retain, may_go);
+            let retained = self.broker.enforce_retention();
+            retained.unwrap_or_else(|error| panic!("seed {}: no retention: {error}", self.setting.seed));
+            self.recorder.ok(&invoked, Subject::default());
+        }
+    }
+
     fn create_topic(&mut self) {
         let name = *self.chance.pick(&TOPICS).expect("there are some");
         let config = TopicConfig { read_queues: QUEUES, write_queues: QUEUES, ..TopicConfig::new(topic_name(name)) };
@@ -494,13 +531,15 @@ fn at_memory() -> Subject {
 struct Outcome {
     states: u64,
     messages: u64,
+    /// States in which some queue did not begin at 0 any more.
+    trimmed: u64,
     failures: Vec<String>,
 }
 
 /// One seeded run: lives, the crash states of each, and every one of these judged.
 fn run(seed: u64, faults: Faults, prepare: fn(&SimulatedFiles), durability: Option<Durability>) -> Outcome {
     let mut outcome = Outcome::default();
-    let mut setting = Setting::of(seed);
+    let mut setting = Setting::of(seed).with_retention();
     setting.durability = durability.unwrap_or(setting.durability);
     let mut chance = Chance::new(seed ^ 0x5EED);
     let mut disk = SimulatedFiles::new();
@@ -547,8 +586,11 @@ fn run(seed: u64, faults: Faults, prepare: fn(&SimulatedFiles), durability: Opti
             } else {
                 state.disk
             };
-            if let Err(broken) = revive(&setting, &disk, recorder, &mut chance) {
-                outcome.failures.extend(broken.iter().map(|broken| format!("{context}: {broken}")));
+            match revive(&setting, &disk, recorder, &mut chance) {
+                Ok(life) => {
+                    outcome.trimmed += u64::from(life.read_back.queues.iter().any(|queue| queue.min_offset > 0));
+                }
+                Err(broken) => outcome.failures.extend(broken.iter().map(|broken| format!("{context}: {broken}"))),
             }
         }
         match next {
@@ -598,9 +640,7 @@ pub fn quiet_life(
 
 fn work(setting: &Setting, life: &Life, number: usize, chance: &mut Chance) {
     let broker = &life.broker;
-    let group = ConsumerGroupConfig::new(consumer_group("committing"));
-    // There already after a crash that kept it.
-    let _ = block_on(broker.put_consumer_group(group, PutWhen::Missing));
+    make_groups(broker);
     let mut work = Work {
         broker,
         recorder: &life.recorder,
@@ -643,6 +683,7 @@ fn runs(states: u64, faults: Faults, prepare: fn(&SimulatedFiles), durability: O
         }
         all.states += outcome.states;
         all.messages += outcome.messages;
+        all.trimmed += outcome.trimmed;
         all.failures.extend(outcome.failures);
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -656,19 +697,18 @@ fn d2_d7_d10_every_crash_state_recovers_what_was_promised() {
     let outcome = runs(states, Faults::Both, |_| {}, None);
     assert!(outcome.failures.is_empty(), "{:#?}", outcome.failures);
     assert!(outcome.states >= states && outcome.messages >= states / 10);
-    eprintln!("{} crash states, {} messages", outcome.states, outcome.messages);
+    assert!(outcome.trimmed >= states / 100, "{} states behind retention", outcome.trimmed);
+    let Outcome { states, messages, trimmed, .. } = outcome;
+    eprintln!("{states} crash states, {trimmed} of them behind retention, {messages} messages");
 }
 
 /// The control: on a drive that lies about syncs, the same check must see losses at every level of trust.
 #[test]
 fn control_a_disk_that_lies_about_syncs_is_seen_to_lose() {
-    let _alone = panics_are_counted();
     let mut lost = 0;
     for seed in 1..=20 {
-        let lying = || run(seed, Faults::PowerCuts, SimulatedFiles::lie_about_syncs, Some(Durability::Disk));
-        // What such a drive makes of a store may be stopped by an assertion too: seen is seen.
-        let outcome = std::panic::catch_unwind(lying);
-        lost += u64::from(!outcome.is_ok_and(|outcome| outcome.failures.is_empty()));
+        let outcome = run(seed, Faults::PowerCuts, SimulatedFiles::lie_about_syncs, Some(Durability::Disk));
+        lost += u64::from(!outcome.failures.is_empty());
     }
     assert_eq!(lost, 20, "runs in which a loss was seen");
 }
@@ -693,6 +733,29 @@ fn control_a_memory_level_broker_is_seen_to_lose_in_a_power_cut_that_calls_itsel
         lost += u64::from(!has_messages || revive(&setting, &cut, recorder, &mut chance).is_err());
     }
     assert!(lost >= 18, "{lost} of 20 runs in which a loss was seen");
+}
+
+/// The control of retention: had its rules allowed nothing, what it took would be missed.
+#[test]
+fn control_a_retention_that_takes_what_no_rule_allows_is_seen() {
+    let mut seen = 0;
+    for seed in 1..=10 {
+        let mut setting = Setting::of(seed);
+        setting.retention.commit_log_bytes_max = Some(SEGMENT_BYTES / 2);
+        let disk = SimulatedFiles::new();
+        let mut chance = Chance::new(seed);
+        let life = revive(&setting, &disk, Arc::new(Recorder::new()), &mut chance).unwrap_or_else(|b| panic!("{b:?}"));
+        (0..6).for_each(|number| work(&setting, &life, number, &mut chance));
+        let read_back = read_back(&life.broker).unwrap();
+        let mut lines = life.recorder.lines();
+        assert_eq!(check(&lines, &read_back), [], "seed {seed}");
+        for line in lines.iter_mut().filter(|line| line.operation == Operation::Retain) {
+            line.subject = Subject::default();
+        }
+        let found = check(&lines, &read_back);
+        seen += u64::from(found.iter().any(|violation| violation.kind == Kind::TakenTooEarly));
+    }
+    assert!(seen >= 8, "{seen} of 10 runs in which it was seen");
 }
 
 /// What happens is what a disk has: the store's files are where they belong.

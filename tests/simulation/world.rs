@@ -12,11 +12,10 @@ use std::time::Duration;
 
 use gantry_broker_core::broker::{Broker as _, PullMessages};
 use gantry_broker_core::clock::{Clock, Timestamp};
-use gantry_broker_core::config::{BrokerConfig, Durability, Pace};
+use gantry_broker_core::config::{BrokerConfig, Durability, Pace, Retention};
 use gantry_broker_core::local_broker::Surroundings;
 use gantry_broker_core::message::StoredMessage;
 use gantry_broker_core::names::TopicName;
-use gantry_broker_core::offset::QueueOffset;
 use gantry_broker_core::random::Random;
 use gantry_broker_core::store::error::StoreError;
 use gantry_broker_core::store::index_file::IndexLayout;
@@ -26,7 +25,7 @@ use harness::history::{Level, MessageRead, QueueRead, ReadBack, hash_of, hash_of
 
 pub const DATA_DIR: &str = "/data";
 /// Small, so that a run rolls segments often.
-const SEGMENT_BYTES: u64 = 64 << 10;
+pub const SEGMENT_BYTES: u64 = 64 << 10;
 /// Small, so that a run has more index files than one.
 const INDEX_LAYOUT: IndexLayout = IndexLayout { slots: 32, entries: 64 };
 const HOST: &str = "127.0.0.1:10911";
@@ -118,6 +117,10 @@ pub struct Setting {
     pub pace: Pace,
     pub hands: Hands,
     pub seed: u64,
+    /// As a broker keeps messages that nobody told anything: longer than a run takes.
+    pub retention: Retention,
+    /// Runs that shall delete segments fill some.
+    pub body_bytes_min: usize,
 }
 
 impl Setting {
@@ -127,7 +130,24 @@ impl Setting {
         let durability = if chance.one_in(2) { Durability::Memory } else { Durability::Disk };
         let mut delay = || Duration::from_micros(if chance.one_in(3) { 60_000_000 } else { chance.below(2_000) });
         let pace = Pace { sync_delay: delay(), checkpoint_delay: delay() };
-        Setting { durability, pace, hands: Hands::default(), seed }
+        Setting { durability, pace, hands: Hands::default(), seed, retention: Retention::default(), body_bytes_min: 1 }
+    }
+
+    /// Most runs keep a log of few segments, or messages of a few minutes.
+    pub fn with_retention(mut self) -> Setting {
+        let mut chance = Chance::new(!self.seed);
+        match chance.below(4) {
+            0 | 1 => {
+                self.retention.commit_log_bytes_max = Some(SEGMENT_BYTES / 8 + chance.below(SEGMENT_BYTES));
+                self.body_bytes_min = 2_500;
+            }
+            2 => {
+                self.retention.file_reserved_time = Duration::from_secs(30 + chance.below(300));
+                self.retention.delete_when = (0..24).collect();
+            }
+            _ => {}
+        }
+        self
     }
 
     pub fn open(&self, disk: &SimulatedFiles) -> Result<LocalBroker, StoreError> {
@@ -136,6 +156,7 @@ impl Setting {
             segment_bytes: SEGMENT_BYTES,
             index_layout: INDEX_LAYOUT,
             pace: self.pace,
+            retention: self.retention.clone(),
             ..BrokerConfig::new(DATA_DIR)
         };
         let surroundings = Surroundings {
@@ -233,12 +254,8 @@ pub fn read_back(broker: &LocalBroker) -> Result<ReadBack, String> {
                     messages.extend(pulled.messages.iter().map(read_of));
                     next = pulled.next_offset;
                 }
-                // Nothing is ever deleted by retention here.
-                if queue.min_offset != QueueOffset(0) {
-                    return Err(format!("{place} begins at {}", queue.min_offset));
-                }
-                let (topic, queue) = (name.to_string(), queue.queue_id.0);
-                read_back.queues.push(QueueRead { topic, queue, min_offset: 0, messages });
+                let (topic, min_offset, queue) = (name.to_string(), queue.min_offset.0, queue.queue_id.0);
+                read_back.queues.push(QueueRead { topic, queue, min_offset, messages });
             }
         }
         Ok(read_back)

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::delivery::cells::AllCells;
 use crate::foreign::config_files;
+use crate::foreign::ids;
 use crate::names::{ConsumerGroup, STATE_TOPIC, TopicName};
 use crate::state::tables::Tables;
 use crate::store::Store;
@@ -70,7 +71,7 @@ impl Exporter<'_> {
     }
 }
 
-fn topics(file: &mut Map<String, Value>, tables: &Tables) {
+pub(super) fn topics(file: &mut Map<String, Value>, tables: &Tables) {
     let before = file.remove("topicConfigTable").and_then(|table| table.as_object().cloned()).unwrap_or_default();
     let known = |name: &str| TopicName::from_store(name.as_bytes()).is_ok_and(|name| tables.topic(&name).is_some());
     // Settings for other topics, and names that nobody could import, were never ours to delete.
@@ -92,9 +93,10 @@ fn topics(file: &mut Map<String, Value>, tables: &Tables) {
     });
     after.insert(STATE_TOPIC.into(), state);
     file.insert("topicConfigTable".into(), after.into());
+    ids::leave_topic_ids(file, tables);
 }
 
-fn consumer_groups(file: &mut Map<String, Value>, tables: &Tables) {
+pub(super) fn consumer_groups(file: &mut Map<String, Value>, tables: &Tables) {
     let before = file.remove("subscriptionGroupTable").and_then(|table| table.as_object().cloned()).unwrap_or_default();
     let mut after: Map<String, Value> = before
         .iter()
@@ -107,6 +109,7 @@ fn consumer_groups(file: &mut Map<String, Value>, tables: &Tables) {
     }
     file.insert("subscriptionGroupTable".into(), after.into());
     file.entry("forbiddenTable").or_insert(json!({}));
+    ids::leave_consumer_group_ids(file, tables);
 }
 
 /// The floors: RocketMQ delivers everything above them again.

@@ -139,7 +139,7 @@ pub(crate) fn settle_what_is_gone(parts: &Parts, meant: impl Fn(u32) -> bool) ->
             let (min, queue_id) = (queue.min_offset().0, queue.queue_id());
             let floor = cells.get(&queue_id)?.floor();
             let cell = CellKey { consumer_group_id: pair.0, topic_id: pair.1, queue_id };
-            (floor < min).then_some((Entry::CommitOffset { cell, offset: min }, min - floor))
+            (floor < min).then(|| (Entry::CommitOffset { cell, offset: min }, min - floor))
         };
         let (entries, missed): (Vec<Entry>, Vec<u64>) = queues.iter().filter_map(behind).unzip();
         if entries.is_empty() {
@@ -217,6 +217,60 @@ mod tests {
             }
         }
         files.remove_dir(dir).unwrap();
+    }
+
+    #[tokio::test]
+    async fn d10_queues_that_were_last_synced_before_all_that_is_left_begin_behind_what_went() {
+        let files = SimulatedFiles::new();
+        let broker = open_simulated(&files, short()).unwrap();
+        with_topic(&broker).await;
+        broker.close().unwrap();
+        drop(broker);
+        let queue_ends = Path::new("/data/gantry/queue-ends");
+        let before = files.read(queue_ends).unwrap();
+        let broker = open_simulated(&files, short()).unwrap();
+        fill(&broker, 0, 300).await;
+        let of_queue_1 = broker.send_messages(send(1, message("last", "last"))).await.unwrap().remove(0).unwrap();
+        assert_eq!(of_queue_1.queue_offset, QueueOffset(0));
+        retain(&broker);
+        let (min, max, _) = queue_of(&broker, 0).await;
+        assert!(min > 0);
+        // Killed before it was written again.
+        let killed = files.kill();
+        drop(broker);
+        killed.replace(queue_ends, &before, false).unwrap();
+        let broker = open_simulated(&killed, short()).unwrap();
+        assert_eq!(queue_of(&broker, 0).await, (min, max, max - min));
+        assert_eq!(queue_of(&broker, 1).await, (0, 1, 1));
+        let sent = broker.send_messages(send(0, message("next", "next"))).await.unwrap().remove(0).unwrap();
+        assert_eq!(sent.queue_offset.0, max);
+    }
+
+    /// Where a queue begins and ends, and how many of its messages can be read.
+    async fn queue_of(broker: &LocalBroker, queue_id: u32) -> (u64, u64, u64) {
+        let ends = broker.query_queue_offsets(topic()).await.unwrap()[queue_id as usize];
+        let (min, max) = (ends.min_offset.0, ends.max_offset.0);
+        let mut read = 0;
+        for offset in min..max {
+            let pull = PullMessages { queue_id: QueueId(queue_id), ..pull(offset) };
+            read += broker.pull_messages(pull).await.unwrap().messages.len() as u64;
+        }
+        (min, max, read)
+    }
+
+    #[tokio::test]
+    async fn a_group_ahead_of_what_goes_stays_where_it_is() {
+        let files = SimulatedFiles::new();
+        let broker = open_simulated(&files, short()).unwrap();
+        with_topic(&broker).await;
+        fill(&broker, 0, 300).await;
+        for _ in 0..9 {
+            let popped = broker.pop_messages(pop(32)).await.unwrap();
+            broker.ack_messages(popped.into_iter().map(|popped| popped.handle).collect()).await.unwrap();
+        }
+        retain(&broker);
+        let (min, max, floor) = ends(&broker).await;
+        assert!(0 < min && min < floor && (floor, max) == (288, 300), "{min} {floor} {max}");
     }
 
     #[tokio::test]

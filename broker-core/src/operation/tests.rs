@@ -1,5 +1,6 @@
 //! The operations together, on a real disk, through the door that the gateway uses.
 
+mod recover_state;
 mod repair;
 
 use std::sync::Arc;

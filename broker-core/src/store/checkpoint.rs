@@ -184,6 +184,13 @@ impl DerivedEnds {
         Some((Incarnation(topic.incarnation), QueueEnds { min: QueueOffset(*min), end: QueueOffset(*end) }))
     }
 
+    /// What is known of a topic: its incarnation, and where its queues ended.
+    pub(super) fn of_topic(&self, topic: &str) -> Option<(Incarnation, Vec<(QueueId, QueueOffset)>)> {
+        let topic = self.topics.get(topic)?;
+        let ends = topic.queues.iter().map(|(id, (_, end))| (QueueId(*id), QueueOffset(*end)));
+        Some((Incarnation(topic.incarnation), ends.collect()))
+    }
+
     pub fn write(&self, files: &dyn Files, data_dir: &Path) -> io::Result<()> {
         let json = serde_json::to_vec(self).map_err(io::Error::other)?;
         let bytes = [crc_line(&json).as_bytes(), &json].concat();

@@ -401,7 +401,9 @@ impl CommitLog {
         log.cut(end, synced)?;
         let dir = log.data_dir.join(COMMIT_LOG_DIR);
         if log.segments.is_empty() {
-            let segment = create_segment(&*log.files, &dir, 0, log.segment_bytes).map_err(|failure| failure.error)?;
+            // A log that was given up whole goes on where it began: places below it are not its own.
+            let segment =
+                create_segment(&*log.files, &dir, end.0, log.segment_bytes).map_err(|failure| failure.error)?;
             log.segments.push(segment);
         }
         let segments: VecDeque<Arc<Segment>> = log.segments.into_iter().map(Arc::new).collect();
@@ -1070,6 +1072,24 @@ mod tests {
 
     fn bodies(records: &[StoredMessage]) -> Vec<&[u8]> {
         records.iter().map(|record| &record.body[..]).collect()
+    }
+
+    #[test]
+    fn d7_a_log_of_which_nothing_is_left_goes_on_where_it_began() {
+        let files = SimulatedFiles::new();
+        let base = CommitLogOffset(3 * SEGMENT_BYTES);
+        files.create_dir(&dir().join(COMMIT_LOG_DIR)).unwrap();
+        let path = dir().join(COMMIT_LOG_DIR).join(segment::file_name(base.0));
+        files.create_log_file(&path, SEGMENT_BYTES).unwrap();
+        files.damage(&path, 100, b"torn").unwrap();
+        let (log, records) = recovered(&files, Durability::Memory);
+        assert_eq!((records.len(), log.min(), log.written()), (0, base, base));
+        assert!(matches!(log.read_at(CommitLogOffset(0)), Err(StoreError::NoRecord { .. })));
+        let queue = Arc::new(QueueCounter::new(QueueOffset(0)));
+        let appended = log.append(vec![message("new", &queue)]).unwrap().entries.remove(0).unwrap();
+        assert_eq!(appended.commit_log_offset, base);
+        drop(log);
+        assert_eq!(bodies(&recovered(&files, Durability::Memory).1), [b"new"]);
     }
 
     #[derive(Default)]

@@ -41,7 +41,7 @@ pub enum StoreError {
     /// The log no longer reaches back to its beginning, and no snapshot says what its deleted records had decided.
     #[error(
         "{} holds no usable snapshot of the state and the log begins at {log_min}: topics, groups and offsets cannot be \
-         read back",
+         read back; gantry store recover-state DIR shows what can be known of them and makes a new snapshot",
         path.display()
     )]
     StateLost { path: PathBuf, log_min: CommitLogOffset },

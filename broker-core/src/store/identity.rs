@@ -261,6 +261,15 @@ impl Identity {
         serde_json::from_slice(bytes).map_err(damaged)
     }
 
+    /// The log id as a number.
+    pub(super) fn log_number(&self, data_dir: &Path) -> Result<u128, StoreError> {
+        u128::from_str_radix(&self.log_id, 16).map_err(|_| StoreError::Damaged {
+            file: path(data_dir),
+            offset: 0,
+            reason: format!("logId '{}' is no log id", self.log_id),
+        })
+    }
+
     /// Raises the boot number; returns when the new one is on the disk.
     pub fn raise_boot(&mut self, files: &dyn Files, data_dir: &Path) -> Result<(), StoreError> {
         self.boot += 1;

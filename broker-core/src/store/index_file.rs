@@ -232,15 +232,19 @@ impl Index {
     /// Records below `log_min` are gone: files that speak of nothing else go too. The newest one stays.
     pub fn trim(&self, log_min: CommitLogOffset) -> io::Result<()> {
         loop {
-            let mut inner = self.inner();
+            let inner = self.inner();
             if inner.index_files.len() < 2 || inner.index_files[0].header.end_offset >= log_min.0 {
                 return Ok(());
             }
-            let oldest = inner.index_files.remove(0);
-            inner.trimmed += 1;
-            inner.ends.files -= 1;
+            let oldest = inner.index_files[0].path.clone();
             drop(inner);
-            self.files.remove_file(&oldest.path)?;
+            // Counted no more only once it cannot come back: the start drops files from the newest on.
+            self.files.remove_file(&oldest)?;
+            self.files.sync_dir(&self.dir)?;
+            let mut inner = self.inner();
+            inner.index_files.remove(0);
+            inner.trimmed += 1;
+            inner.ends.files = inner.ends.files.saturating_sub(1);
         }
     }
 
@@ -676,6 +680,23 @@ mod tests {
         let odd: Vec<u64> = (0..records).rev().filter(|record| record % 2 == 1).collect();
         let found: Vec<u64> = find(index, "odd").into_iter().filter(|record| record % 2 == 1).collect();
         assert!(found.starts_with(&odd[..odd.len().min(found.len())]) && !(found.is_empty() && records > 1));
+    }
+
+    #[test]
+    fn d6_what_retention_removed_does_not_come_back_in_the_place_of_another() {
+        let (files, index) = empty();
+        put(&index, 0..40);
+        index.sync().unwrap();
+        // Three files are gone by then, whatever a power cut does to directories.
+        index.trim(CommitLogOffset(2_000)).unwrap();
+        assert_eq!(index.inner().trimmed, 3);
+        let ends = index.sync().unwrap();
+        for seed in 0..32 {
+            let index = open(&files.power_cut(seed), ends, false).unwrap();
+            for record in 20..40 {
+                assert!(find(&index, &record.to_string()).contains(&record), "seed {seed}, {record}");
+            }
+        }
     }
 
     #[test]

@@ -127,7 +127,10 @@ pub struct QueueRecovery<'a> {
 impl QueueRecovery<'_> {
     pub fn recover(&self, queue: &ConsumeQueue) -> Result<(), StoreError> {
         let dispatched_below = CommitLogOffset(self.ends.dispatched_below);
-        let known = self.ends.ends(queue.topic(), queue.incarnation(), queue.queue_id());
+        // What was dispatched last is gone from the log: all that the files hold went with it, and what lay between cannot be
+        // dispatched again. The queue begins where the log says.
+        let is_behind = dispatched_below < self.log.min();
+        let known = self.ends.ends(queue.topic(), queue.incarnation(), queue.queue_id()).filter(|_| !is_behind);
         let holds = |at: QueueOffset, entry: &QueueEntry| {
             self.log.read(entry.commit_log_offset, entry.record_len).is_ok_and(|message| {
                 message.topic() == queue.topic().as_str()

@@ -45,6 +45,11 @@ impl Segment {
         self.file.read(at.0 - self.base, len)
     }
 
+    /// Returns when all that was written is on the disk.
+    pub(super) fn sync(&self) -> std::io::Result<()> {
+        self.file.sync()
+    }
+
     /// `read` finds it out, the first time.
     pub(super) fn last_stored<E>(&self, read: impl FnOnce() -> Result<Timestamp, E>) -> Result<Timestamp, E> {
         match self.last_stored.get() {

@@ -958,15 +958,24 @@ fn each_part(at: u64, len: u64, unit: u64, mut part: impl FnMut(u64, usize, std:
 }
 
 /// SplitMix64: as much chance as a simulation needs, the same for the same seed.
-struct Chance(u64);
+pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
     fn coin(&mut self) -> bool {
+        self.next() & 1 == 0
+    }
+
+    #[cfg(test)]
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) & 1 == 0
+        mixed ^ (mixed >> 31)
     }
 }
 

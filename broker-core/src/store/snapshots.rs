@@ -132,7 +132,7 @@ impl Snapshots {
     }
 
     fn path(&self, replay_from: CommitLogOffset) -> PathBuf {
-        self.dir.join(format!("{NAME_PREFIX}{:020}", replay_from.0))
+        self.dir.join(file_name(replay_from))
     }
 }
 
@@ -142,6 +142,10 @@ pub enum Unreadable {
     Damaged,
     OtherLog,
     Newer,
+}
+
+pub(super) fn file_name(replay_from: CommitLogOffset) -> String {
+    format!("{NAME_PREFIX}{:020}", replay_from.0)
 }
 
 /// The log offset that a file's name stands for; `None` for any other name.

@@ -387,6 +387,30 @@ fn c2_a_boot_number_that_was_flipped_is_seen() {
 }
 
 #[test]
+fn d10_what_is_derived_is_synced_by_one_at_a_time_and_never_goes_back() {
+    let files = SimulatedFiles::new();
+    let rig = Rig::simulated(&files, Durability::Memory);
+    let store = rig.open().unwrap();
+    create(&store, "orders", 2).unwrap();
+    let before = store.shared.sync_derived();
+    fill(&store, "orders", 2, 40);
+    // The keeper and retention.
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for _ in 0..200 {
+                    store.shared.write_derived_ends(&store.shared.sync_derived()).unwrap();
+                }
+            });
+        }
+    });
+    let written = DerivedEnds::read(&files, Path::new(DIR)).unwrap();
+    assert_eq!(written.as_ref(), Some(&store.shared.sync_derived()));
+    store.shared.write_derived_ends(&before).unwrap();
+    assert_eq!(DerivedEnds::read(&files, Path::new(DIR)).unwrap(), written);
+}
+
+#[test]
 fn a_checkpoint_that_has_lost_its_end_still_says_what_it_said() {
     let files = SimulatedFiles::new();
     let rig = Rig::simulated(&files, Durability::Memory);
