@@ -48,6 +48,8 @@ const WARM_AHEAD_BYTES_MAX: u64 = 16 << 20;
 const WARM_AHEAD_BYTES_MIN: u64 = 1 << 20;
 /// Memory is warmed, and the preparer looked after, in steps of this.
 const WARM_STEP_BYTES: u64 = 1 << 20;
+/// A sync that covers at most this much is a small one.
+const SMALL_SYNC_BYTES_MAX: u64 = 256 << 10;
 /// An append prepares what it needs at most this often before it gives up as overloaded.
 const PREPARE_ATTEMPTS_MAX: usize = 8;
 /// An append waits at most this long for the preparation another thread is in the middle of.
@@ -174,6 +176,8 @@ struct Shared {
     /// A flag rather than a lock held over the work, so that who finds it taken can wait for a bounded time.
     preparing: Mutex<bool>,
     prepared: Condvar,
+    /// What the last sync covered.
+    last_sync_bytes: AtomicU64,
     closed: AtomicBool,
     /// No space was left when blocks were last reserved; only to say so once.
     full: AtomicBool,
@@ -426,6 +430,7 @@ impl CommitLog {
             reserved: AtomicU64::new(end.0),
             preparing: Mutex::new(false),
             prepared: Condvar::new(),
+            last_sync_bytes: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             full: AtomicBool::new(false),
             refuses_messages: AtomicBool::new(false),
@@ -864,6 +869,7 @@ impl Shared {
             return (to, true);
         };
         let to = to.min(from + WARM_STEP_BYTES).min(segment.end().0);
+        segment.file.expect_small_syncs(self.last_sync_bytes.load(Ordering::Relaxed) <= SMALL_SYNC_BYTES_MAX);
         match segment.file.warm(segment.at(from), segment.at(to)) {
             Ok(()) => (to, true),
             Err(error) => {
@@ -950,6 +956,7 @@ impl SyncSource for Shared {
     }
 
     fn sync(&self, from: u64, to: u64) -> io::Result<()> {
+        self.last_sync_bytes.store(to - from, Ordering::Relaxed);
         let touched: Vec<Arc<Segment>> = {
             let segments = self.segments.read().expect("nobody panics holding it");
             let touched = |segment: &&Arc<Segment>| segment.base().0 < to && segment.end().0 > from;

@@ -26,6 +26,8 @@ pub trait LogFile: Send + Sync {
     fn data_from(&self, from: u64) -> Vec<std::ops::Range<u64>>;
     /// Touches memory of `[from, to)` ahead of writes, so that they meet no page fault.
     fn warm(&self, from: u64, to: u64) -> io::Result<()>;
+    /// Whether syncs cover little at a time: then what a small write makes dirty shall be small too.
+    fn expect_small_syncs(&self, small: bool);
     /// Recovery only, when nobody else holds the file: all bytes from `end` on are zero again and open for the writer.
     /// A file that was opened is closed for writing until this was called. Panics while a view of the file is alive.
     fn cut(&mut self, end: u64) -> io::Result<()>;

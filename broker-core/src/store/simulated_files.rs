@@ -575,6 +575,8 @@ impl LogFile for OpenLogFile {
         Ok(())
     }
 
+    fn expect_small_syncs(&self, _small: bool) {}
+
     fn cut(&mut self, end: u64) -> io::Result<()> {
         assert!(end <= self.len, "cutting inside of the file");
         let _changing = self.disk.change()?;
