@@ -53,7 +53,7 @@ const SMALL_SYNC_BYTES_MAX: u64 = 256 << 10;
 /// An append prepares what it needs at most this often before it gives up as overloaded.
 const PREPARE_ATTEMPTS_MAX: usize = 8;
 /// An append waits at most this long for the preparation another thread is in the middle of.
-const PREPARE_WAIT_MAX: Duration = Duration::from_millis(100);
+const PREPARE_WAIT_MAX: Duration = Duration::from_secs(1);
 /// The preparer keeps this many steps reserved ahead of the writer: one to write into, one that is kept for state.
 const RESERVED_STEPS_AHEAD: u64 = 2;
 /// A segment that begins with this many zeros was never reached.
@@ -792,14 +792,11 @@ impl Shared {
 
     /// The segment of `[at, at + len)`, all of which was written.
     fn readable(&self, at: CommitLogOffset, len: u64) -> Result<Arc<Segment>, StoreError> {
-        let no_record = StoreError::NoRecord { at };
-        let end = at.0.checked_add(len).ok_or(no_record.clone())?;
-        if len < PEEK_LEN as u64 || end > self.written.load(Ordering::Acquire) {
-            return Err(no_record);
-        }
-        match self.segment_of(at.0) {
-            Some(segment) if end <= segment.end().0 => Ok(segment),
-            _ => Err(no_record),
+        let end = at.0.checked_add(len).filter(|end| *end <= self.written.load(Ordering::Acquire));
+        let segment = end.filter(|_| len >= PEEK_LEN as u64).zip(self.segment_of(at.0));
+        match segment {
+            Some((end, segment)) if end <= segment.end().0 => Ok(segment),
+            _ => Err(StoreError::NoRecord { at }),
         }
     }
 
@@ -848,8 +845,17 @@ impl Shared {
             let half_full = self.segment_of(written).is_some_and(|segment| {
                 written - segment.base().0 >= self.segment_bytes / 2 && self.segment_of(segment.end().0).is_none()
             });
-            if half_full && self.begin_preparing().and_then(|preparing| preparing.create_next()).is_ok() {
-                continue;
+            if half_full {
+                // To create a segment takes syncs, and nothing is reserved meanwhile: on a busy disk that was long enough for
+                // the writer to come to the reserved end. What is left of this segment will be needed anyway.
+                let rest = self.segment_of(reserved).is_some();
+                let prepared = self.begin_preparing().and_then(|preparing| match rest {
+                    true => preparing.reserve_step(reserved + 1, self.free_bytes_kept),
+                    false => preparing.create_next().map(drop),
+                });
+                if prepared.is_ok() {
+                    continue;
+                }
             }
             let ahead = (written - self.opened_at).clamp(WARM_AHEAD_BYTES_MIN, WARM_AHEAD_BYTES_MAX);
             warmed = warmed.max(written);
