@@ -280,7 +280,8 @@ async fn one(
             complain(format!("it died of a signal: {status}: {}", last_lines(said)));
         }
         if said.contains("panicked at") {
-            complain(format!("it panicked: {status}: {}", last_lines(said)));
+            let at = said.lines().skip_while(|line| !line.contains("panicked at")).take(2).collect::<Vec<_>>();
+            complain(format!("it panicked: {status}: {}", at.join(" / ")));
         }
     }
     let failed_sync = seen.iter().find(|seen| seen.is_failed_sync_of_the_log()).map(|seen| seen.at_us);

@@ -892,6 +892,8 @@ impl Preparing<'_> {
         let shared = self.0;
         shared.check_open()?;
         let reserved = shared.reserved.load(Ordering::Relaxed);
+        // Somebody else may have been here since the caller looked.
+        let target = target.max(reserved + 1);
         let segment = match shared.segment_of(reserved) {
             Some(segment) => segment,
             None => self.create_next()?,
@@ -1600,6 +1602,22 @@ mod tests {
                 assert!(poll(&mut waits[0], &counts[0]));
             }
             assert_eq!(woken(), [1, 1, 1, 0]);
+        }
+    }
+
+    #[test]
+    fn d5_a_wish_that_others_have_met_moves_nothing_back_on_a_full_disk() {
+        let files = SimulatedFiles::new();
+        let (log, _) = recovered(&files, Durability::Memory);
+        let queue = Arc::new(QueueCounter::default());
+        log.append(vec![message("a", &queue)]).unwrap();
+        files.limit_space(Some(0));
+        let before = log.shared.reserved.load(Ordering::Acquire);
+        assert!(before > 1);
+        for free_bytes_kept in [0, log.shared.free_bytes_kept] {
+            let outcome = log.shared.begin_preparing().unwrap().reserve_step(1, free_bytes_kept);
+            assert!(outcome.is_err(), "the disk is full");
+            assert!(log.shared.reserved.load(Ordering::Acquire) >= before);
         }
     }
 
