@@ -1571,7 +1571,7 @@ mod tests {
                 self.0.fetch_add(1, Ordering::SeqCst);
             }
         }
-        struct Source;
+        struct Source(Arc<Flusher>);
         impl SyncSource for Source {
             fn written(&self) -> u64 {
                 20
@@ -1579,7 +1579,12 @@ mod tests {
             fn sync(&self, _from: u64, _to: u64) -> io::Result<()> {
                 Ok(())
             }
-            fn synced(&self, _to: u64) {}
+            fn synced(&self, _to: u64) {
+                // Dispatch runs in here: nobody may be answered before it is done.
+                let mut early = self.0.reached(CommitLogOffset(10));
+                let mut context = Context::from_waker(Waker::noop());
+                assert!(std::pin::Pin::new(&mut early).poll(&mut context).is_pending());
+            }
             fn failed(&self, _reason: &str) {}
         }
         for leaves in [false, true] {
@@ -1593,7 +1598,7 @@ mod tests {
             let mut waits: Vec<_> = [10, 15, 20, 30].map(|end| flusher.reached(CommitLogOffset(end))).into();
             assert!(waits.iter_mut().zip(&counts).all(|(wait, count)| !poll(wait, count)));
             flusher.stop();
-            flusher.run(&Source);
+            flusher.run(&Source(flusher.clone()));
             let woken = || counts.iter().map(|count| count.0.load(Ordering::SeqCst)).collect::<Vec<_>>();
             assert_eq!(woken(), [1, 0, 0, 0]);
             if leaves {

@@ -302,8 +302,8 @@ impl Dispatch {
                         }
                     };
                     match entries {
-                        // What was just appended is believed: reading all of it again for its checksum was two thirds
-                        // of what dispatch costs.
+                        // What was just appended is believed: to decode it for its checksum was 13 % of a server's time at
+                        // 32 messages in a call.
                         Entries::New => {
                             let record = record::glance(left, next).map_err(|error| self.log.damaged(next, error))?;
                             self.take(work, &mut topic, record, index.as_mut(), entries);
