@@ -338,6 +338,11 @@ pub mod sys_flag {
     pub const NEED_UNWRAP: i32 = 0x40;
     /// A record of a batch queue: it takes as many queue offsets as it holds messages.
     pub const INNER_BATCH: i32 = 0x80;
+
+    /// Has the record a place in a consume queue? Halves of transactions have none, nor what takes them back.
+    pub fn is_queued(sys_flag: i32) -> bool {
+        !matches!(sys_flag & TRANSACTION_MASK, TRANSACTION_PREPARED | TRANSACTION_ROLLBACK)
+    }
 }
 
 /// A message as the log holds it. The byte fields are slices of the record: no copy was made.

@@ -35,7 +35,7 @@ use crate::state::tables::Tables;
 use crate::store::config_json;
 use crate::store::error::StoreError;
 use crate::store::files::Files;
-use crate::store::foreign_log::FOREIGN_QUEUES_MAX;
+use crate::store::foreign_log::{FOREIGN_QUEUES_MAX, QueueSpan};
 use crate::store::lost_state::{LostState, Opened};
 use crate::store::message_batch;
 
@@ -243,18 +243,11 @@ impl ExportFiles {
 /// The queues as the log has them.
 #[derive(Default)]
 struct Spans {
-    topics: HashMap<String, BTreeMap<QueueId, Span>>,
+    topics: HashMap<String, BTreeMap<QueueId, QueueSpan>>,
     /// Where the state topic goes on.
     state_end: QueueOffset,
     /// The last stop that left the files as they are: its place and its time.
     stop: Option<(CommitLogOffset, Timestamp)>,
-}
-
-#[derive(Clone, Copy)]
-struct Span {
-    first: QueueOffset,
-    end: QueueOffset,
-    last: CommitLogOffset,
 }
 
 impl Spans {
@@ -278,10 +271,7 @@ impl Spans {
     }
 
     fn take(&mut self, record: &StoredMessage) -> Result<(), StoreError> {
-        let transaction = record.sys_flag & sys_flag::TRANSACTION_MASK;
-        let in_no_queue =
-            transaction == sys_flag::TRANSACTION_PREPARED || transaction == sys_flag::TRANSACTION_ROLLBACK;
-        if in_no_queue || record.queue_id.0 >= FOREIGN_QUEUES_MAX {
+        if !sys_flag::is_queued(record.sys_flag) || record.queue_id.0 >= FOREIGN_QUEUES_MAX {
             return Ok(());
         }
         let count = message_batch::inner_count(record)? as u64;
@@ -292,20 +282,20 @@ impl Spans {
         }
         let queues = self.topics.get_mut(record.topic()).expect("just made");
         match queues.get_mut(&record.queue_id) {
-            Some(span) if span.end == first => *span = Span { end, last, ..*span },
+            Some(span) if span.end == first => *span = QueueSpan { end, last, ..*span },
             known => {
                 // The offsets go back: the topic was deleted and made again.
                 if known.is_some() {
                     queues.clear();
                 }
-                queues.insert(record.queue_id, Span { first, end, last });
+                queues.insert(record.queue_id, QueueSpan { first, end, last });
             }
         }
         Ok(())
     }
 
     /// Of a queue of the topic that it is since its incarnation.
-    fn of(&self, topic: &TopicName, incarnation: Incarnation, queue_id: QueueId) -> Option<Span> {
+    fn of(&self, topic: &TopicName, incarnation: Incarnation, queue_id: QueueId) -> Option<QueueSpan> {
         self.topics.get(topic.as_str())?.get(&queue_id).copied().filter(|span| span.last.0 >= incarnation.0)
     }
 

@@ -428,7 +428,7 @@ impl Work {
                 _ => value.split(' ').filter(|word| !word.is_empty()).for_each(&mut put),
             }
         }
-        if transaction == sys_flag::TRANSACTION_PREPARED || transaction == sys_flag::TRANSACTION_ROLLBACK {
+        if !sys_flag::is_queued(message.sys_flag) {
             return;
         }
         let Some(queue) = topic.queues.get(message.queue_id.0 as usize) else {

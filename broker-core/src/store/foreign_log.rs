@@ -67,7 +67,8 @@ pub struct ForeignTopic {
 pub struct QueueSpan {
     pub first: QueueOffset,
     pub end: QueueOffset,
-    last: CommitLogOffset,
+    /// Its last record.
+    pub last: CommitLogOffset,
 }
 
 /// Is there something that a RocketMQ broker left?
@@ -260,8 +261,7 @@ impl ForeignLog {
 
 impl ForeignTopic {
     fn take(&mut self, log: &UncheckedLog, record: &StoredMessage) -> Result<(), StoreError> {
-        let transaction = record.sys_flag & sys_flag::TRANSACTION_MASK;
-        if transaction == sys_flag::TRANSACTION_PREPARED || transaction == sys_flag::TRANSACTION_ROLLBACK {
+        if !sys_flag::is_queued(record.sys_flag) {
             return Ok(());
         }
         let at = record.commit_log_offset;

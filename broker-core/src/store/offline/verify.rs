@@ -324,7 +324,7 @@ impl Pass<'_> {
             let alive = self.queues.topic_state(topic);
             self.index.take(&mut self.report, &self.damaged, alive, message.commit_log_offset, &self.hashes);
         }
-        if transaction == sys_flag::TRANSACTION_PREPARED || transaction == sys_flag::TRANSACTION_ROLLBACK {
+        if !sys_flag::is_queued(message.sys_flag) {
             return;
         }
         if inner_batch {
