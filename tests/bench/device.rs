@@ -42,20 +42,41 @@ fn copy_gb_per_s() -> f64 {
 fn syncs_us(scratch: &Path) -> Outcome<Vec<f64>> {
     let path = scratch.join("sync");
     let times = || -> std::io::Result<Vec<f64>> {
-        let file = File::create(&path)?;
-        (&file).write_all(&vec![0; SYNC_BYTES * SYNCS])?;
-        file.sync_all()?;
-        let one = |at: usize| {
-            let begin = Instant::now();
-            file.write_all_at(&[b'x'; SYNC_BYTES], (at * SYNC_BYTES) as u64)?;
-            file.sync_data()?;
-            Ok(us(begin.elapsed()))
-        };
-        (0..SYNCS).map(one).collect()
+        let mut probe = SyncProbe::create(&path, SYNC_BYTES, SYNC_BYTES * SYNCS)?;
+        (0..SYNCS).map(|_| probe.sync().map(us)).collect()
     };
     let times = times().map_err(|error| error.to_string());
     let _ = std::fs::remove_file(&path);
     times
+}
+
+/// Writes of one length, each with its fdatasync, into blocks that were written before.
+pub struct SyncProbe {
+    file: File,
+    piece: Vec<u8>,
+    at: usize,
+    bytes: usize,
+}
+
+impl SyncProbe {
+    /// Goes round in a file of so many bytes.
+    pub fn create(path: &Path, piece: usize, bytes: usize) -> std::io::Result<SyncProbe> {
+        let file = File::create(path)?;
+        (&file).write_all(&vec![0; bytes])?;
+        file.sync_all()?;
+        Ok(SyncProbe { file, piece: vec![b'x'; piece], at: 0, bytes })
+    }
+
+    /// How long one took.
+    pub fn sync(&mut self) -> std::io::Result<Duration> {
+        let begin = Instant::now();
+        self.file.write_all_at(&self.piece, self.at as u64)?;
+        self.file.sync_data()?;
+        let took = begin.elapsed();
+        let next = self.at + self.piece.len();
+        self.at = if next + self.piece.len() > self.bytes { 0 } else { next };
+        Ok(took)
+    }
 }
 
 fn round_trips_us() -> Outcome<Vec<f64>> {

@@ -20,6 +20,8 @@ pub const GOALS: [&str; 16] =
     ["1", "2", "3", "5", "9", "11", "14", "15", "16", "17", "20", "21", "append", "read", "durable", "curves"];
 /// A stored message: its body, and about what its record and queue entry add.
 const STORED_BYTES: u64 = BODY_BYTES as u64 + 150;
+/// Sends at a fixed rate, where a row has such.
+const PACED_PER_SECOND: u64 = 5_000;
 /// Messages in each call of the batch rows.
 const BATCH: u64 = 32;
 /// Messages a NATS client has under way.

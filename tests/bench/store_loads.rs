@@ -25,11 +25,13 @@ use gantry_broker_core::store::segment::file_name;
 use gantry_broker_core::{Broker, BrokerConfig, BrokerError, LocalBroker};
 use serde::{Deserialize, Serialize};
 
+use crate::device::SyncProbe;
 use crate::loads::BODY_BYTES;
 use crate::measure::{Latency, Round};
 use crate::server::Outcome;
 
-const QUEUES: u32 = 8;
+/// Of a topic, where a load does not say.
+pub const QUEUES: u32 = 8;
 /// Messages of one pull, as consumers ask for them.
 const PULL: u32 = 32;
 /// What a record adds to a body of 1 KiB here.
@@ -217,17 +219,8 @@ fn read(dir: &Path, messages: usize, time: Duration) -> Outcome<Done> {
     let runtime = runtime()?;
     runtime.block_on(async {
         create_topic(&broker, 1).await?;
-        for call in 0..messages / 32 {
-            let send = make_for(call as u64, 32, |_| QueueId(0));
-            broker
-                .send_messages(send)
-                .await
-                .map_err(said)?
-                .into_iter()
-                .try_for_each(|sent| sent.map(drop))
-                .map_err(said)?;
-        }
-        let end = QueueOffset((messages / 32 * 32) as u64);
+        send_all(&broker, &topic(), 0, messages, BODY_BYTES, 1).await?;
+        let end = QueueOffset(messages as u64);
         let pull = |offset| PullMessages {
             topic: topic(),
             queue_id: QueueId(0),
@@ -340,23 +333,12 @@ fn paced(dir: &Path, per_second: u64, time: Duration) -> Outcome<Done> {
 }
 
 fn syncs(dir: &Path, bytes: usize, time: Duration) -> Outcome<Done> {
-    let path = dir.join("syncs");
     let said = |error: std::io::Error| error.to_string();
-    let file = File::create(&path).map_err(said)?;
-    for at in (0..PROBE_BYTES).step_by(1 << 20) {
-        file.write_all_at(&vec![0; 1 << 20], at as u64).map_err(said)?;
-    }
-    file.sync_all().map_err(said)?;
-    let piece = vec![b'x'; bytes];
+    let mut probe = SyncProbe::create(&dir.join("syncs"), bytes, PROBE_BYTES).map_err(said)?;
     let mut times = Vec::new();
     let measure = Measure::begin()?;
-    let mut at = 0;
     while measure.begin.elapsed() < time {
-        let begin = Instant::now();
-        file.write_all_at(&piece, at as u64).map_err(said)?;
-        file.sync_data().map_err(said)?;
-        times.push(begin.elapsed());
-        at = if at + 2 * bytes > PROBE_BYTES { 0 } else { at + bytes };
+        times.push(probe.sync().map_err(said)?);
     }
     measure.end(times.len() as u64, times)
 }
@@ -379,17 +361,30 @@ fn fill(dir: &Path, topics: usize, queues: usize, messages: usize, body: usize) 
             }
         }
         for number in 0..topics {
-            for first in (0..each).step_by(FILL_BATCH) {
-                let batch = FILL_BATCH.min(each - first);
-                let queue = |at: usize| QueueId(((first + at) % queues) as u32);
-                let send = make_of(named_topic(topics, number), (number * each + first) as u64, batch, body, queue);
-                sent(broker.send_messages(send).await)?;
-            }
+            let name = named_topic(topics, number);
+            send_all(&broker, &name, (number * each) as u64, each, body, queues).await?;
         }
         measure.end((each * topics) as u64, Vec::new())
     })?;
     broker.close().map_err(|error| error.to_string())?;
     Ok(done)
+}
+
+/// So many messages, in turn over the queues of a topic.
+async fn send_all(
+    broker: &LocalBroker,
+    topic: &TopicName,
+    first: u64,
+    messages: usize,
+    body: usize,
+    queues: usize,
+) -> Outcome<()> {
+    for at in (0..messages).step_by(FILL_BATCH) {
+        let queue = |inside: usize| QueueId(((at + inside) % queues) as u32);
+        let batch = FILL_BATCH.min(messages - at);
+        sent(broker.send_messages(make_of(topic.clone(), first + at as u64, batch, body, queue)).await)?;
+    }
+    Ok(())
 }
 
 /// Each segment: one record, the blank that closes it, and a hole. The last one is open.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use super::{Bench, GANTRY};
+use super::{BATCH, Bench, GANTRY, PACED_PER_SECOND};
 use crate::measure::{Latency, Round, Rounds, Side, take_turns};
 use crate::server::{self, Outcome, Process, bound_to_us};
 use crate::store_loads::{Done, StoreLoad, record_bytes};
@@ -14,10 +14,8 @@ const BATCH_CPU_US_MAX: f64 = 1.0;
 const SINGLE_CPU_US_MAX: f64 = 2.0;
 const STALL_MS_MAX: f64 = 5.0;
 const READ_PER_CPU_SECOND_MIN: f64 = 2e6;
-const BATCH: usize = 32;
 const SENDERS: usize = 64;
 const BATCH_SENDERS: usize = 32;
-const PACED_PER_SECOND: u64 = 5_000;
 const PROBE: &str = "fdatasync of as much";
 
 pub fn append(bench: &Bench) -> Vec<Row> {
@@ -26,7 +24,7 @@ pub fn append(bench: &Bench) -> Vec<Row> {
         let load = StoreLoad::Append { batch, messages };
         take_turns(bench.pace, &bench.warm, vec![(GANTRY, Ok(side(bench, move |_| load)))]).remove(0)
     };
-    let (batches, singles) = (side(BATCH), side(1));
+    let (batches, singles) = (side(BATCH as usize), side(1));
     let cpu = |shape, rounds: &Rounds, limit| {
         let row = Row::new("append", shape, "A", "us CPU", Better::Lower).figures(rounds, caller_cpu_us);
         row.against(Reference::limit(limit), 1.0, Some(0.5))
@@ -67,7 +65,10 @@ pub fn durable(bench: &Bench) -> Vec<Row> {
         let row = Row::new("durable", shape, "D", "msg/s", Better::Higher).rates(&rounds[0]);
         row.beside(Reference::of(&rounds[1], |round| round.rate))
     };
-    vec![row("64 senders x 1, no network", SENDERS, 1), row("32 senders x 32, no network", BATCH_SENDERS, BATCH)]
+    vec![
+        row("64 senders x 1, no network", SENDERS, 1),
+        row("32 senders x 32, no network", BATCH_SENDERS, BATCH as usize),
+    ]
 }
 
 /// Goal 11.
