@@ -70,9 +70,9 @@ conformance: needs python
 
 # `make test` does a slice of each. A fault that cannot be tried here says what it needs.
 torture: needs
-	$(BUILD)
-	GANTRY_TORTURE=full cargo test $(EVERYTHING) --test simulation -- --nocapture
-	GANTRY_TORTURE=full cargo test $(EVERYTHING) --test torture
+	$(BUILD) --profile torture
+	GANTRY_TORTURE=full cargo test $(EVERYTHING) --profile torture --test simulation -- --nocapture
+	GANTRY_TORTURE=full cargo test $(EVERYTHING) --profile torture --test torture
 
 # Pictures of every page are left in target/browser.
 browser: needs console tests/browser/node_modules/.package-lock.json
