@@ -369,9 +369,7 @@ impl UncheckedLog {
                     number => format!("{name}.{number}"),
                 });
                 let to = to.map_err(io(&quarantine))?;
-                self.files.rename(segment.path(), &to).map_err(io(segment.path()))?;
-                self.files.sync_dir(&quarantine).map_err(io(&quarantine))?;
-                self.files.sync_dir(&dir).map_err(io(&dir))?;
+                quarantine::move_away(&*self.files, segment.path(), &to).map_err(io(segment.path()))?;
                 tracing::warn!(segment = %segment.path().display(), %end, "a segment behind the log's end went to quarantine");
             }
         }
