@@ -342,7 +342,7 @@ fn d3_a_queue_file_of_another_queue_serves_nothing_wrong_and_is_made_anew() {
     let store = rig.open().unwrap();
     let queue = store.queue(&name("orders"), QueueId(0)).unwrap();
     let entry = queue.read_entry(QueueOffset(7)).unwrap().unwrap();
-    let refused = store.read_message(&queue, QueueOffset(7), &entry).unwrap_err();
+    let refused = store.read_message(&mut Window::default(), &queue, QueueOffset(7), &entry).unwrap_err();
     assert!(matches!(&refused, StoreError::Damaged { file: damaged, offset: 140, .. } if *damaged == file(0)));
     store.close().unwrap();
     drop(store);
@@ -365,6 +365,37 @@ fn d7_what_queues_were_synced_with_is_a_watermark() {
     let refused = rig.open().map(drop).unwrap_err().to_string();
     assert!(refused.contains("00000000000000000000 is damaged at byte"), "{refused}");
     assert!(refused.contains("gantry store verify DIR"), "{refused}");
+}
+
+#[test]
+fn d7_what_was_synced_long_ago_must_be_records_and_is_checked_when_it_is_read() {
+    let files = SimulatedFiles::new();
+    let rig = Rig::simulated(&files, Durability::Memory);
+    let store = rig.open().unwrap();
+    create(&store, "orders", 1).unwrap();
+    fill(&store, "orders", 1, 100);
+    assert!(store.max_offset().0 > SEGMENT_BYTES / 8, "most of it is not checked by a start");
+    let mut entries = Vec::new();
+    store.queues(&name("orders"))[0].read_entries(QueueOffset(5), 1, &mut entries).unwrap();
+    let entry = entries[0];
+    store.close().unwrap();
+    drop(store);
+    let damaged = |at: u64| {
+        let files = files.kill();
+        files.damage(&Path::new(DIR).join("checkpoint"), 0, &[0; 48]).unwrap();
+        files.flip_bits(&first_segment(), at, 1).unwrap();
+        Rig { files: Arc::new(files), ..rig.clone() }
+    };
+    let last_byte = entry.end().0 - 1;
+    let store = damaged(last_byte).open().unwrap();
+    assert!(matches!(store.read_record(&entry), Err(StoreError::Damaged { .. })));
+    store.close().unwrap();
+    // Its length, its place.
+    for byte in [entry.commit_log_offset.0 + 3, entry.commit_log_offset.0 + 35] {
+        let refused = damaged(byte).open().map(drop).unwrap_err().to_string();
+        let expected = format!("00000000000000000000 is damaged at byte {}", entry.commit_log_offset);
+        assert!(refused.contains(&expected), "{refused}");
+    }
 }
 
 #[test]
