@@ -54,7 +54,7 @@ use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
 use crate::random::Random;
 use crate::store::checkpoint::{Checkpoint, CheckpointFile, DerivedEnds};
 use crate::store::commit_log::{
-    Append, AppendClass, AppendedBatch, CommitLog, CommitLogEvents, Recovered, UncheckedLog,
+    Append, AppendClass, AppendedBatch, CommitLog, CommitLogEvents, Recovered, UncheckedLog, Window,
 };
 use crate::store::consume_queue::{Boundary, ConsumeQueue, OpenFiles, QueueEntry};
 use crate::store::dispatch::{ArrivedHook, Dispatch, QueueTable, TopicQueues};
@@ -314,16 +314,17 @@ impl Store {
             None => self.offset_at_place(&queue, self.identity().state_from)?,
         };
         let mut entries = Vec::new();
+        let mut window = Window::default();
         // A wrong entry can mislead the search only to right behind itself.
         if let Some(before) = next.0.checked_sub(1).map(QueueOffset).filter(|before| *before >= queue.min_offset()) {
             self.shared.read_queue(&queue, before, 1, &mut entries)?;
-            entries.iter().try_for_each(|entry| self.read_message(&queue, before, entry).map(drop))?;
+            entries.iter().try_for_each(|entry| self.read_message(&mut window, &queue, before, entry).map(drop))?;
         }
         while next < queue.max_offset() {
             entries.clear();
             self.shared.read_queue(&queue, next, STATE_ENTRIES_AT_ONCE, &mut entries)?;
             for (at, entry) in (next.0..).zip(&entries) {
-                each(self.read_message(&queue, QueueOffset(at), entry)?);
+                each(self.read_message(&mut window, &queue, QueueOffset(at), entry)?);
             }
             next = QueueOffset(next.0 + entries.len() as u64);
         }
@@ -424,17 +425,14 @@ impl Store {
     }
 
     pub fn read_record(&self, entry: &QueueEntry) -> Result<StoredMessage, StoreError> {
-        let record = self.shared.log.read(entry.commit_log_offset, entry.record_len)?;
-        if record.sys_flag & sys_flag::INNER_BATCH == 0 {
-            return Ok(record);
-        }
-        let message = message_batch::explode(record)?.into_iter().nth(entry.inner.into());
-        message.ok_or(StoreError::NoRecord { at: entry.commit_log_offset })
+        message_of(entry, self.shared.log.read(entry.commit_log_offset, entry.record_len)?)
     }
 
-    /// The message of a queue that its entry at `at` stands for. An entry that stands for anything else is damage.
+    /// The message of a queue that its entry at `at` stands for, read through the caller's window. An entry that stands for
+    /// anything else is damage.
     pub fn read_message(
         &self,
+        window: &mut Window,
         queue: &ConsumeQueue,
         at: QueueOffset,
         entry: &QueueEntry,
@@ -445,7 +443,8 @@ impl Store {
             queue.distrust();
             StoreError::Damaged { file, offset, reason }
         };
-        match self.read_record(entry) {
+        let record = self.shared.log.read_in(window, entry.commit_log_offset, entry.record_len);
+        match record.and_then(|record| message_of(entry, record)) {
             Ok(message) => {
                 let is_its_own = message.topic() == queue.topic().as_str()
                     && message.queue_id == queue.queue_id()
@@ -521,7 +520,10 @@ impl Store {
         time: Timestamp,
         boundary: Boundary,
     ) -> Result<QueueOffset, StoreError> {
-        let stored_at = |entry: &QueueEntry| self.read_record(entry).ok().map(|message| message.store_timestamp);
+        let stored_at = |entry: &QueueEntry| {
+            let record = self.shared.log.read(entry.commit_log_offset, entry.record_len);
+            record.ok().map(|message| message.store_timestamp)
+        };
         queue
             .offset_at_time(time, boundary, stored_at)
             .map_err(|error| StoreError::io(format!("searching a queue of topic '{}'", queue.topic()), &error))
@@ -1031,6 +1033,15 @@ impl Shared {
             StoreError::io(format!("reading queue {} of '{}'", queue.queue_id(), queue.topic()), &error)
         })
     }
+}
+
+/// The one message of a record that an entry stands for.
+fn message_of(entry: &QueueEntry, record: StoredMessage) -> Result<StoredMessage, StoreError> {
+    if record.sys_flag & sys_flag::INNER_BATCH == 0 {
+        return Ok(record);
+    }
+    let message = message_batch::explode(record)?.into_iter().nth(entry.inner.into());
+    message.ok_or(StoreError::NoRecord { at: entry.commit_log_offset })
 }
 
 impl CommitLogEvents for Shared {

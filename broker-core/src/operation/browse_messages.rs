@@ -10,6 +10,7 @@ use crate::broker::{BrowseMessages, BrowsedMessages};
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::offset::{CommitLogOffset, QueueOffset};
+use crate::store::commit_log::Window;
 use crate::store::consume_queue::{Boundary, ConsumeQueue, QueueEntry};
 
 /// Most messages of one look.
@@ -53,7 +54,8 @@ pub(crate) fn browse_messages(parts: &Parts, browse: &BrowseMessages) -> Result<
         let run = &mut runs[number];
         let entry = *run.entries.last().expect("it has a head");
         if browse.filter.may_match(entry.tag_hash) {
-            let message = parts.store.read_message(&run.queue, run.offset(), &entry)?;
+            let at = run.offset();
+            let message = parts.store.read_message(&mut run.window, &run.queue, at, &entry)?;
             if browse.filter.matches(message.tag()) {
                 bytes += u64::from(entry.record_len);
                 if !seen.messages.is_empty() && bytes > u64::from(browse.bytes_max) {
@@ -92,6 +94,7 @@ struct Run {
     high: u64,
     entries: Vec<QueueEntry>,
     newest_first: bool,
+    window: Window,
 }
 
 impl Run {
@@ -109,7 +112,14 @@ impl Run {
             if browse.newest_first { high = high.min(at) } else { low = low.max(at) }
         }
         let newest_first = browse.newest_first;
-        Ok(Run { queue, low: low.0, high: high.0.max(low.0), entries: Vec::new(), newest_first })
+        Ok(Run {
+            queue,
+            low: low.0,
+            high: high.0.max(low.0),
+            entries: Vec::new(),
+            newest_first,
+            window: Window::default(),
+        })
     }
 
     /// Of the next entry.

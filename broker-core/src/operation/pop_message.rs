@@ -25,6 +25,7 @@ use crate::operation::consumer_groups;
 use crate::receipt_handle::{LeaseId, ReceiptHandle};
 use crate::state::record::{CellKey, Entry, LeaseEntry};
 use crate::state::tables::{LiveTopic, Tables};
+use crate::store::commit_log::Window;
 use crate::store::consume_queue::{Boundary, ConsumeQueue, QueueEntry};
 use crate::store::error::StoreError;
 
@@ -304,6 +305,7 @@ impl Take<'_> {
     /// Takes what came back.
     fn due(&mut self, cell: &Cell, queue: &ConsumeQueue, now: Timestamp) -> Result<(), BrokerError> {
         let mut entries = Vec::with_capacity(1);
+        let mut window = Window::default();
         for (offset, lease) in cell.due(now).take(DUE_LOOKED_AT_MAX) {
             if self.is_full() {
                 return Ok(());
@@ -314,7 +316,7 @@ impl Take<'_> {
             if !self.filter.may_match(entry.tag_hash) {
                 continue;
             }
-            if let Some(message) = self.read(entry, queue, offset)?
+            if let Some(message) = self.read(&mut window, entry, queue, offset)?
                 && self.filter.matches(message.tag())
             {
                 self.push(message, lease.attempt + 1);
@@ -338,12 +340,13 @@ impl Take<'_> {
         let mut entries = Vec::with_capacity(count);
         self.parts.store.read_queue(queue, QueueOffset(from), count, &mut entries)?;
         let mut next = from;
+        let mut window = Window::default();
         for entry in &entries {
             if self.is_full() {
                 break;
             }
             if self.filter.may_match(entry.tag_hash)
-                && let Some(message) = self.read(entry, queue, next)?
+                && let Some(message) = self.read(&mut window, entry, queue, next)?
                 && self.filter.matches(message.tag())
             {
                 self.push(message, 1);
@@ -357,11 +360,12 @@ impl Take<'_> {
     /// `None`: retention has just taken it.
     fn read(
         &self,
+        window: &mut Window,
         entry: &QueueEntry,
         queue: &ConsumeQueue,
         offset: u64,
     ) -> Result<Option<StoredMessage>, BrokerError> {
-        match self.parts.store.read_message(queue, QueueOffset(offset), entry) {
+        match self.parts.store.read_message(window, queue, QueueOffset(offset), entry) {
             Err(StoreError::NoRecord { .. }) if offset < queue.min_offset().0 => Ok(None),
             read => read.map(Some).map_err(BrokerError::from),
         }

@@ -4,6 +4,7 @@ use crate::broker::{PullMessages, PulledMessages};
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::offset::QueueOffset;
+use crate::store::commit_log::Window;
 
 /// Most messages of one pull.
 pub const PULL_MESSAGES_MAX: u32 = 500;
@@ -32,13 +33,14 @@ pub(crate) fn pull_messages(parts: &Parts, pull: &PullMessages) -> Result<Pulled
     let mut entries = Vec::new();
     parts.store.read_queue(&queue, pull.offset, pull.messages_max.min(PULL_MESSAGES_MAX) as usize, &mut entries)?;
     let mut messages = Vec::with_capacity(entries.len());
+    let mut window = Window::default();
     let mut bytes = 0u64;
     for (at, entry) in (pull.offset.0..).zip(&entries) {
         bytes += u64::from(entry.record_len);
         if !messages.is_empty() && bytes > u64::from(pull.bytes_max) {
             break;
         }
-        messages.push(parts.store.read_message(&queue, QueueOffset(at), entry)?);
+        messages.push(parts.store.read_message(&mut window, &queue, QueueOffset(at), entry)?);
     }
     let next_offset = QueueOffset(pull.offset.0 + messages.len() as u64);
     Ok(PulledMessages { messages, next_offset, min_offset, max_offset })

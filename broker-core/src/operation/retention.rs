@@ -16,6 +16,7 @@ use crate::operation::snapshot::take_newer_snapshot;
 use crate::state::record::{CellKey, Entry};
 use crate::state::tables::{LiveTopic, Tables};
 use crate::store::Store;
+use crate::store::commit_log::Window;
 use crate::store::consume_queue::ConsumeQueue;
 use crate::store::error::StoreError;
 
@@ -80,7 +81,7 @@ fn first_stored_after(parts: &Parts, queue: &ConsumeQueue, until: Timestamp) -> 
         entries.clear();
         let read = parts.store.read_queue(queue, at, 1, &mut entries);
         let stored = read.and_then(|()| match entries.first() {
-            Some(entry) => Ok(parts.store.read_message(queue, at, entry)?.store_timestamp),
+            Some(entry) => Ok(parts.store.read_message(&mut Window::default(), queue, at, entry)?.store_timestamp),
             // Gone meanwhile, with its topic or its segment.
             None => Ok(Timestamp::MAX),
         });

@@ -50,6 +50,8 @@ const WARM_AHEAD_BYTES_MIN: u64 = 1 << 20;
 const WARM_STEP_BYTES: u64 = 1 << 20;
 /// From so many bytes on, the records of one call are handed over in one piece.
 const GATHERED_BYTES_MIN: u64 = 16 << 10;
+/// How far a reader's window reaches.
+const WINDOW_BYTES: u64 = 64 << 10;
 /// A sync that covers at most this much is a small one.
 const SMALL_SYNC_BYTES_MAX: u64 = 256 << 10;
 /// An append prepares what it needs at most this often before it gives up as overloaded.
@@ -68,6 +70,14 @@ const SEARCH_BLOCK_BYTES: usize = 4 << 10;
 /// Next queue offset of one message queue. Read by anybody, moved only under the log's lock.
 #[derive(Debug, Default)]
 pub struct QueueCounter(AtomicU64);
+
+/// A stretch of the log that a reader keeps, for what it asks for next mostly lies right behind. To find the segment and
+/// take a share of it for each record of a pull took as long as to check the records.
+#[derive(Debug, Default)]
+pub struct Window {
+    from: u64,
+    bytes: Bytes,
+}
 
 /// One record for the log.
 #[derive(Debug)]
@@ -491,6 +501,27 @@ impl CommitLog {
         let segment = self.shared.readable(at, len.into())?;
         let record = segment.read(at, len as usize);
         record::decode(&record, at, self.shared.property_crc(at)).map_err(|error| damaged(&segment, at, error))
+    }
+
+    /// The same through the reader's window.
+    pub fn read_in(&self, window: &mut Window, at: CommitLogOffset, len: u32) -> Result<StoredMessage, StoreError> {
+        let shared = &self.shared;
+        let len = len as usize;
+        let inside = |window: &Window| {
+            let from = usize::try_from(at.0.checked_sub(window.from)?).ok()?;
+            Some(from..from.checked_add(len)?).filter(|inside| inside.end <= window.bytes.len())
+        };
+        let inside = match inside(window) {
+            Some(inside) => inside,
+            None => {
+                let segment = shared.readable(at, len as u64)?;
+                let end = segment.end().min(self.written()).0.min(at.0 + WINDOW_BYTES.max(len as u64));
+                *window = Window { from: at.0, bytes: segment.read(at, (end - at.0) as usize) };
+                0..len
+            }
+        };
+        record::decode_in(&window.bytes, &window.bytes[inside], at, shared.property_crc(at))
+            .map_err(|error| self.damaged(at, error))
     }
 
     /// The record at `at`, if one begins there: for offsets that strangers name.

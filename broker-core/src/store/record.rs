@@ -375,6 +375,16 @@ pub fn peek(bytes: &[u8]) -> Peek {
 
 /// Checks and reads exactly one record that lies at `at`. The fields are slices of `record`.
 pub fn decode(record: &Bytes, at: CommitLogOffset, property_crc: PropertyCrc) -> Result<StoredMessage, RecordError> {
+    decode_in(record, record, at, property_crc)
+}
+
+/// The same for a record that is a slice of `view`, which its fields then share.
+pub(super) fn decode_in(
+    view: &Bytes,
+    record: &[u8],
+    at: CommitLogOffset,
+    property_crc: PropertyCrc,
+) -> Result<StoredMessage, RecordError> {
     let fields = Fields::read(record)?;
     if u64::try_from(fields.place) != Ok(at.0) {
         return Err(RecordError::Place { claimed: fields.place });
@@ -397,12 +407,12 @@ pub fn decode(record: &Bytes, at: CommitLogOffset, property_crc: PropertyCrc) ->
     }
     std::str::from_utf8(fields.topic).map_err(|_| RecordError::Topic)?;
     Ok(StoredMessage {
-        topic: record.slice_ref(fields.topic),
+        topic: view.slice_ref(fields.topic),
         queue_id: fields.queue_id()?,
         queue_offset: fields.queue_offset()?,
         commit_log_offset: at,
         record_len: fields.record_len,
-        body: record.slice_ref(fields.body),
+        body: view.slice_ref(fields.body),
         body_crc: fields.body_crc,
         sys_flag: fields.sys_flag,
         flag: fields.flag,
@@ -413,7 +423,7 @@ pub fn decode(record: &Bytes, at: CommitLogOffset, property_crc: PropertyCrc) ->
         reconsume_times: fields.reconsume_times,
         // Only meaningful on the records of a transaction; elsewhere old writers leave what they like.
         prepared_transaction_offset: u64::try_from(fields.prepared_transaction_offset).unwrap_or(0),
-        properties: record.slice_ref(fields.properties),
+        properties: view.slice_ref(fields.properties),
     })
 }
 
@@ -432,7 +442,7 @@ pub struct Glance<'a> {
 }
 
 /// Reads the record that begins these bytes and lies at `at`, without looking at its checksum: for bytes that this
-/// process wrote itself and nobody has changed since.
+/// process wrote itself, or of which it is enough to know that they are records.
 pub fn glance(bytes: &[u8], at: CommitLogOffset) -> Result<Glance<'_>, RecordError> {
     let Peek::Record { len } = peek(bytes) else { return Err(RecordError::TooShort { len: bytes.len() }) };
     let record = bytes.get(..len as usize).ok_or(RecordError::TooShort { len: bytes.len() })?;
