@@ -27,21 +27,21 @@ pub fn depth(bench: &Bench) -> Vec<Row> {
     let segments = if quick { SEGMENTS_QUICK } else { SEGMENTS };
     let (full, empty, short) =
         (Deep::plant(bench, segments), Deep::plant(bench, 0), Deep::plant(bench, SEGMENTS_SHORT));
-    // Sends last: what they add moves the ways of the searches, on which alone there is something to be found.
     let calls = |calls: u64| if quick { calls / 10 } else { calls };
-    let tail = by_turns(bench, [(GANTRY, &full), (EMPTY, &empty)], Look::Tail, calls(400_000));
-    let seek = by_turns(bench, [(GANTRY, &full), (SHORT, &short)], Look::Seek, calls(100_000));
-    let anywhere = by_turns(bench, [(GANTRY, &full), (SHORT, &short)], Look::Anywhere, calls(200_000));
-    let send = by_turns(bench, [(GANTRY, &full), (EMPTY, &empty)], Look::Send, calls(200_000));
+    // There are many of them: when time is short, one round each has to do.
+    let rounds = if quick { 1 } else { bench.pace.rounds };
+    let pace = Pace { rounds, round_s: bench.pace.warm_up_s, ..bench.pace };
+    let by_turns = |sides, look, calls| by_turns(bench, pace, sides, look, calls);
+    let tail = by_turns([(GANTRY, &full), (EMPTY, &empty)], Look::Tail, calls(100_000));
+    let seek = by_turns([(GANTRY, &full), (SHORT, &short)], Look::Seek, calls(50_000));
+    let anywhere = by_turns([(GANTRY, &full), (SHORT, &short)], Look::Anywhere, calls(50_000));
+    // Last: what they add moves the ways of the searches, and only on those there is something to be found.
+    let send = by_turns([(GANTRY, &full), (EMPTY, &empty)], Look::Send, calls(200_000));
     let started = |deep: &Outcome<Deep>| -> Outcome<Side<'_>> {
         let dir = deep.as_ref().map_err(Clone::clone)?.dir.clone();
         Ok(Box::new(move |seconds| program(bench, dir.clone(), seconds)))
     };
-    let memory = take_turns(
-        Pace { round_s: bench.pace.warm_up_s, ..bench.pace },
-        &bench.warm,
-        vec![(GANTRY, started(&full)), (EMPTY, started(&empty))],
-    );
+    let memory = take_turns(pace, &bench.warm, vec![(GANTRY, started(&full)), (EMPTY, started(&empty))]);
     for deep in [full, empty, short].into_iter().flatten() {
         let _ = std::fs::remove_dir_all(deep.dir);
     }
@@ -77,13 +77,19 @@ impl Deep {
     }
 }
 
-fn by_turns(bench: &Bench, sides: [(&'static str, &Outcome<Deep>); 2], look: Look, calls: u64) -> Vec<Rounds> {
+fn by_turns(
+    bench: &Bench,
+    pace: Pace,
+    sides: [(&'static str, &Outcome<Deep>); 2],
+    look: Look,
+    calls: u64,
+) -> Vec<Rounds> {
     let side = |deep: &Outcome<Deep>| -> Outcome<Side<'_>> {
         let Deep { dir, segments } = deep.as_ref().map_err(Clone::clone)?;
         let (dir, load) = (dir.clone(), StoreLoad::Deep { look, segments: *segments, calls });
         Ok(Box::new(move |_| Ok(run_in(bench, &dir, load)?.round())))
     };
-    take_turns(bench.pace, &bench.warm, sides.map(|(name, deep)| (name, side(deep))).into())
+    take_turns(pace, &bench.warm, sides.map(|(name, deep)| (name, side(deep))).into())
 }
 
 /// The program on such a store: its memory as the round's rate, the time to its first message as the round's latency.
