@@ -8,7 +8,7 @@
 //! written beyond the reserved end. Queue offsets, places and `storeTimestamp` grow in one order.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -48,6 +48,8 @@ const WARM_AHEAD_BYTES_MAX: u64 = 16 << 20;
 const WARM_AHEAD_BYTES_MIN: u64 = 1 << 20;
 /// Memory is warmed, and the preparer looked after, in steps of this.
 const WARM_STEP_BYTES: u64 = 1 << 20;
+/// From so many bytes on, the records of one call are handed over in one piece.
+const GATHERED_BYTES_MIN: u64 = 16 << 10;
 /// A sync that covers at most this much is a small one.
 const SMALL_SYNC_BYTES_MAX: u64 = 256 << 10;
 /// An append prepares what it needs at most this often before it gives up as overloaded.
@@ -367,9 +369,7 @@ impl UncheckedLog {
                     number => format!("{name}.{number}"),
                 });
                 let to = to.map_err(io(&quarantine))?;
-                self.files.rename(segment.path(), &to).map_err(io(segment.path()))?;
-                self.files.sync_dir(&quarantine).map_err(io(&quarantine))?;
-                self.files.sync_dir(&dir).map_err(io(&dir))?;
+                quarantine::move_away(&*self.files, segment.path(), &to).map_err(io(segment.path()))?;
                 tracing::warn!(segment = %segment.path().display(), %end, "a segment behind the log's end went to quarantine");
             }
         }
@@ -711,7 +711,10 @@ impl Shared {
         let store_timestamp = self.time.now();
         let mut at = from;
         let mut entries = Vec::with_capacity(records.len());
-        for append in records {
+        // Where the first record lies that has its place and is not copied in yet, and which one that is.
+        let mut copied = (at, 0);
+        for index in 0..records.len() {
+            let append = &mut records[index];
             let record_len = append.record.record_len();
             if !self.fits(append) {
                 let (len, segment_bytes) = (record_len.into(), self.segment_bytes);
@@ -720,27 +723,41 @@ impl Shared {
             }
             let remaining = writer.segment.end().0 - at;
             if u64::from(record_len) + BLANK_LEN as u64 > remaining {
+                self.copy_in(&writer.segment, copied.0, &records[copied.1..index]);
                 self.close_segment(&writer.segment, at, remaining);
                 at = writer.segment.end().0;
+                copied = (at, index);
                 writer.segment = self.segment_of(at).expect("what is reserved has its segment");
             }
+            let append = &mut records[index];
             let queue_offset = append.queue.next();
             append.record.place(queue_offset, CommitLogOffset(at), store_timestamp);
-            let mut place = writer.segment.at(at);
-            failpoint::at(Point::AppendBefore);
-            for piece in append.record.pieces() {
-                writer.segment.file.write_at(place, piece);
-                place += piece.len() as u64;
-                failpoint::at(Point::AppendTorn);
-            }
             append.queue.0.store(queue_offset.0 + 1, Ordering::Release);
             let commit_log_offset = CommitLogOffset(at);
             entries.push(Ok(Appended { queue_offset, commit_log_offset, record_len, store_timestamp }));
             at += u64::from(record_len);
         }
+        self.copy_in(&writer.segment, copied.0, &records[copied.1..]);
         self.written.store(at, Ordering::Release);
         failpoint::at(Point::AppendAfter);
         entries
+    }
+
+    /// Copies records that have their places into their segment: one behind the other, the first at `at`.
+    fn copy_in(&self, segment: &Segment, at: u64, records: &[Append]) {
+        let mut place = segment.at(at);
+        let fitting = records.iter().filter(|append| self.fits(append));
+        failpoint::at(Point::AppendBefore);
+        if fitting.clone().map(|append| u64::from(append.record.record_len())).sum::<u64>() >= GATHERED_BYTES_MIN {
+            let pieces = fitting.flat_map(|append| append.record.pieces().map(IoSlice::new)).collect::<Vec<_>>();
+            segment.file.write_gathered_at(place, &pieces);
+            return failpoint::at(Point::AppendTorn);
+        }
+        for piece in fitting.flat_map(|append| append.record.pieces()) {
+            segment.file.write_at(place, piece);
+            place += piece.len() as u64;
+            failpoint::at(Point::AppendTorn);
+        }
     }
 
     /// Writes the blank, if the segment is not full to the last byte.

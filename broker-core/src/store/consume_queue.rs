@@ -19,6 +19,7 @@ use crate::names::TopicName;
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
 use crate::store::commit_log::QueueCounter;
 use crate::store::files::{DataFile, Files};
+use crate::store::quarantine;
 
 pub const UNIT_BYTES: usize = 20;
 /// Length of every file; RocketMQ refuses another one.
@@ -509,7 +510,7 @@ impl ConsumeQueue {
     /// Moves the directory away: its files are not this queue's.
     pub fn set_aside(&self, to: &Path) -> io::Result<()> {
         self.open_files.close(self.number);
-        self.open_files.files.rename(&self.dir, to)
+        quarantine::move_away(&*self.open_files.files, &self.dir, to)
     }
 
     /// The first unit on the disk, for the question whose queue it was. `InvalidData` if there are strange files.

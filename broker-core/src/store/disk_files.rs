@@ -282,6 +282,8 @@ impl Drop for Lock {
 
 #[cfg(test)]
 mod tests {
+    use std::io::IoSlice;
+
     use super::*;
     use crate::store::simulated_files::SimulatedFiles;
 
@@ -314,6 +316,35 @@ mod tests {
             files.remove_file(&path).unwrap();
             drop(file);
             assert_eq!(&one[..], b"one");
+        });
+    }
+
+    #[test]
+    fn gathered_pieces_are_written_one_behind_the_other() {
+        on_both(|files, dir| {
+            let file = files.create_log_file(&dir.join("f"), LEN).unwrap();
+            file.reserve(LEN).unwrap();
+            // More pieces than the system takes at once; some of them are long, some empty.
+            let pieces: Vec<Vec<u8>> = (0..3_000).map(|number: usize| vec![number as u8; number % 97]).collect();
+            let all = pieces.concat();
+            let slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+            let begin = all.len() as u64 + 3;
+            file.write_at(0, b"abc");
+            file.write_gathered_at(3, &slices);
+            // Into warm memory, and where the writer goes on one by one.
+            file.warm(begin, begin + 4_096).unwrap();
+            file.warm(begin, begin + 4_096).unwrap();
+            file.write_gathered_at(begin, &slices[..100]);
+            file.write_at(begin + pieces[..100].concat().len() as u64, b"end");
+            let written = [&b"abc"[..], &all, &pieces[..100].concat(), b"end"].concat();
+            assert!(file.read(0, written.len())[..] == written[..]);
+            file.sync().unwrap();
+            assert!(panics(|| file.write_gathered_at(5, &slices[..9])), "written below the frontier");
+            drop(file);
+            assert!(files.open_log_file(&dir.join("f")).unwrap().read(0, written.len())[..] == written[..]);
+            let short = files.create_log_file(&dir.join("short"), LEN).unwrap();
+            short.reserve(100).unwrap();
+            assert!(panics(|| short.write_gathered_at(0, &slices[..90])), "written without blocks");
         });
     }
 

@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,6 +23,9 @@ use crate::store::files::{LogFile, TableFile};
 /// Zeros are written in pieces of this where blocks cannot be reserved.
 const ZEROS_BYTES: usize = 1 << 20;
 
+/// The system takes so many pieces in a call.
+const PIECES_MAX: usize = 1_024;
+
 /// A mapped segment of the commit log.
 pub(super) struct MappedLogFile {
     file: File,
@@ -34,6 +37,12 @@ pub(super) struct MappedLogFile {
     reserving: Mutex<()>,
     reserved: AtomicU64,
     small_syncs: AtomicBool,
+    /// Below: memory that meets no page fault, as far as `warm` came.
+    warmed: AtomicU64,
+    /// There was a gathered write since `warm` was called last...
+    gathered: AtomicBool,
+    /// ...or before: more are expected.
+    expects_gathered: AtomicBool,
     /// Held by `write_at`: there is one writer, and this turns a second one into a panic instead of a race.
     writing: Mutex<()>,
 }
@@ -68,8 +77,49 @@ impl MappedLogFile {
             reserving: Mutex::new(()),
             reserved: AtomicU64::new(open_from),
             small_syncs: AtomicBool::new(false),
+            warmed: AtomicU64::new(0),
+            gathered: AtomicBool::new(false),
+            expects_gathered: AtomicBool::new(false),
             writing: Mutex::new(()),
         })
+    }
+
+    /// Asserts that the writer may write there; answers where that ends.
+    fn writable(&self, at: u64, len: usize) -> u64 {
+        let end = at.checked_add(len as u64).expect("an offset of the file");
+        assert!(at >= self.frontier.load(Ordering::Relaxed), "what readers may see is not written again");
+        assert!(end <= self.reserved.load(Ordering::Acquire), "written without blocks");
+        end
+    }
+
+    /// Through the mapping.
+    fn copy_in(&self, at: u64, bytes: &[u8]) {
+        let end = self.writable(at, bytes.len());
+        // SAFETY: `[at, end)` lies in the mapping, since the reserved end does. It lies above the frontier, so that no
+        // `View` covers it, and callers hold `writing`, which keeps other writers out. `bytes` cannot overlap it: safe
+        // code has no other reference to the mapping than views. Blocks are reserved, so the store meets no SIGBUS.
+        unsafe {
+            let target = self.mapping.0.as_mut_ptr().add(at as usize);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len());
+        }
+        self.publish(end);
+    }
+
+    fn publish(&self, end: u64) {
+        self.frontier.store(end, Ordering::Release);
+        if end == self.len() {
+            // From now on it is only read, mostly in order.
+            self.expect(&self.expects_gathered, false);
+            self.expect_small_syncs(false);
+        }
+    }
+
+    fn expect(&self, what: &AtomicBool, expected: bool) {
+        if what.swap(expected, Ordering::Relaxed) != expected {
+            let alone = [&self.small_syncs, &self.expects_gathered].iter().any(|what| what.load(Ordering::Relaxed));
+            // If the kernel cannot be told, things are slower, no more.
+            let _ = self.mapping.0.advise(if alone { Advice::Random } else { Advice::Normal });
+        }
     }
 }
 
@@ -91,20 +141,31 @@ impl LogFile for MappedLogFile {
 
     fn write_at(&self, at: u64, bytes: &[u8]) {
         let _writing = self.writing.try_lock().expect("a segment has one writer");
-        let end = at.checked_add(bytes.len() as u64).expect("an offset of the file");
-        assert!(at >= self.frontier.load(Ordering::Relaxed), "what readers may see is not written again");
-        assert!(end <= self.reserved.load(Ordering::Acquire), "written without blocks");
-        // SAFETY: `[at, end)` lies in the mapping, since the reserved end does. It lies above the frontier, so that no
-        // `View` covers it, and `writing` keeps other writers out. `bytes` cannot overlap it: safe code has no other
-        // reference to the mapping than views. Blocks are reserved, so the store meets no SIGBUS.
-        unsafe {
-            let target = self.mapping.0.as_mut_ptr().add(at as usize);
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len());
-        }
-        self.frontier.store(end, Ordering::Release);
-        if end == self.len() {
-            // From now on it is only read, mostly in order.
-            self.expect_small_syncs(false);
+        self.copy_in(at, bytes);
+    }
+
+    // A write through the mapping costs a fault for each page that is not warm, and the kernel zeroes it first; a call
+    // finds room for what it is given, and nothing is zeroed. Measured with 32 messages of 1 KiB in a call, in memory that
+    // the machine has to find first: 2.5 us of CPU a message, warming included, instead of 6.5, and 99.9 % of the calls in
+    // 1 ms instead of 30.
+    fn write_gathered_at(&self, at: u64, pieces: &[IoSlice<'_>]) {
+        let _writing = self.writing.try_lock().expect("a segment has one writer");
+        self.gathered.store(true, Ordering::Relaxed);
+        let mut at = at;
+        for pieces in pieces.chunks(PIECES_MAX) {
+            let len = pieces.iter().map(|piece| piece.len()).sum();
+            let end = self.writable(at, len);
+            let is_warm = end <= self.warmed.load(Ordering::Relaxed);
+            if !is_warm && rustix::io::pwritev(&self.file, pieces, at).is_ok_and(|written| written == len) {
+                self.publish(end);
+            } else {
+                // Where the call fails, or ends early, the mapping takes all of it: the blocks are there.
+                pieces.iter().fold(at, |at, piece| {
+                    self.copy_in(at, piece);
+                    at + piece.len() as u64
+                });
+            }
+            at = end;
         }
     }
 
@@ -140,18 +201,24 @@ impl LogFile for MappedLogFile {
 
     fn warm(&self, from: u64, to: u64) -> io::Result<()> {
         assert!(from <= to && to <= self.reserved.load(Ordering::Acquire), "warming reserved blocks");
+        // Gathered writes do without. Who reads behind them must not make the kernel read ahead: it would zero what they
+        // are about to write.
+        let gathered = self.gathered.swap(false, Ordering::Relaxed);
+        self.expect(&self.expects_gathered, gathered);
+        if gathered {
+            return Ok(());
+        }
         // Populating takes the page faults of the range without changing a byte, so it may run beside the writer.
-        self.mapping.0.advise_range(Advice::PopulateWrite, from as usize, (to - from) as usize)
+        self.mapping.0.advise_range(Advice::PopulateWrite, from as usize, (to - from) as usize)?;
+        self.warmed.store(to, Ordering::Relaxed);
+        Ok(())
     }
 
     // Otherwise the kernel reads ahead of each fault, into large folios, and one byte that changes makes all of a folio
     // dirty. Measured with 8 MiB of read-ahead: 77 KB that were appended took 1,641 KiB to sync instead of 83. Where a sync
     // covers a MiB, folios of one page cost a third of the throughput.
     fn expect_small_syncs(&self, small: bool) {
-        if self.small_syncs.swap(small, Ordering::Relaxed) != small {
-            // If the kernel cannot be told, syncs are slower, no more.
-            let _ = self.mapping.0.advise(if small { Advice::Random } else { Advice::Normal });
-        }
+        self.expect(&self.small_syncs, small);
     }
 
     fn cut(&mut self, end: u64) -> io::Result<()> {

@@ -8,6 +8,17 @@ use crate::store::files::Files;
 /// Under the data directory.
 pub const QUARANTINE_DIR: &str = "gantry/quarantine";
 
+/// Moves a file or a directory for good: when this returns, a power cut cannot bring it back. What takes its name would
+/// otherwise be mixed with it.
+pub(super) fn move_away(files: &dyn Files, from: &Path, to: &Path) -> io::Result<()> {
+    files.rename(from, to)?;
+    // In this order, so that it is never in neither place.
+    for path in [to, from] {
+        files.sync_dir(path.parent().expect("a path inside of the store"))?;
+    }
+    Ok(())
+}
+
 /// A place in there that nothing has, of those that `name` makes of 0, 1, 2, ... The directory is made if need be.
 pub(super) fn free_place(
     files: &dyn Files,
@@ -20,4 +31,39 @@ pub(super) fn free_place(
     let is_free = |name: &String| taken.iter().all(|listed| listed.name != std::ffi::OsStr::new(name));
     let name = (0..=taken.len()).map(&mut name).find(is_free).expect("one name more than is taken");
     Ok(dir.join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::store::simulated_files::SimulatedFiles;
+
+    /// What may lie in a directory after a power cut, when another one of its name had been moved away before.
+    fn after_power_cuts(move_away: impl Fn(&SimulatedFiles, &Path, &Path)) -> BTreeSet<Vec<String>> {
+        let files = SimulatedFiles::new();
+        let dir = Path::new("/data/index");
+        let put = |name: &str| {
+            files.create_dir(dir).unwrap();
+            files.data_file(&dir.join(name), 8).unwrap().sync().unwrap();
+            files.sync_dir(dir).unwrap();
+        };
+        put("old");
+        files.create_dir(Path::new("/data/gantry/quarantine")).unwrap();
+        move_away(&files, dir, Path::new("/data/gantry/quarantine/index"));
+        put("new");
+        let names = |files: SimulatedFiles| {
+            files.list(dir).unwrap().into_iter().map(|listed| listed.name.into_string().unwrap()).collect()
+        };
+        (0..100).map(|seed| names(files.power_cut(seed))).collect()
+    }
+
+    #[test]
+    fn d6_what_went_away_does_not_come_back() {
+        let only_the_new = BTreeSet::from([vec!["new".to_string()]]);
+        assert_eq!(after_power_cuts(|files, from, to| super::move_away(files, from, to).unwrap()), only_the_new);
+        // The control: a rename alone.
+        assert_ne!(after_power_cuts(|files, from, to| files.rename(from, to).unwrap()), only_the_new);
+    }
 }

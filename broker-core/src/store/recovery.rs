@@ -212,7 +212,7 @@ impl QueueRecovery<'_> {
             if let Some(parent) = to.parent() {
                 self.io(parent, self.files.create_dir(parent))?;
             }
-            self.io(&to, self.files.rename(&from, &to))?;
+            self.io(&to, quarantine::move_away(self.files, &from, &to))?;
             tracing::warn!(from = %from.display(), to = %to.display(), "a consume queue of no topic went to quarantine");
         }
         Ok(())
@@ -225,7 +225,7 @@ impl QueueRecovery<'_> {
             return Ok(());
         }
         let to = self.quarantine("index")?.join("index");
-        self.io(&to, self.files.rename(&dir, &to))
+        self.io(&to, quarantine::move_away(self.files, &dir, &to))
     }
 
     /// A new directory in quarantine.

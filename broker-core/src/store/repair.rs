@@ -122,9 +122,7 @@ impl Aside<'_> {
                 self.to.insert(to).clone()
             }
         };
-        self.io(path, self.files.rename(path, &to.join(name)))?;
-        self.io(&to, self.files.sync_dir(&to))?;
-        self.io(parent, self.files.sync_dir(parent))?;
+        self.io(path, quarantine::move_away(self.files, path, &to.join(name)))?;
         self.moved.push(path.to_path_buf());
         Ok(())
     }

@@ -87,7 +87,7 @@ impl Snapshots {
                     let name = listed.name.to_string_lossy();
                     let to = quarantine::free_place(&*files, data_dir, |number| format!("{name}.{number}"));
                     let to = to.map_err(io(&path))?;
-                    files.rename(&path, &to).map_err(io(&path))?;
+                    quarantine::move_away(&*files, &path, &to).map_err(io(&path))?;
                     tracing::warn!(file = %path.display(), to = %to.display(), "a damaged snapshot went to quarantine");
                 }
             }
