@@ -1,8 +1,8 @@
-//! Goal 19's stores: up to a billion messages that were never sent, and a tail that was; and what is asked of them.
+//! Goal 19's stores: up to a billion messages that were never sent, a tail that was, and what is asked of them.
 //!
-//! Where each message lies, in which queue and since when, is arithmetic, and the store's own books say that all of them are there.
-//! Of their 20 GB of entries and 1 TB of records only those are written that a reader here comes to, byte for byte as the
-//! store would have; all else is holes, and a reader that comes to one fails the load.
+//! Where each message lies, in which queue and since when, is arithmetic, and the store's own books say that all are
+//! there. Of their 20 GB of entries and 1 TB of records only those are written that a reader here comes to, byte for
+//! byte as the store would have; all else is holes, and a reader that comes to one fails the load.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -294,7 +294,7 @@ fn plant_messages(dir: &Path, planted: Planted, queues: &[ConsumeQueue], ends: &
     Ok(())
 }
 
-/// The offsets that a search by time comes to in a queue whose every message has a time of its own, on its way to this one.
+/// What a search by time comes to on its way to this offset, in a queue whose every message has a time of its own.
 fn search(end: QueueOffset, wanted: u64) -> impl Iterator<Item = u64> {
     let (mut low, mut high) = (0, end.0);
     std::iter::from_fn(move || {
