@@ -10,14 +10,15 @@ use crate::table::{Better, Reference, Row};
 use crate::warm::WarmMemory;
 
 mod backlog;
+mod deep;
 mod footprint;
 mod store;
 
 const GANTRY: &str = "Gantry";
 
 /// Goals that have rows, in the table's order.
-pub const GOALS: [&str; 16] =
-    ["1", "2", "3", "5", "9", "11", "14", "15", "16", "17", "20", "21", "append", "read", "durable", "curves"];
+pub const GOALS: [&str; 17] =
+    ["1", "2", "3", "5", "9", "11", "14", "15", "16", "17", "19", "20", "21", "append", "read", "durable", "curves"];
 /// A stored message: its body, and about what its record and queue entry add.
 const STORED_BYTES: u64 = BODY_BYTES as u64 + 150;
 /// Sends at a fixed rate, where a row has such.
@@ -51,6 +52,7 @@ impl Bench {
             "15" => backlog::many_queues(self),
             "16" => footprint::start(self),
             "17" => backlog::recovery(self),
+            "19" => deep::depth(self),
             "20" => backlog::cold_read(self),
             "21" => footprint::size(self),
             "append" => store::append(self),

@@ -30,6 +30,10 @@ use crate::loads::BODY_BYTES;
 use crate::measure::{Latency, Round};
 use crate::server::Outcome;
 
+mod deep;
+
+pub use deep::Look;
+
 /// Of a topic, where a load does not say.
 pub const QUEUES: u32 = 8;
 /// Messages of one pull, as consumers ask for them.
@@ -62,6 +66,10 @@ pub enum StoreLoad {
     Fill { topics: usize, queues: usize, messages: usize, body: usize },
     /// A log of so many segments that hold one record each, as another broker would have left it.
     Plant { segments: usize },
+    /// So many segments full of messages that were never sent, and a tail that was.
+    PlantDeep { segments: u64 },
+    /// So many calls on what `PlantDeep` left.
+    Deep { look: Look, segments: u64, calls: u64 },
     /// Pulls of a filled store whose log is not in memory, from its beginning to its end, beside paced sends at `memory`;
     /// or those alone, for so many seconds. The calls that are timed are the sends.
     Cold { per_second: u64, alone_seconds: u64 },
@@ -109,6 +117,8 @@ impl StoreLoad {
                 ("fill", [topics, queues, messages, body].map(|number| number as u64).to_vec())
             }
             StoreLoad::Plant { segments } => ("plant", vec![segments as u64]),
+            StoreLoad::PlantDeep { segments } => ("plant-deep", vec![segments]),
+            StoreLoad::Deep { look, segments, calls } => (look.name(), vec![segments, calls]),
             StoreLoad::Cold { per_second, alone_seconds } => ("cold", vec![per_second, alone_seconds]),
             StoreLoad::ColdFiles => ("cold-files", Vec::new()),
             StoreLoad::Syncs { bytes, seconds } => ("syncs", vec![bytes as u64, seconds]),
@@ -135,9 +145,11 @@ impl StoreLoad {
                 body: body as usize,
             }),
             ("plant", &[segments]) => Some(StoreLoad::Plant { segments: segments as usize }),
+            ("plant-deep", &[segments]) => Some(StoreLoad::PlantDeep { segments }),
             ("cold", &[per_second, alone_seconds]) => Some(StoreLoad::Cold { per_second, alone_seconds }),
             ("cold-files", &[]) => Some(StoreLoad::ColdFiles),
             ("syncs", &[bytes, seconds]) => Some(StoreLoad::Syncs { bytes: bytes as usize, seconds }),
+            (look, &[segments, calls]) => Look::named(look).map(|look| StoreLoad::Deep { look, segments, calls }),
             _ => None,
         }
     }
@@ -154,6 +166,8 @@ pub fn run(arguments: &[String]) -> Outcome<()> {
         StoreLoad::Paced { per_second, seconds } => paced(&dir, per_second, Duration::from_secs(seconds)),
         StoreLoad::Fill { topics, queues, messages, body } => fill(&dir, topics, queues, messages, body),
         StoreLoad::Plant { segments } => plant(&dir, segments),
+        StoreLoad::PlantDeep { segments } => deep::plant(&dir, segments),
+        StoreLoad::Deep { look, segments, calls } => deep::look(&dir, look, segments, calls),
         StoreLoad::Cold { per_second, alone_seconds } => cold(&dir, per_second, Duration::from_secs(alone_seconds)),
         StoreLoad::ColdFiles => cold_files(&dir),
         StoreLoad::Syncs { bytes, seconds } => syncs(&dir, bytes, Duration::from_secs(seconds)),
@@ -576,6 +590,11 @@ mod tests {
             StoreLoad::Paced { per_second: 5_000, seconds: 20 },
             StoreLoad::Fill { topics: 2, queues: 3, messages: 4, body: 5 },
             StoreLoad::Plant { segments: 20 },
+            StoreLoad::PlantDeep { segments: 932 },
+            StoreLoad::Deep { look: Look::Send, segments: 0, calls: 9 },
+            StoreLoad::Deep { look: Look::Tail, segments: 0, calls: 9 },
+            StoreLoad::Deep { look: Look::Anywhere, segments: 1, calls: 9 },
+            StoreLoad::Deep { look: Look::Seek, segments: 1, calls: 9 },
             StoreLoad::Cold { per_second: 5, alone_seconds: 1 },
             StoreLoad::ColdFiles,
             StoreLoad::Syncs { bytes: 4_096, seconds: 1 },
