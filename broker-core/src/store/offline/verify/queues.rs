@@ -450,7 +450,8 @@ impl QueueCheck {
         let dir = &self.dirs[dir];
         let (first, next) = match self.queues[number].first {
             Some(first) => (first, self.queues[number].next),
-            None => (u64::MAX, dir.first().0),
+            // The log has nothing of it any more: it goes on where it ended, behind units that nobody reads.
+            None => (u64::MAX, end_on_record(store, dir).unwrap_or(dir.first()).0),
         };
         let mut untrusted = 0;
         let mut units = Vec::new();
@@ -577,6 +578,14 @@ fn trusts(store: &OfflineStore<'_>, dir: &QueueDir, queued: &Queued) -> bool {
             CheckpointFound::Other { queues, .. } => queued.stored_ms <= queues.0,
             _ => false,
         },
+    }
+}
+
+/// Where a queue ended when that was last written down.
+fn end_on_record(store: &OfflineStore<'_>, dir: &QueueDir) -> Option<QueueOffset> {
+    match &store.derived_ends {
+        DerivedEndsFound::Found(ends) => ends.of_queue(&dir.topic, dir.queue_id).map(|(_, known)| known.end),
+        _ => None,
     }
 }
 
