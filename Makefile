@@ -23,7 +23,7 @@ help:
 	@echo 'make torture      every fault with its full count: kills, power cuts, failing calls, crash states, damage (hours; power cuts need root)'
 	@echo 'make browser      the console in Chromium against a real server'
 	@echo 'make bench        Gantry beside null servers and peers (QUICK=1: under two minutes; ROW=5: one row)'
-	@echo 'make fuzz         each fuzz target for SECONDS=$(SECONDS)'
+	@echo 'make fuzz         each fuzz target for SECONDS=$(SECONDS), as `make test` does'
 	@echo 'make lint         formatting and lints'
 
 # Release: a broker is judged by its speed from the first minute on. Without Node it runs all the same.
@@ -59,9 +59,15 @@ node:
 EVERYTHING := --workspace --features tests/bench
 BUILD := cargo build $(EVERYTHING) --all-targets
 
+# A line that calls make by its variable is run by `make -n` too, and the tests with it.
+FUZZ := $(MAKE) --no-print-directory fuzz
+
+# Much of the time tests wait, for leases, kills and delays: that is when the fuzz targets are built and run.
 test: needs python lint console
 	$(BUILD)
-	GANTRY_PYTHON=$(CURDIR)/$(VENV)/bin/python cargo test $(EVERYTHING)
+	@$(FUZZ) & fuzz=$$!; \
+	  GANTRY_PYTHON=$(CURDIR)/$(VENV)/bin/python cargo test $(EVERYTHING); tested=$$?; \
+	  wait $$fuzz && exit $$tested
 	$(MAKE) --no-print-directory browser
 
 conformance: needs python
@@ -121,7 +127,7 @@ INSTALL_MISSING = if [ -z "$$missing" ]; then :; \
 needs:
 	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust 1.95 or newer from rustup.rs'; exit 1; }
 	@missing=; want() { command -v $$1 >/dev/null || missing="$$missing $$2"; }; \
-	want curl curl; want jq jq; want cc build-essential; want npm 'nodejs npm'; want chromium chromium; want promtool prometheus; \
+	want curl curl; want jq jq; want cc build-essential; want c++ build-essential; want npm 'nodejs npm'; want chromium chromium; want promtool prometheus; \
 	python3 -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
 	want strace strace; PATH="$$PATH:/usr/sbin" want mkfs.xfs xfsprogs; PATH="$$PATH:/usr/sbin" want mkfs.ext4 e2fsprogs; \
 	want fc-list fontconfig; fc-list :lang=zh 2>/dev/null | grep -q . || missing="$$missing fonts-noto-cjk"; \

@@ -139,21 +139,8 @@ pub struct ConfigError(String);
 impl Flags {
     pub fn config(self) -> Result<Config, ConfigError> {
         let file = self.file()?;
-        let durability = match self.durability.or(file.durability).as_deref() {
-            None | Some("disk") => Durability::Disk,
-            Some("memory") => Durability::Memory,
-            Some(other) => return Err(ConfigError(format!("durability must be memory or disk, not '{other}'"))),
-        };
-        let segment_size = match self.segment_size.or(file.segment_size) {
-            None => SEGMENT_BYTES_DEFAULT,
-            Some(text) => parse_size(&text).ok_or_else(|| {
-                ConfigError(format!("segment_size '{text}' is no size: write a number with B, KiB, MiB or GiB"))
-            })?,
-        };
-        if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_DEFAULT).contains(&segment_size) || segment_size % 4096 != 0 {
-            let limits = "must be 8MiB to 1GiB and a multiple of 4KiB";
-            return Err(ConfigError(format!("segment_size {limits}")));
-        }
+        let durability = self.durability.or(file.durability);
+        let segment_size = self.segment_size.or(file.segment_size);
         let config = Config {
             data_dir: self.data_dir.or(file.data_dir).unwrap_or_else(|| "gantry-data".into()),
             http_listen: self.http_listen.or(file.http_listen).unwrap_or(([127, 0, 0, 1], 8080).into()),
@@ -161,8 +148,8 @@ impl Flags {
             advertise: self.advertise.or(file.advertise),
             broker_name: self.broker_name.or(file.broker_name).unwrap_or_else(|| "broker-a".into()),
             cluster_name: self.cluster_name.or(file.cluster_name).unwrap_or_else(|| "DefaultCluster".into()),
-            durability,
-            segment_size,
+            durability: durability.as_deref().map_or(Ok(Durability::Disk), parse_durability)?,
+            segment_size: segment_size.as_deref().map_or(Ok(SEGMENT_BYTES_DEFAULT), parse_segment_size)?,
             allow_anonymous: self.allow_anonymous.or(file.allow_anonymous).unwrap_or(false),
             retention: self.retention.or(file.retention).effective()?,
         };
@@ -179,20 +166,29 @@ impl Flags {
         let Some(path) = found else { return Ok(File::default()) };
         let wrong = |reason: String| ConfigError(format!("{}: {reason}", path.display()));
         let text = std::fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
-        toml::from_str(&text).map_err(|error| wrong(error.to_string()))
+        let file: File = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        file.check().map_err(|ConfigError(reason)| wrong(reason))?;
+        Ok(file)
+    }
+}
+
+impl File {
+    /// What is wrong whatever else is said elsewhere; found here, it can be told where it stands.
+    fn check(&self) -> Result<(), ConfigError> {
+        self.durability.as_deref().map(parse_durability).transpose()?;
+        self.segment_size.as_deref().map(parse_segment_size).transpose()?;
+        self.broker_name.as_deref().map(check_broker_name).transpose()?;
+        self.cluster_name.as_deref().map(check_cluster_name).transpose()?;
+        self.advertise.as_deref().map(check_advertise).transpose()?;
+        self.retention.effective().map(drop)
     }
 }
 
 impl Config {
     fn check(&self) -> Result<(), ConfigError> {
-        BrokerName::new(&self.broker_name).map_err(|error| ConfigError(format!("broker_name {error}")))?;
-        let name_ok = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-        if self.cluster_name.is_empty() || self.cluster_name.len() > 127 || !self.cluster_name.bytes().all(name_ok) {
-            return Err(ConfigError("cluster_name may only hold letters, digits, _ and -".into()));
-        }
-        if let Some(text) = &self.advertise {
-            endpoints(text).map_err(|error| ConfigError(format!("advertise: {error}")))?;
-        }
+        check_broker_name(&self.broker_name)?;
+        check_cluster_name(&self.cluster_name)?;
+        self.advertise.as_deref().map(check_advertise).transpose()?;
         for (key, address) in [("http_listen", self.http_listen), ("grpc_listen", self.grpc_listen)] {
             if !address.ip().is_loopback() && !self.allow_anonymous {
                 return Err(ConfigError(format!(
@@ -214,6 +210,40 @@ impl Config {
             ..BrokerConfig::new(&self.data_dir)
         }
     }
+}
+
+fn parse_durability(text: &str) -> Result<Durability, ConfigError> {
+    match text {
+        "disk" => Ok(Durability::Disk),
+        "memory" => Ok(Durability::Memory),
+        other => Err(ConfigError(format!("durability must be memory or disk, not '{other}'"))),
+    }
+}
+
+fn parse_segment_size(text: &str) -> Result<u64, ConfigError> {
+    let bytes = parse_size(text).ok_or_else(|| {
+        ConfigError(format!("segment_size '{text}' is no size: write a number with B, KiB, MiB or GiB"))
+    })?;
+    if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_DEFAULT).contains(&bytes) || bytes % 4096 != 0 {
+        return Err(ConfigError("segment_size must be 8MiB to 1GiB and a multiple of 4KiB".into()));
+    }
+    Ok(bytes)
+}
+
+fn check_broker_name(name: &str) -> Result<(), ConfigError> {
+    BrokerName::new(name).map(drop).map_err(|error| ConfigError(format!("broker_name {error}")))
+}
+
+fn check_cluster_name(name: &str) -> Result<(), ConfigError> {
+    let name_ok = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    if name.is_empty() || name.len() > 127 || !name.bytes().all(name_ok) {
+        return Err(ConfigError("cluster_name may only hold letters, digits, _ and -".into()));
+    }
+    Ok(())
+}
+
+fn check_advertise(text: &str) -> Result<(), ConfigError> {
+    endpoints(text).map(drop).map_err(|error| ConfigError(format!("advertise: {error}")))
 }
 
 const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
@@ -267,6 +297,33 @@ mod tests {
         assert!(refused(Flags { broker_name: Some("a/b".into()), ..flags() }).contains("broker_name"));
         assert!(refused(Flags { advertise: Some("nowhere".into()), ..flags() }).contains("advertise"));
         assert!(toml::from_str::<File>("http_port = 1").is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_file_is_refused_with_its_key_and_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("some.toml");
+        let given = |text: &str, flags: Flags| {
+            std::fs::write(&path, text).unwrap();
+            Flags { config: Some(path.clone()), ..flags }.config()
+        };
+        for (key, text) in [
+            ("durability", "durability = \"ram\""),
+            ("segment_size", "segment_size = \"1MiB\""),
+            ("segment_size", "segment_size = \"long\""),
+            ("broker_name", "broker_name = \"a/b\""),
+            ("cluster_name", "cluster_name = \"\""),
+            ("advertise", "advertise = \"nowhere\""),
+            ("retention.delete_when", "retention.delete_when = \"24\""),
+            ("http_listen", "http_listen = 8080"),
+        ] {
+            let refused = given(text, flags()).unwrap_err().to_string();
+            assert!(refused.contains(key) && refused.contains("some.toml"), "{refused}");
+        }
+        // A flag's value comes before the file's, and is not the file's fault.
+        let flag = Flags { durability: Some("ram".into()), ..flags() };
+        assert!(!given("durability = \"disk\"", flag).unwrap_err().to_string().contains("some.toml"));
+        assert_eq!(given("durability = \"memory\"", flags()).unwrap().durability, Durability::Memory);
     }
 
     #[test]

@@ -807,6 +807,35 @@ fn is_well(data: &Path, written_by: WrittenBy) {
     assert_eq!((report.written_by, &report.problems), (written_by, &vec![]), "{:#?}", report.notes);
 }
 
+/// Each message of a batch has an entry in a queue of ours, which says which of its record's messages it is.
+#[tokio::test]
+async fn b8_the_queues_of_batches_are_verified_like_all_others() {
+    let files = simulated(&foreign_store());
+    let broker = open_simulated(&files).unwrap();
+    let report = |files: &SimulatedFiles| verify(files, Path::new(DIR), VerifyOptions::default(), &mut |_| {}).unwrap();
+    let at_once = report(&files.kill());
+    assert_eq!(at_once.problems, [], "killed before a checkpoint of ours: {:#?}", at_once.notes);
+    // From when on a start believes the entries that are there.
+    let queue_ends = Path::new(DIR).join("gantry/queue-ends");
+    while files.read(&queue_ends).is_err() {
+        std::thread::yield_now();
+    }
+    let killed = files.kill();
+    drop(broker);
+    let whole = report(&killed);
+    assert_eq!(whole.problems, [], "{:#?}", whole.notes);
+    assert!(!whole.notes.iter().any(|note| note.contains("batches")), "{:#?}", whole.notes);
+    let queue = Path::new(DIR).join("consumequeue/batches/0").join("0".repeat(20));
+    // The second and the fifth message are not the first of their records; each byte is of another field.
+    for at in [20 + 1, 20 + 7, 4 * 20 + 1, 4 * 20 + 11, 4 * 20 + 19] {
+        let damaged = killed.kill();
+        damaged.damage(&queue, at, &[0x55]).unwrap();
+        let found = report(&damaged);
+        assert_eq!(found.problems_found, 1, "byte {at}: {:#?}", found.problems);
+        assert!(found.problems[0].reason.contains("of its batch"), "{:#?}", found.problems);
+    }
+}
+
 #[tokio::test]
 async fn b8_what_was_popped_and_not_acked_is_due_again() {
     let files = simulated(&foreign_store());

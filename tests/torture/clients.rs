@@ -1,6 +1,7 @@
 //! Callers that send, receive, settle, make and delete topics until their server is gone, and write all of it into a
 //! history.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -8,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use gantry_proto::grpc::v2;
 use gantry_proto::grpc::v2::messaging_service_client::MessagingServiceClient;
-use harness::history::{Invoked, Level, Operation, Recorder, Subject, hash_of, hash_of_properties};
+use harness::history::{Invoked, Level, Line, Operation, ReadBack, Recorder, Subject, hash_of, hash_of_properties};
 use harness::{Answer, ask, bytes_of};
 use reqwest::Client;
 use serde_json::{Value, json};
@@ -38,6 +39,8 @@ pub struct Callers {
     level: Level,
     /// The largest body: a record must fit a segment.
     body_bytes_max: u64,
+    /// Messages may be taken from them: the history must know where each lies.
+    has_retention: bool,
     next_key: AtomicU64,
     next_topic: AtomicU64,
 }
@@ -50,9 +53,18 @@ pub struct Load {
 
 impl Callers {
     pub fn new(level: Level, body_bytes_max: u64) -> Arc<Callers> {
+        Callers::with(level, body_bytes_max, false)
+    }
+
+    /// Of a broker that lets old messages go.
+    pub fn with_retention(level: Level, body_bytes_max: u64) -> Arc<Callers> {
+        Callers::with(level, body_bytes_max, true)
+    }
+
+    fn with(level: Level, body_bytes_max: u64, has_retention: bool) -> Arc<Callers> {
         let (next_key, next_topic) = (AtomicU64::new(0), AtomicU64::new(0));
         let (recorder, began_us) = (Recorder::new(), wall_us());
-        Arc::new(Callers { recorder, began_us, level, body_bytes_max, next_key, next_topic })
+        Arc::new(Callers { recorder, began_us, level, body_bytes_max, has_retention, next_key, next_topic })
     }
 
     /// When the history began: microseconds since 1970.
@@ -65,6 +77,11 @@ impl Callers {
         let http = Client::new();
         for topic in [TOPIC, BATCH_TOPIC] {
             assert!(self.create_topic(&http, base, topic).await.is_some(), "no answer to the creation of {topic}");
+        }
+        // A group that comes by itself when the beginning has gone already begins at the end.
+        if self.has_retention {
+            let group = http.put(format!("{base}/v1/groups/{GROUP}")).json(&json!({"startFrom": "min"}));
+            assert_eq!(ask(group).await.map(|answer| answer.status), Some(201), "the creation of {GROUP}");
         }
     }
 
@@ -84,7 +101,10 @@ impl Callers {
             tasks.spawn(caller(name).send());
         }
         tasks.spawn(caller("batch-sender").send_batches());
-        tasks.spawn(caller("grpc-sender").send_over_grpc(grpc.into()));
+        // Its answers do not say in which queue and where in the log a message lies.
+        if !self.has_retention {
+            tasks.spawn(caller("grpc-sender").send_over_grpc(grpc.into()));
+        }
         for name in ["receiver-1", "receiver-2"] {
             tasks.spawn(caller(name).receive());
         }
@@ -113,9 +133,19 @@ impl Callers {
         }
     }
 
-    /// Answered sends of the topic that was drained and that never came to anybody.
-    pub fn never_delivered(&self) -> Vec<String> {
+    /// Answered sends of the topic that was drained and that never came to anybody. What has gone is the checker's.
+    pub fn never_delivered(&self, drained: &ReadBack) -> Vec<String> {
         use harness::history::Phase;
+        let min_of: HashMap<u32, u64> = drained
+            .queues
+            .iter()
+            .filter(|queue| queue.topic == TOPIC)
+            .map(|queue| (queue.queue, queue.min_offset))
+            .collect();
+        let is_there = |line: &&Line| {
+            let min = line.subject.queue.and_then(|queue| min_of.get(&queue).copied()).unwrap_or(0);
+            line.subject.queue_offset.is_none_or(|offset| offset >= min)
+        };
         let lines = self.recorder.lines();
         let came: std::collections::HashSet<&str> = lines
             .iter()
@@ -125,6 +155,7 @@ impl Callers {
         let stored: std::collections::HashSet<u64> = lines
             .iter()
             .filter(|line| line.operation == Operation::Send && line.phase == Phase::Ok)
+            .filter(is_there)
             .map(|line| line.id)
             .collect();
         let asked = lines.iter().filter(|line| line.operation == Operation::Send && line.phase == Phase::Invoke);
@@ -241,7 +272,7 @@ impl Caller {
         let invoked = self.all.recorder.invoke(&self.name, Operation::Send, draft.subject(topic));
         let request = self
             .http
-            .post(format!("{}/v1/topics/{topic}/messages", self.base))
+            .post(format!("{}/v1/topics/{topic}/messages?timeFormat=ms", self.base))
             .header("Gantry-Message-Id", &draft.key)
             .header("Gantry-Property", format!("number={}", draft.number))
             .body(draft.body);
@@ -263,6 +294,7 @@ impl Caller {
             queue: published["queueId"].as_u64().and_then(|id| u32::try_from(id).ok()),
             queue_offset: published["queueOffset"].as_u64(),
             log_offset: log_offset(published["offsetMessageId"].as_str().expect("an offset message id")),
+            stored_ms: published["storeTimestamp"].as_i64(),
             level: Some(self.all.level),
             batch,
             ..Subject::default()
@@ -293,7 +325,7 @@ impl Caller {
                     })
                 })
                 .collect();
-            let url = format!("{}/v1/topics/{BATCH_TOPIC}/messages/batch", self.base);
+            let url = format!("{}/v1/topics/{BATCH_TOPIC}/messages/batch?timeFormat=ms", self.base);
             let Some(answer) = ask(self.http.post(url).json(&json!({"messages": entries}))).await else {
                 return invoked.iter().for_each(|invoked| recorder.unknown(invoked, "no answer"));
             };

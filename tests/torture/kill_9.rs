@@ -11,13 +11,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use gantry_broker_core::store::failpoint::Point;
-use harness::history::{Fault, Level, Line, Operation, ReadBack, Subject, hash_of};
+use harness::history::{Fault, Kind, Level, Line, Operation, QueueRead, ReadBack, Subject, hash_of};
 use harness::{Home, Server, Starting};
 
-use crate::clients::Callers;
+use crate::clients::{BATCH_TOPIC, Callers};
 use crate::random::Random;
 use crate::read_back::read_back;
 use crate::report::{Control, Outcome, Plan, Progress, Rig, judge};
+use crate::retention::{self, Rules};
 use crate::store::{self, last_lines};
 
 pub const RIG: Rig = Rig {
@@ -46,7 +47,11 @@ const KEEPER_MS: u64 = 1_500;
 const RECOVERY_AHEAD: u64 = 12;
 /// Starts come to a place less often.
 const RECOVERY_HITS_MAX: u64 = 3;
+/// One of so many lives has rules by which old messages go, so that kills meet deletion.
+const RETAINING_EVERY: u64 = 3;
 const SEGMENT_BYTES: [u64; 3] = [64 << 10, 256 << 10, 1 << 20];
+/// A log that may have one segment has come to several by then.
+const TAKEN_STARTS_MAX: usize = 100;
 /// After one of so many kills the store is verified before it is recovered.
 const VERIFY_EVERY: u64 = 4;
 /// Of so many kills one is none, but a clean stop: its start is another one.
@@ -59,6 +64,9 @@ pub struct Counts {
     stops: AtomicU64,
     sends: AtomicU64,
     verified: AtomicU64,
+    /// Lives with a retention, and those of which it took messages.
+    retaining: AtomicU64,
+    taken_from: AtomicU64,
     violations: Mutex<Vec<String>>,
 }
 
@@ -69,6 +77,8 @@ fn run(plan: &Plan, progress: &Progress) -> Outcome {
         stops: AtomicU64::new(0),
         sends: AtomicU64::new(0),
         verified: AtomicU64::new(0),
+        retaining: AtomicU64::new(0),
+        taken_from: AtomicU64::new(0),
         violations: Mutex::default(),
     };
     std::thread::scope(|lanes| {
@@ -82,14 +92,16 @@ fn run(plan: &Plan, progress: &Progress) -> Outcome {
     let (kills, in_recovery) = (progress.count(), of(&counts.in_recovery));
     let notes = vec![format!(
         "{in_recovery} of {kills} kills in recovery, {} at failpoints, {} clean stops between them; {} acknowledged sends; \
-         {} stores verified",
+         {} stores verified; retention took messages in {} of its {} lives",
         of(&counts.at_failpoints),
         of(&counts.stops),
         of(&counts.sends),
         of(&counts.verified),
+        of(&counts.taken_from),
+        of(&counts.retaining),
     )];
-    let controls = runtime().block_on(async { vec![altered().await, older_copy().await] });
-    let runs = if in_recovery * 3 >= kills { kills } else { 0 };
+    let controls = runtime().block_on(async { vec![altered().await, older_copy().await, taken_too_early().await] });
+    let runs = if in_recovery * 3 >= kills && of(&counts.taken_from) > 0 { kills } else { 0 };
     Outcome { runs, violations, controls, notes, not_run: None }
 }
 
@@ -102,7 +114,11 @@ async fn lives(counts: &Counts, progress: &Progress, lane: u64, mut random: Rand
     let mut number = 0;
     while !progress.is_over() {
         number += 1;
-        let mut life = Life::new(format!("kill_9 lane {lane} life {number}"), &mut random);
+        let name = format!("kill_9 lane {lane} life {number}");
+        let mut life = match (lane + number) % RETAINING_EVERY {
+            0 => Life::retaining(name, Rules::random(&mut random), &mut random),
+            _ => Life::new(name, &mut random),
+        };
         if let Err(violations) = life.kills(counts, progress, &mut random).await {
             counts.violations.lock().expect("no lane panics holding it").extend(violations);
             // More of it would be found by each life.
@@ -115,8 +131,10 @@ async fn lives(counts: &Counts, progress: &Progress, lane: u64, mut random: Rand
         drains.spawn(life.end());
     }
     while let Some(ended) = drains.join_next().await {
-        let (violations, stored) = ended.expect("no life panics");
+        let Ending { violations, stored, retention } = ended.expect("no life panics");
         counts.sends.fetch_add(stored, Ordering::Relaxed);
+        counts.retaining.fetch_add(u64::from(retention.is_some()), Ordering::Relaxed);
+        counts.taken_from.fetch_add(u64::from(retention == Some(Took::Something)), Ordering::Relaxed);
         counts.verified.fetch_add(1, Ordering::Relaxed);
         counts.violations.lock().expect("no lane panics holding it").extend(violations);
     }
@@ -127,7 +145,24 @@ pub struct Life {
     home: Home,
     pub callers: Arc<Callers>,
     level: Level,
+    retention: Option<Rules>,
     has_topics: bool,
+}
+
+/// What came of a life.
+#[derive(Debug, Default)]
+pub struct Ending {
+    violations: Vec<String>,
+    /// Acknowledged sends.
+    stored: u64,
+    /// Of a life that had one.
+    retention: Option<Took>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Took {
+    Nothing,
+    Something,
 }
 
 enum Begun {
@@ -144,7 +179,16 @@ impl Life {
         let level = random.one_of(&[Level::Memory, Level::Memory, Level::Disk]);
         store::make(&home.data(), segment_bytes);
         let callers = Callers::new(level, store::body_bytes_max(segment_bytes));
-        Life { name, home, callers, level, has_topics: false }
+        Life { name, home, callers, level, retention: None, has_topics: false }
+    }
+
+    /// A life whose old messages go.
+    pub fn retaining(name: String, rules: Rules, random: &mut Random) -> Life {
+        let home = Home::new();
+        let level = random.one_of(&[Level::Memory, Level::Disk]);
+        store::make(&home.data(), retention::SEGMENT_BYTES);
+        let callers = Callers::with_retention(level, store::body_bytes_max(retention::SEGMENT_BYTES));
+        Life { name, home, callers, level, retention: Some(rules), has_topics: false }
     }
 
     fn data(&self) -> PathBuf {
@@ -156,6 +200,7 @@ impl Life {
         if let Some((point, hits)) = failpoint {
             command.env("GANTRY_FAILPOINT", format!("{}:{hits}", point.name()));
         }
+        command.args(self.retention.iter().flat_map(|rules| rules.args()));
         Starting::spawn(command, &self.data(), &store::durability(self.level))
     }
 
@@ -177,8 +222,8 @@ impl Life {
                 self.kill_in_recovery(counts, random)?;
                 continue;
             }
-            let failpoint = (self.has_topics && random.below(2) == 0)
-                .then(|| (random.one_of(Point::ALL), 1 + random.below(HITS_MAX)));
+            let failpoint =
+                (self.has_topics && random.below(2) == 0).then(|| (self.point(random), 1 + random.below(HITS_MAX)));
             let server = match self.start(failpoint).await? {
                 Some(server) => server,
                 None => {
@@ -206,6 +251,13 @@ impl Life {
         Ok(())
     }
 
+    fn point(&self, random: &mut Random) -> Point {
+        match self.retention {
+            Some(_) if random.below(2) == 0 => random.one_of(&retention::FAILPOINTS),
+            _ => random.one_of(Point::ALL),
+        }
+    }
+
     fn kill_in_recovery(&self, counts: &Counts, random: &mut Random) -> Result<(), Vec<String>> {
         if random.below(2) == 0 {
             let starting = self.spawn(None);
@@ -213,7 +265,7 @@ impl Life {
             counts.in_recovery.fetch_add(u64::from(starting.kill_9()), Ordering::Relaxed);
             return Ok(());
         }
-        match self.begin(Some((random.one_of(Point::ALL), 1 + random.below(RECOVERY_HITS_MAX)))) {
+        match self.begin(Some((self.point(random), 1 + random.below(RECOVERY_HITS_MAX)))) {
             Begun::Killed => {
                 counts.in_recovery.fetch_add(1, Ordering::Relaxed);
                 counts.at_failpoints.fetch_add(1, Ordering::Relaxed);
@@ -237,7 +289,7 @@ impl Life {
             self.has_topics = true;
             return Ok(Some(server));
         }
-        let read = match read_back(&server.http).await {
+        let read = match self.read_back(&server).await {
             Ok(read) => read,
             // It came to its failpoint meanwhile.
             Err(_) if failpoint.is_some() && gone(&mut server).await.is_some_and(was_killed) => return Ok(None),
@@ -245,6 +297,15 @@ impl Life {
         };
         let violations = judge(&self.name, &self.callers.recorder.lines(), &read);
         if violations.is_empty() { Ok(Some(server)) } else { Err(violations) }
+    }
+
+    /// What it holds; and the history learns what may be missing.
+    async fn read_back(&self, server: &Server) -> Result<ReadBack, String> {
+        let read = read_back(&server.http).await?;
+        if let Some(rules) = self.retention {
+            rules.note(&self.callers.recorder, &server.http).await?;
+        }
+        Ok(read)
     }
 
     /// Lets callers at it and kills it in the middle. `true`: it killed itself, at its failpoint.
@@ -313,26 +374,29 @@ impl Life {
         self.callers.recorder.invoke("rig", Operation::Restart, subject);
     }
 
-    /// Receives what is left, stops the server and verifies the store. How many sends were acknowledged in all.
-    pub async fn end(mut self) -> (Vec<String>, u64) {
+    /// Receives what is left, stops the server and verifies the store.
+    pub async fn end(mut self) -> Ending {
+        let failed = |violations| Ending { violations, ..Ending::default() };
         let server = match self.start(None).await {
             Ok(server) => server.expect("no failpoint"),
-            Err(violations) => return (violations, 0),
+            Err(violations) => return failed(violations),
         };
         self.callers.drain(&server.http).await;
-        let read = match read_back(&server.http).await {
+        let read = match self.read_back(&server).await {
             Ok(read) => read,
-            Err(why) => return (vec![format!("{}: nothing can be read back: {why}", self.name)], 0),
+            Err(why) => return failed(vec![format!("{}: nothing can be read back: {why}", self.name)]),
         };
         let lines = self.callers.recorder.lines();
         let mut violations = judge(&format!("{} drained", self.name), &lines, &read);
-        violations.extend(self.callers.never_delivered().into_iter().map(|what| format!("{}: {what}", self.name)));
+        violations.extend(self.callers.never_delivered(&read).into_iter().map(|what| format!("{}: {what}", self.name)));
         let status = tokio::task::spawn_blocking(move || server.stop("-TERM")).await.expect("a stop does not panic");
         if status.code() != Some(0) {
             violations.push(format!("{}: the last stop ended with {status}", self.name));
         }
         violations.extend(store::verify(&self.data()).err().map(|said| format!("{}: {said}", self.name)));
-        (violations, lines.iter().filter(|line| is_stored(line)).count() as u64)
+        let took = if retention::took_something(&read) { Took::Something } else { Took::Nothing };
+        let stored = lines.iter().filter(|line| is_stored(line)).count() as u64;
+        Ending { violations, stored, retention: self.retention.map(|_| took) }
     }
 }
 
@@ -407,4 +471,31 @@ async fn older_copy() -> Control {
     let read = read_back(&server.http).await.expect("it can be read");
     let found = harness::history::check(&life.callers.recorder.lines(), &read);
     Control { name: "an older directory", found: !found.is_empty() }
+}
+
+/// A message that has gone by the rules, but lay, as its sender was told, where none of them allowed that yet.
+async fn taken_too_early() -> Control {
+    let name = "a message taken before its time";
+    let mut random = Random::new(3);
+    let rules = Rules::Longest { bytes: retention::SEGMENT_BYTES };
+    let mut life = Life::retaining("control taken too early".into(), rules, &mut random);
+    for _ in 0..TAKEN_STARTS_MAX {
+        let server = life.start(None).await.expect("a start").expect("no failpoint");
+        let read = life.read_back(&server).await.expect("it can be read");
+        let mut lines = life.callers.recorder.lines();
+        let is_taken = |line: &&Line| {
+            let Subject { queue, queue_offset, .. } = line.subject;
+            let of = |read: &&QueueRead| read.topic == BATCH_TOPIC && Some(read.queue) == queue;
+            let min = read.queues.iter().find(of).map_or(0, |read| read.min_offset);
+            is_stored(line) && line.subject.batch.is_some() && queue_offset.is_some_and(|offset| offset < min)
+        };
+        if let Some(taken) = lines.iter().position(|line| is_taken(&line)) {
+            assert_eq!(harness::history::check(&lines, &read), [], "the control's own history is clean");
+            lines[taken].subject.log_offset = Some(u64::MAX);
+            let found = harness::history::check(&lines, &read);
+            return Control { name, found: found.iter().any(|violation| violation.kind == Kind::TakenTooEarly) };
+        }
+        life.load_and_kill(server, false, &mut random).await.expect("a kill");
+    }
+    Control { name, found: false }
 }

@@ -12,6 +12,7 @@ mod power_cut;
 mod random;
 mod read_back;
 mod report;
+mod retention;
 mod store;
 
 use std::process::ExitCode;

@@ -1,7 +1,9 @@
 //! Reads everything that a server holds, as the checker wants to see it.
 
-use harness::ask;
+use std::collections::BTreeMap;
+
 use harness::history::{MessageRead, QueueRead, ReadBack};
+use harness::{Answer, ask};
 use reqwest::Client;
 use serde_json::Value;
 
@@ -9,6 +11,8 @@ use crate::clients::seen;
 
 /// More pages than any rig fills.
 const PAGES_MAX: usize = 10_000;
+/// Nobody sends while it reads: the log is at its end, and retention soon.
+const READINGS_MAX: usize = 100;
 
 /// All topics, and every queue from its first message to its last.
 pub async fn read_back(base: &str) -> Result<ReadBack, String> {
@@ -25,23 +29,67 @@ pub async fn read_back(base: &str) -> Result<ReadBack, String> {
         }
     }
     for topic in &read.topics {
-        let queues = get(&http, &format!("{base}/v1/topics/{topic}/queues")).await?;
-        for queue in queues["items"].as_array().ok_or("no list of queues")? {
-            read.queues.push(read_queue(&http, base, topic, queue).await?);
-        }
+        read.queues.extend(read_queues(&http, base, topic).await?);
     }
     Ok(read)
 }
 
-async fn read_queue(http: &Client, base: &str, topic: &str, queue: &Value) -> Result<QueueRead, String> {
-    let number = |name: &str| queue[name].as_u64().ok_or(format!("a queue of {topic} without {name}: {queue}"));
-    let (id, min_offset, max_offset) = (number("queueId")?, number("minOffset")?, number("maxOffset")?);
-    let broker = queue["brokerName"].as_str().ok_or("a queue without a broker")?;
+/// Where retention takes the beginning of a queue while it is read, it is read again.
+async fn read_queues(http: &Client, base: &str, topic: &str) -> Result<Vec<QueueRead>, String> {
+    let mut read: BTreeMap<u32, QueueRead> = BTreeMap::new();
+    for _ in 0..READINGS_MAX {
+        let queues = get(http, &format!("{base}/v1/topics/{topic}/queues")).await?;
+        let mut moved = false;
+        for queue in queues["items"].as_array().ok_or("no list of queues")? {
+            let ends = Ends::of(topic, queue)?;
+            if read.get(&ends.queue).is_none_or(|read| read.min_offset != ends.min_offset) {
+                moved = true;
+                match read_queue(http, base, topic, &ends).await? {
+                    Some(queue) => drop(read.insert(ends.queue, queue)),
+                    None => drop(read.remove(&ends.queue)),
+                }
+            }
+        }
+        if !moved {
+            return Ok(read.into_values().collect());
+        }
+    }
+    Err(format!("the queues of {topic} are never at rest"))
+}
+
+/// What the broker says of a queue.
+struct Ends {
+    broker: String,
+    queue: u32,
+    min_offset: u64,
+    max_offset: u64,
+}
+
+impl Ends {
+    fn of(topic: &str, queue: &Value) -> Result<Ends, String> {
+        let number = |name: &str| queue[name].as_u64().ok_or(format!("a queue of {topic} without {name}: {queue}"));
+        Ok(Ends {
+            broker: queue["brokerName"].as_str().ok_or("a queue without a broker")?.to_string(),
+            queue: u32::try_from(number("queueId")?).map_err(|error| error.to_string())?,
+            min_offset: number("minOffset")?,
+            max_offset: number("maxOffset")?,
+        })
+    }
+}
+
+/// `None`: what was asked for has gone meanwhile.
+async fn read_queue(http: &Client, base: &str, topic: &str, ends: &Ends) -> Result<Option<QueueRead>, String> {
+    let Ends { broker, queue, min_offset, max_offset } = ends;
     let mut messages = Vec::new();
-    let mut offset = min_offset;
-    while offset < max_offset {
-        let path = format!("/v1/topics/{topic}/queues/{broker}/{id}/messages");
-        let page = get(http, &format!("{base}{path}?bodyAs=base64&limit=500&offset={offset}")).await?;
+    let mut offset = *min_offset;
+    while offset < *max_offset {
+        let path = format!("/v1/topics/{topic}/queues/{broker}/{queue}/messages");
+        let url = format!("{base}{path}?bodyAs=base64&limit=500&offset={offset}");
+        let answer = ask(http.get(&url)).await.ok_or_else(|| format!("no answer from {url}"))?;
+        if answer.code() == "offset_expired" {
+            return Ok(None);
+        }
+        let page = good(&url, &answer)?;
         for message in page["items"].as_array().ok_or("no list of messages")? {
             let queue_offset = message["queueOffset"].as_u64().ok_or("a message without its offset")?;
             let (key, body_hash, properties_hash) = seen(message);
@@ -49,15 +97,18 @@ async fn read_queue(http: &Client, base: &str, topic: &str, queue: &Value) -> Re
         }
         let next = page["nextOffset"].as_u64().ok_or("a page without its end")?;
         if next <= offset {
-            return Err(format!("queue {id} of {topic} stands still at {offset} of {max_offset}"));
+            return Err(format!("queue {queue} of {topic} stands still at {offset} of {max_offset}"));
         }
         offset = next;
     }
-    Ok(QueueRead { topic: topic.into(), queue: u32::try_from(id).map_err(|e| e.to_string())?, min_offset, messages })
+    Ok(Some(QueueRead { topic: topic.into(), queue: *queue, min_offset: *min_offset, messages }))
 }
 
-async fn get(http: &Client, url: &str) -> Result<Value, String> {
-    let answer = ask(http.get(url)).await.ok_or_else(|| format!("no answer from {url}"))?;
+pub async fn get(http: &Client, url: &str) -> Result<Value, String> {
+    good(url, &ask(http.get(url)).await.ok_or_else(|| format!("no answer from {url}"))?)
+}
+
+fn good(url: &str, answer: &Answer) -> Result<Value, String> {
     match answer.status {
         200 => Ok(answer.json()),
         status => Err(format!("{status} from {url}: {}", String::from_utf8_lossy(&answer.body))),

@@ -14,7 +14,7 @@ use crate::clock::SystemClock;
 use crate::config::Durability;
 use crate::message::Message;
 use crate::names::TopicName;
-use crate::offset::{Incarnation, QueueId};
+use crate::offset::{Incarnation, QueueId, QueueOffset};
 use crate::random::SystemRandom;
 use crate::state::record::{self as state_record, Entry};
 use crate::store::commit_log::{Append, AppendClass};
@@ -40,6 +40,11 @@ struct Opened {
 }
 
 fn open(files: &SimulatedFiles, durability: Durability) -> Opened {
+    open_with(files, durability, &[])
+}
+
+/// `queue_ends`: where a snapshot says that the queues of each topic ended.
+fn open_with(files: &SimulatedFiles, durability: Durability, queue_ends: &[QueueOffset]) -> Opened {
     let config = StoreConfig {
         data_dir: DIR.into(),
         durability,
@@ -60,8 +65,8 @@ fn open(files: &SimulatedFiles, durability: Durability) -> Opened {
                 match entry {
                     Entry::PutTopic { topic_id, config, .. } => {
                         let incarnation = Incarnation(message.commit_log_offset.0);
-                        let at_start =
-                            TopicAtStart { topic: config.topic, incarnation, queues: QUEUES, queue_ends: Vec::new() };
+                        let queue_ends = queue_ends.to_vec();
+                        let at_start = TopicAtStart { topic: config.topic, incarnation, queues: QUEUES, queue_ends };
                         topics.insert(topic_id, at_start);
                         topic_ids = topic_id;
                     }
@@ -422,6 +427,27 @@ fn foreign_store(files: &SimulatedFiles) {
         checkpoint[field * 8..field * 8 + 8].copy_from_slice(&1_700_000_000_019_i64.to_be_bytes());
     }
     files.replace(&dir.join("checkpoint"), &checkpoint, false).unwrap();
+}
+
+/// All of their messages went with retention, and a start has made them anew: they go on where they ended.
+#[test]
+fn queues_that_the_log_has_nothing_of_any_more_are_well() {
+    let files = SimulatedFiles::new();
+    let mut store = open(&files, Durability::Memory);
+    store.put("orders");
+    store.close();
+    open_with(&files, Durability::Memory, &[QueueOffset(5), QueueOffset(0), QueueOffset(7)]).close();
+    let report = check(&files);
+    nothing_wrong(&report);
+    assert_eq!(report.notes, Vec::<String>::new());
+
+    let queue = Path::new(DIR).join("consumequeue/orders/2/00000000000000000000");
+    let filled = ReadFiles::open(&files, &queue).unwrap().data_from(0).unwrap();
+    assert!(!filled.is_empty(), "what nobody reads is there");
+    let entry = QueueEntry { commit_log_offset: CommitLogOffset(100), record_len: 100, tag_hash: 0, inner: 0 };
+    files.damage(&queue, 7 * 20, &entry.encode()).unwrap();
+    let report = check(&files);
+    assert_eq!(report.problems_found, 1, "an entry where the queue ends: {:#?}", report.problems);
 }
 
 #[test]

@@ -31,14 +31,12 @@ use crate::store::offline::{
 };
 use crate::store::snapshots::SnapshotHead;
 use index::IndexCheck;
-use queues::{QueueCheck, Queued};
+use queues::{QueueCheck, Queued, TopicNumber};
 
 /// Places where the log is damaged, looked behind: with more of them it is no log any more.
 const DAMAGED_PLACES_MAX: usize = 10_000;
 /// Between two reports of progress lie so many bytes at least.
 const PROGRESS_BYTES: u64 = 64 << 20;
-/// Set on records that hold a whole batch of a client, which only RocketMQ writes.
-const INNER_BATCH: i32 = 0x80;
 /// RocketMQ's topic of delayed messages, whose entries hold a time in the place of a tag's hash.
 const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
 
@@ -294,7 +292,9 @@ impl Pass<'_> {
         self.hashes.clear();
         let mut tag = 0;
         let mut timed = false;
-        let mut inner_batch = message.sys_flag & INNER_BATCH != 0;
+        let ours = self.store.written_by == WrittenBy::Gantry;
+        let is_batch = message.sys_flag & sys_flag::INNER_BATCH != 0;
+        let mut counts_inner = false;
         let (mut dispatched_to, mut dispatched_at) = ("", "");
         for (name, value) in message.properties() {
             match name {
@@ -305,17 +305,18 @@ impl Pass<'_> {
                     self.hashes.extend(words.map(|word| key_prefix.key(word).0));
                 }
                 "DELAY" => timed = true,
-                "INNER_NUM" => inner_batch = true,
+                property::INNER_NUM => counts_inner = true,
                 "INNER_MULTI_DISPATCH" => dispatched_to = value,
                 "INNER_MULTI_QUEUE_OFFSET" => dispatched_at = value,
                 _ => {}
             }
         }
-        // Where Gantry has made the index, each message of a batch has its own entries.
-        if message.sys_flag & INNER_BATCH != 0 && self.store.written_by == WrittenBy::Gantry {
+        // Where Gantry has made queues and index, each message of a batch has its own entries.
+        let inner = (is_batch && ours).then(|| message_batch::explode(message.clone()).unwrap_or_default());
+        if let Some(inner) = &inner {
             self.hashes.clear();
-            for inner in message_batch::explode(message.clone()).unwrap_or_default() {
-                let keys = inner.unique_key().into_iter().chain(inner.keys());
+            for message in inner {
+                let keys = message.unique_key().into_iter().chain(message.keys());
                 self.hashes.extend(keys.map(|key| key_prefix.key(key).0));
             }
         }
@@ -327,15 +328,18 @@ impl Pass<'_> {
         if !sys_flag::is_queued(message.sys_flag) {
             return;
         }
-        if inner_batch {
-            self.queues.set_unchecked(topic, &mut self.report);
-            return;
+        match inner {
+            Some(inner) if !inner.is_empty() => return self.take_inner(topic, &inner),
+            // The queue ends before what cannot be taken apart; and RocketMQ has files of another layout for batches.
+            _ if is_batch || (counts_inner && !ours) => return self.queues.set_unchecked(topic, &mut self.report),
+            _ => {}
         }
         let tag_hash = (!(timed && message.topic() == SCHEDULE_TOPIC)).then_some(tag);
         let queued = Queued {
             at: message.queue_offset,
             commit_log_offset: message.commit_log_offset,
             record_len: message.record_len,
+            inner: 0,
             tag_hash,
             stored_ms: stored,
         };
@@ -347,6 +351,21 @@ impl Pass<'_> {
                 let queued = Queued { at: QueueOffset(at), ..queued };
                 self.queues.take(&self.store, &mut self.report, light, crate::offset::QueueId(0), &queued);
             }
+        }
+    }
+
+    /// The messages of one batch, of which each has a queue offset of its own.
+    fn take_inner(&mut self, topic: TopicNumber, messages: &[StoredMessage]) {
+        for (inner, message) in (0..).zip(messages) {
+            let queued = Queued {
+                at: message.queue_offset,
+                commit_log_offset: message.commit_log_offset,
+                record_len: message.record_len,
+                inner,
+                tag_hash: Some(message.tag().map_or(0, crate::delivery::filter::tag_hash)),
+                stored_ms: message.store_timestamp.0,
+            };
+            self.queues.take(&self.store, &mut self.report, topic, message.queue_id, &queued);
         }
     }
 
@@ -425,6 +444,8 @@ fn check_small_files(store: &OfflineStore<'_>, report: &mut Report) {
         CheckpointFound::Missing | CheckpointFound::Blank if store.stopped != Stopped::Cleanly => {}
         CheckpointFound::Missing if !ours => report.note("there is no checkpoint"),
         CheckpointFound::Other { .. } if !ours => {}
+        // Killed before ours replaced the one of a store that was taken over.
+        CheckpointFound::Other { .. } if store.stopped != Stopped::Cleanly && has_no_ends_yet(store) => {}
         CheckpointFound::Missing => {
             report.problem(Problem::new(
                 &path,
@@ -482,6 +503,11 @@ fn check_small_files(store: &OfflineStore<'_>, report: &mut Report) {
             Err(reason) => report.problem(Problem::new(&path, 0, reason, remedy::ABORT)),
         }
     }
+}
+
+/// A store of somebody else's that was opened, and about which nothing has been written down since.
+fn has_no_ends_yet(store: &OfflineStore<'_>) -> bool {
+    store.foreign_end.0 > 0 && matches!(store.derived_ends, DerivedEndsFound::Missing)
 }
 
 /// RocketMQ's tables: can they be read, and are those that a clean stop of ours left still the same?

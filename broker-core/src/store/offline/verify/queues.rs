@@ -27,6 +27,8 @@ pub struct Queued {
     pub at: QueueOffset,
     pub commit_log_offset: CommitLogOffset,
     pub record_len: u32,
+    /// Which of its record's messages it is.
+    pub inner: u16,
     /// `None`: the entry holds something else in its place.
     pub tag_hash: Option<i64>,
     pub stored_ms: i64,
@@ -63,7 +65,7 @@ pub struct TopicState {
     is_deleted: bool,
     /// A create record was seen that may be of a new topic or of one that was there.
     may_restart: bool,
-    /// Holds batches in single records: its queues are not read.
+    /// Holds batches in single records whose queues are not ours: they are not read.
     unchecked: bool,
     /// Keys of its records that the index should have and has not.
     pub missing_keys: Fault,
@@ -350,6 +352,7 @@ impl QueueCheck {
             let is_right = entry.is_some_and(|entry| {
                 entry.commit_log_offset == queued.commit_log_offset
                     && entry.record_len == queued.record_len
+                    && entry.inner == queued.inner
                     && queued.tag_hash.is_none_or(|hash| hash == entry.tag_hash || is_extended(store, entry.tag_hash))
             });
             if is_right {
@@ -374,14 +377,12 @@ impl QueueCheck {
             } else {
                 queue.faults().differs.add(|| {
                     let says = match entry {
-                        Some(entry) => format!(
-                            "log offset {}, {} bytes, tag hash {}",
-                            entry.commit_log_offset, entry.record_len, entry.tag_hash
-                        ),
+                        Some(entry) => {
+                            entry_text(entry.commit_log_offset, entry.record_len, entry.inner, entry.tag_hash)
+                        }
                         None => "no entry".to_string(),
                     };
-                    let hash = queued.tag_hash.unwrap_or_default();
-                    let is = format!("log offset {lies}, {} bytes, tag hash {hash}", queued.record_len);
+                    let is = entry_text(lies, queued.record_len, queued.inner, queued.tag_hash.unwrap_or_default());
                     place(at, format!("the entry of queue offset {at} says {says}; the record is {is}"))
                 });
             }
@@ -450,7 +451,8 @@ impl QueueCheck {
         let dir = &self.dirs[dir];
         let (first, next) = match self.queues[number].first {
             Some(first) => (first, self.queues[number].next),
-            None => (u64::MAX, dir.first().0),
+            // The log has nothing of it any more: it goes on where it ended, behind units that nobody reads.
+            None => (u64::MAX, end_on_record(store, dir).unwrap_or(dir.first()).0),
         };
         let mut untrusted = 0;
         let mut units = Vec::new();
@@ -558,6 +560,12 @@ impl TopicState {
     }
 }
 
+/// What an entry says, or should say.
+fn entry_text(at: CommitLogOffset, record_len: u32, inner: u16, tag_hash: i64) -> String {
+    let message = if inner == 0 { String::new() } else { format!("message {inner} of its batch, ") };
+    format!("log offset {at}, {message}{record_len} bytes, tag hash {tag_hash}")
+}
+
 /// Would the next start believe the entry of this record?
 fn trusts(store: &OfflineStore<'_>, dir: &QueueDir, queued: &Queued) -> bool {
     match (store.written_by, &store.derived_ends) {
@@ -577,6 +585,14 @@ fn trusts(store: &OfflineStore<'_>, dir: &QueueDir, queued: &Queued) -> bool {
             CheckpointFound::Other { queues, .. } => queued.stored_ms <= queues.0,
             _ => false,
         },
+    }
+}
+
+/// Where a queue ended when that was last written down.
+fn end_on_record(store: &OfflineStore<'_>, dir: &QueueDir) -> Option<QueueOffset> {
+    match &store.derived_ends {
+        DerivedEndsFound::Found(ends) => ends.of_queue(&dir.topic, dir.queue_id).map(|(_, known)| known.end),
+        _ => None,
     }
 }
 
