@@ -371,3 +371,24 @@ fn rewrite(file: &File, from: u64, to: u64) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_call_cannot_write_goes_in_through_the_mapping() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let writable = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+        writable.set_len(1 << 20).unwrap();
+        let mut file = MappedLogFile::map(writable, true).unwrap();
+        file.reserve(1 << 20).unwrap();
+        // Every write to it is refused from now on.
+        file.file = File::open(&path).unwrap();
+        file.write_gathered_at(0, &[IoSlice::new(b"a mess"), IoSlice::new(b"age")]);
+        assert_eq!(&file.read(0, 9)[..], b"a message");
+        file.sync_range(0, 9).unwrap();
+        assert_eq!(&std::fs::read(&path).unwrap()[..9], b"a message");
+    }
+}
