@@ -65,6 +65,7 @@ use crate::store::flusher::Reached;
 use crate::store::foreign_log::ForeignLog;
 use crate::store::identity::{AbortFile, DirectoryLock, Exported, Identity, Importing, Stopped};
 use crate::store::index_file::{ALL_TIME, Index, IndexEnds, IndexLayout};
+use crate::store::quarantine::QUARANTINE_DIR;
 use crate::store::record::EncodedRecord;
 use crate::store::recovery::{QueueRecovery, STATE_QUEUE, StampOf};
 use crate::store::retention::{Retention, Seen};
@@ -336,6 +337,10 @@ impl Store {
         self.snapshot = None;
         let shared = &self.shared;
         assert!(!shared.started.load(Ordering::Relaxed), "a store starts once");
+        if !shared.clean {
+            quarantine::settle(&*shared.files, &shared.config.data_dir)
+                .map_err(|error| StoreError::io(format!("syncing {QUARANTINE_DIR}"), &error))?;
+        }
         shared.recover_queues(topics)?;
         let mut known: HashMap<TopicName, (Incarnation, u32)> =
             topics.iter().map(|topic| (topic.topic.clone(), (topic.incarnation, topic.queues))).collect();

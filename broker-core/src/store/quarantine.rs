@@ -19,6 +19,23 @@ pub(super) fn move_away(files: &dyn Files, from: &Path, to: &Path) -> io::Result
     Ok(())
 }
 
+/// What `move_away` has still to do, where it was killed in between. Comes before anything takes a name that was moved.
+pub(super) fn settle(files: &dyn Files, data_dir: &Path) -> io::Result<()> {
+    let dir = data_dir.join(QUARANTINE_DIR);
+    let moved = files.list(&dir)?;
+    if moved.is_empty() {
+        return Ok(());
+    }
+    for listed in moved.iter().filter(|listed| listed.is_dir) {
+        files.sync_dir(&dir.join(&listed.name))?;
+    }
+    files.sync_dir(&dir)?;
+    for parent in files.list(data_dir)?.iter().filter(|listed| listed.is_dir) {
+        files.sync_dir(&data_dir.join(&parent.name))?;
+    }
+    files.sync_dir(data_dir)
+}
+
 /// A place in there that nothing has, of those that `name` makes of 0, 1, 2, ... The directory is made if need be.
 pub(super) fn free_place(
     files: &dyn Files,
@@ -50,8 +67,8 @@ mod tests {
             files.sync_dir(dir).unwrap();
         };
         put("old");
-        files.create_dir(Path::new("/data/gantry/quarantine")).unwrap();
-        move_away(&files, dir, Path::new("/data/gantry/quarantine/index"));
+        files.create_dir(Path::new("/data/gantry/quarantine/index.1")).unwrap();
+        move_away(&files, dir, Path::new("/data/gantry/quarantine/index.1/index"));
         put("new");
         let names = |files: SimulatedFiles| {
             files.list(dir).unwrap().into_iter().map(|listed| listed.name.into_string().unwrap()).collect()
@@ -63,6 +80,11 @@ mod tests {
     fn d6_what_went_away_does_not_come_back() {
         let only_the_new = BTreeSet::from([vec!["new".to_string()]]);
         assert_eq!(after_power_cuts(|files, from, to| super::move_away(files, from, to).unwrap()), only_the_new);
+        let killed_and_settled = |files: &SimulatedFiles, from: &Path, to: &Path| {
+            files.rename(from, to).unwrap();
+            settle(files, Path::new("/data")).unwrap();
+        };
+        assert_eq!(after_power_cuts(killed_and_settled), only_the_new);
         // The control: a rename alone.
         assert_ne!(after_power_cuts(|files, from, to| files.rename(from, to).unwrap()), only_the_new);
     }
