@@ -486,8 +486,13 @@ impl CommitLog {
                 let end = shared.end_of(from, writer.segment.end().0, &records);
                 let needed = end + kept_bytes;
                 if needed <= shared.reserved.load(Ordering::Acquire) {
-                    let entries = shared.write(&mut writer, from, &mut records);
+                    let written = shared.write(&mut writer, from, &mut records);
                     drop(writer);
+                    let entries = written.map_err(|error| {
+                        let reason = format!("writing {}: {error}", shared.dir.display());
+                        shared.fail(reason.clone());
+                        StoreError::Failed { reason }
+                    })?;
                     shared.appended(from, end, is_message);
                     return Ok(AppendedBatch { entries, end: CommitLogOffset(end) });
                 }
@@ -512,7 +517,7 @@ impl CommitLog {
         let len = len as usize;
         let inside = |window: &Window| {
             let from = usize::try_from(at.0.checked_sub(window.from)?).ok()?;
-            Some(from..from.checked_add(len)?).filter(|inside| inside.end <= window.bytes.len())
+            Some(from..from.checked_add(len)?).filter(|inside| inside.end <= window.bytes.len() && len >= PEEK_LEN)
         };
         let inside = match inside(window) {
             Some(inside) => inside,
@@ -637,20 +642,26 @@ impl CommitLog {
         closed.map(|segment| ClosedSegment { base: segment.base(), end: segment.end() }).collect()
     }
 
-    /// When the last record of a closed segment was stored. The first time all of its records are gone over.
+    /// When the last record of a closed segment was stored. The first time all of its records are gone over. Where that is
+    /// damaged, the first record behind it speaks for it: it was stored no earlier, so nothing goes too soon, and all
+    /// goes in the end.
     pub fn last_stored(&self, closed: &ClosedSegment) -> Result<Timestamp, StoreError> {
-        let no_record = StoreError::NoRecord { at: closed.base };
-        let segment = self.shared.segment_of(closed.base.0).ok_or(no_record.clone())?;
+        let segment = self.shared.segment_of(closed.base.0).ok_or(StoreError::NoRecord { at: closed.base })?;
         segment.last_stored(|| {
-            let mut last = None;
+            let view = segment.read(closed.base, (closed.end.0 - closed.base.0) as usize);
+            let mut left = &view[..];
             let mut at = closed.base;
-            while closed.end.0 - at.0 >= PEEK_LEN as u64 {
-                let Peek::Record { len } = record::peek(&segment.read(at, PEEK_LEN)) else { break };
-                last = Some((at, len));
-                at.0 += u64::from(len);
+            let mut last = None;
+            while let Ok(record) = record::glance(left, at) {
+                last = Some((at, record.record_len));
+                at.0 += u64::from(record.record_len);
+                left = &left[record.record_len as usize..];
             }
-            let (at, len) = last.ok_or(no_record)?;
-            self.read(at, len).map(|message| message.store_timestamp)
+            let is_whole = left.len() < PEEK_LEN
+                || matches!(record::peek(left), Peek::Blank { len } if len as usize == left.len());
+            let last = last.filter(|_| is_whole).and_then(|(at, len)| self.read(at, len).ok());
+            let speaks = last.map_or_else(|| self.read_at(closed.end), Ok)?;
+            Ok(speaks.store_timestamp)
         })
     }
 
@@ -741,7 +752,12 @@ impl Shared {
     }
 
     /// Copies the records in and publishes them. Everything they need was reserved.
-    fn write(&self, writer: &mut Writer, from: u64, records: &mut [Append]) -> Vec<Result<Appended, StoreError>> {
+    fn write(
+        &self,
+        writer: &mut Writer,
+        from: u64,
+        records: &mut [Append],
+    ) -> io::Result<Vec<Result<Appended, StoreError>>> {
         let store_timestamp = self.time.now();
         let mut at = from;
         let mut entries = Vec::with_capacity(records.len());
@@ -757,7 +773,7 @@ impl Shared {
             }
             let remaining = writer.segment.end().0 - at;
             if u64::from(record_len) + BLANK_LEN as u64 > remaining {
-                self.copy_in(&writer.segment, copied.0, &records[copied.1..index]);
+                self.copy_in(&writer.segment, copied.0, &records[copied.1..index])?;
                 self.close_segment(&writer.segment, at, remaining);
                 at = writer.segment.end().0;
                 copied = (at, index);
@@ -771,27 +787,37 @@ impl Shared {
             entries.push(Ok(Appended { queue_offset, commit_log_offset, record_len, store_timestamp }));
             at += u64::from(record_len);
         }
-        self.copy_in(&writer.segment, copied.0, &records[copied.1..]);
+        self.copy_in(&writer.segment, copied.0, &records[copied.1..])?;
         self.written.store(at, Ordering::Release);
         failpoint::at(Point::AppendAfter);
-        entries
+        Ok(entries)
     }
 
-    /// Copies records that have their places into their segment: one behind the other, the first at `at`.
-    fn copy_in(&self, segment: &Segment, at: u64, records: &[Append]) {
+    /// Copies records that have their places into their segment: one behind the other, the first at `at`. After an error the
+    /// log is not to be written any more.
+    fn copy_in(&self, segment: &Segment, at: u64, records: &[Append]) -> io::Result<()> {
         let mut place = segment.at(at);
         let fitting = records.iter().filter(|append| self.fits(append));
         failpoint::at(Point::AppendBefore);
         if fitting.clone().map(|append| u64::from(append.record.record_len())).sum::<u64>() >= GATHERED_BYTES_MIN {
             let pieces = fitting.flat_map(|append| append.record.pieces().map(IoSlice::new)).collect::<Vec<_>>();
-            segment.file.write_gathered_at(place, &pieces);
-            return failpoint::at(Point::AppendTorn);
+            // A kill in between is a kill in the middle of the call.
+            let torn_at = if cfg!(feature = "failpoints") { pieces.len() / 2 } else { pieces.len() };
+            let (first, second) = pieces.split_at(torn_at);
+            segment.file.write_gathered_at(place, first)?;
+            failpoint::at(Point::AppendTorn);
+            if !second.is_empty() {
+                place += first.iter().map(|piece| piece.len() as u64).sum::<u64>();
+                segment.file.write_gathered_at(place, second)?;
+            }
+            return Ok(());
         }
         for piece in fitting.flat_map(|append| append.record.pieces()) {
             segment.file.write_at(place, piece);
             place += piece.len() as u64;
             failpoint::at(Point::AppendTorn);
         }
+        Ok(())
     }
 
     /// Writes the blank, if the segment is not full to the last byte.

@@ -330,21 +330,21 @@ mod tests {
             let slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
             let begin = all.len() as u64 + 3;
             file.write_at(0, b"abc");
-            file.write_gathered_at(3, &slices);
+            file.write_gathered_at(3, &slices).unwrap();
             // Into warm memory, and where the writer goes on one by one.
             file.warm(begin, begin + 4_096).unwrap();
             file.warm(begin, begin + 4_096).unwrap();
-            file.write_gathered_at(begin, &slices[..100]);
+            file.write_gathered_at(begin, &slices[..100]).unwrap();
             file.write_at(begin + pieces[..100].concat().len() as u64, b"end");
             let written = [&b"abc"[..], &all, &pieces[..100].concat(), b"end"].concat();
             assert!(file.read(0, written.len())[..] == written[..]);
             file.sync().unwrap();
-            assert!(panics(|| file.write_gathered_at(5, &slices[..9])), "written below the frontier");
+            assert!(panics(|| drop(file.write_gathered_at(5, &slices[..9]))), "written below the frontier");
             drop(file);
             assert!(files.open_log_file(&dir.join("f")).unwrap().read(0, written.len())[..] == written[..]);
             let short = files.create_log_file(&dir.join("short"), LEN).unwrap();
             short.reserve(100).unwrap();
-            assert!(panics(|| short.write_gathered_at(0, &slices[..90])), "written without blocks");
+            assert!(panics(|| drop(short.write_gathered_at(0, &slices[..90]))), "written without blocks");
         });
     }
 

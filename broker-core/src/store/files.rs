@@ -20,13 +20,14 @@ pub trait LogFile: Send + Sync {
     /// Copies into the file. The caller is the one writer, stays below the reserved end and never writes where a
     /// reader may be: violations are programming errors and panic.
     fn write_at(&self, at: u64, bytes: &[u8]);
-    /// The same for much at once, one piece behind the other.
-    fn write_gathered_at(&self, at: u64, pieces: &[IoSlice<'_>]) {
+    /// The same for much at once, one piece behind the other. After an error nobody knows what was written.
+    fn write_gathered_at(&self, at: u64, pieces: &[IoSlice<'_>]) -> io::Result<()> {
         let mut at = at;
         for piece in pieces {
             self.write_at(at, piece);
             at += piece.len() as u64;
         }
+        Ok(())
     }
     /// A view that keeps the file alive; for a mapped file no copy is made.
     fn read(&self, at: u64, len: usize) -> Bytes;

@@ -9,7 +9,7 @@
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::io::{self, IoSlice};
 use std::ops::{Deref, DerefMut, Range};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -47,6 +47,7 @@ pub type BeforeChange = Box<dyn Fn(&SimulatedFiles, u64) + Send + Sync>;
 struct Faults {
     syncs_fail: AtomicBool,
     syncs_lie: AtomicBool,
+    gathered_writes_fail: AtomicBool,
     /// Changes so far.
     operations: AtomicU64,
     /// Changes that are still let through; `u64::MAX` is no bound.
@@ -223,6 +224,11 @@ impl SimulatedFiles {
     /// From now on no sync succeeds, of files or directories.
     pub fn fail_syncs(&self) {
         self.disk.faults.syncs_fail.store(true, Ordering::SeqCst);
+    }
+
+    /// A gathered write leaves half of what it was given, and says so.
+    pub fn fail_gathered_writes(&self) {
+        self.disk.faults.gathered_writes_fail.store(true, Ordering::SeqCst);
     }
 
     /// Only this many more bytes can be given to files; `None` for as many as wanted.
@@ -556,6 +562,16 @@ impl LogFile for OpenLogFile {
             self.file.content.lock().expect("nobody panics holding it").write(at, bytes);
         }
         self.frontier.store(end, Ordering::SeqCst);
+    }
+
+    fn write_gathered_at(&self, at: u64, pieces: &[IoSlice<'_>]) -> io::Result<()> {
+        let fails = self.disk.faults.gathered_writes_fail.load(Ordering::SeqCst);
+        let taken = if fails { pieces.len() / 2 } else { pieces.len() };
+        pieces[..taken].iter().fold(at, |at, piece| {
+            self.write_at(at, piece);
+            at + piece.len() as u64
+        });
+        if fails { Err(io::ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
     }
 
     fn read(&self, at: u64, len: usize) -> Bytes {

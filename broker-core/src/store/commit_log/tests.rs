@@ -705,3 +705,51 @@ fn old_segments_are_deleted_and_their_views_stay() {
     let (log, records) = recovered(&files, Durability::Memory);
     assert_eq!((records.len(), log.min()), (1, min));
 }
+
+#[test]
+fn b7_a_damaged_segment_is_as_old_as_the_record_behind_it() {
+    let files = SimulatedFiles::new();
+    let (log, _) = recovered(&files, Durability::Memory);
+    let queue = Arc::new(QueueCounter::new(QueueOffset(0)));
+    let mut places = Vec::new();
+    while log.closed_segments().is_empty() {
+        let appended = log.append(vec![message(vec![7; 1_000], &queue)]).unwrap().entries.remove(0).unwrap();
+        places.push(appended);
+    }
+    let closed = log.closed_segments()[0];
+    let behind = log.read_at(closed.end).unwrap();
+    let last = places.iter().rfind(|appended| appended.commit_log_offset < closed.end).unwrap();
+    assert_eq!(log.last_stored(&closed).unwrap(), last.store_timestamp);
+    let end = log.written();
+    drop(log);
+    let path = dir().join(COMMIT_LOG_DIR).join(segment::file_name(0));
+    // A length that leads beyond the segment, one that leads nowhere, a record without a magic, and a wrong last one.
+    for (at, bit) in [(0, 6), (2, 0), (4, 0), (100, 0)] {
+        let files = files.kill();
+        let record = if at == 100 { last } else { &places[3] };
+        files.flip_bits(&path, record.commit_log_offset.0 + at, 1 << bit).unwrap();
+        let log = start(unchecked(&files), end, Durability::Memory);
+        assert_eq!(log.last_stored(&closed).unwrap(), behind.store_timestamp, "byte {at}");
+    }
+}
+
+#[test]
+fn d5_a_failed_write_of_many_records_ends_everything() {
+    let files = SimulatedFiles::new();
+    let (log, _) = recovered(&files, Durability::Memory);
+    let told = told(&log);
+    let queue = Arc::new(QueueCounter::new(QueueOffset(0)));
+    let many = || (0..20).map(|_| message(vec![7; 1_000], &queue)).collect::<Vec<_>>();
+    let end = log.append(many()).unwrap().end;
+    files.fail_gathered_writes();
+    for _ in 0..2 {
+        assert!(matches!(log.append(many()), Err(StoreError::Failed { .. })));
+    }
+    assert!(matches!(log.append(vec![message("one", &queue)]), Err(StoreError::Failed { .. })));
+    assert_eq!((log.written(), told.failures.lock().unwrap().len()), (end, 1));
+    assert!(log.close().is_err());
+    drop(log);
+    let (records, found) = scan(&unchecked(&files));
+    // What was written before the error may be there: nobody was told that it is.
+    assert!((20..40).contains(&records.len()) && found >= end, "{} records", records.len());
+}
