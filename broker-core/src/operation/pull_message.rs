@@ -5,6 +5,7 @@ use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::offset::QueueOffset;
 use crate::store::commit_log::Window;
+use crate::store::error::StoreError;
 
 /// Most messages of one pull.
 pub const PULL_MESSAGES_MAX: u32 = 500;
@@ -40,7 +41,15 @@ pub(crate) fn pull_messages(parts: &Parts, pull: &PullMessages) -> Result<Pulled
         if !messages.is_empty() && bytes > u64::from(pull.bytes_max) {
             break;
         }
-        messages.push(parts.store.read_message(&mut window, &queue, QueueOffset(at), entry)?);
+        match parts.store.read_message(&mut window, &queue, QueueOffset(at), entry) {
+            // Retention has just taken it.
+            Err(StoreError::NoRecord { .. }) if at < queue.min_offset().0 => break,
+            read => messages.push(read?),
+        }
+    }
+    // Nothing is no answer where there was something a moment ago: who asked would ask for the same again.
+    if messages.is_empty() && pull.offset < queue.min_offset() {
+        return Err(BrokerError::OffsetExpired { min: queue.min_offset() });
     }
     let next_offset = QueueOffset(pull.offset.0 + messages.len() as u64);
     Ok(PulledMessages { messages, next_offset, min_offset, max_offset })
