@@ -14,6 +14,7 @@ mod tests;
 pub mod verify;
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +22,7 @@ use crate::clock::Timestamp;
 use crate::message::StoredMessage;
 use crate::names::STATE_TOPIC;
 use crate::offset::CommitLogOffset;
-use crate::state::record::synced_stamp;
+use crate::state::record::{Entry, synced_stamp};
 use crate::state::snapshot::Snapshot;
 use crate::store::checkpoint::{self, CHECKPOINT_BYTES, Checkpoint, DerivedEnds};
 use crate::store::commit_log::COMMIT_LOG_DIR;
@@ -58,6 +59,8 @@ pub struct OfflineStore<'a> {
     pub derived_ends: DerivedEndsFound,
     /// Snapshots of the state, oldest first, each with its head or the reason why it is none.
     pub snapshots: Vec<(PathBuf, Result<SnapshotHead, String>)>,
+    /// The topics that they name, by id; `None` if none of them can be used.
+    pub snapshot_topics: Option<HashMap<u32, String>>,
     /// Records below may be somebody else's.
     pub foreign_end: CommitLogOffset,
     /// Nobody else has written since our last clean stop.
@@ -139,10 +142,14 @@ impl<'a> OfflineStore<'a> {
         };
         let names =
             in_gantry.iter().filter_map(|listed| Some((snapshots::replay_from_of(&listed.name)?, &listed.name)));
+        let mut snapshot_topics: Option<HashMap<u32, String>> = None;
         let snapshots = names
             .map(|(replay_from, name)| {
                 let path = dir.join("gantry").join(name);
-                let head = snapshot_head(files, &path, replay_from, log_id);
+                let head = snapshot(files, &path, replay_from, log_id).map(|(head, snapshot)| {
+                    snapshot_topics.get_or_insert_default().extend(topics_of(&snapshot));
+                    head
+                });
                 (path, head)
             })
             .collect();
@@ -182,6 +189,7 @@ impl<'a> OfflineStore<'a> {
             checkpoint,
             derived_ends,
             snapshots,
+            snapshot_topics,
             foreign_end: if taken_over { foreign_end } else { CommitLogOffset(u64::MAX) },
             taken_over,
             strangers,
@@ -190,12 +198,12 @@ impl<'a> OfflineStore<'a> {
     }
 }
 
-fn snapshot_head(
+fn snapshot(
     files: &dyn ReadFiles,
     path: &Path,
     replay_from: u64,
     log_id: Option<u128>,
-) -> Result<SnapshotHead, String> {
+) -> Result<(SnapshotHead, Snapshot), String> {
     let bytes = files.read_small(path, SMALL_FILE_BYTES_MAX).map_err(|error| format!("it cannot be read: {error}"))?;
     let log_id = log_id.ok_or("gantry/store.json does not say whose log this is")?;
     let found = snapshots::decode(&bytes, log_id).map_err(|unreadable| match unreadable {
@@ -206,8 +214,17 @@ fn snapshot_head(
     if found.head.replay_from.0 != replay_from {
         return Err(format!("it says that it begins at log offset {}", found.head.replay_from));
     }
-    Snapshot::decode(&found.body).map_err(|error| error.to_string())?;
-    Ok(found.head)
+    let snapshot = Snapshot::decode(&found.body).map_err(|error| error.to_string())?;
+    Ok((found.head, snapshot))
+}
+
+/// Ids and names.
+fn topics_of(snapshot: &Snapshot) -> impl Iterator<Item = (u32, String)> {
+    let entries = snapshot.tables.topics.iter().flat_map(|topic| &topic.entries);
+    entries.filter_map(|entry| match entry {
+        Entry::PutTopic { topic_id, config, .. } => Some((*topic_id, config.topic.to_string())),
+        _ => None,
+    })
 }
 
 fn checkpoint_of(files: &dyn ReadFiles, path: &Path) -> CheckpointFound {

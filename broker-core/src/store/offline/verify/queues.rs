@@ -4,9 +4,10 @@
 //! are sorted by queue and offset, and compared in runs. A topic that is deleted and made again begins anew, so what was
 //! found of its earlier life is forgotten: its queues are gone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{Fault, io_error, is_damaged};
+use crate::names::STATE_TOPIC;
 use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
 use crate::store::consume_queue::{FILLER_LEN, UNIT_BYTES};
 use crate::store::index_file::TopicHash;
@@ -227,9 +228,29 @@ impl QueueCheck {
     }
 
     pub fn topic_deleted(&mut self, store: &OfflineStore<'_>, report: &mut Report, id: u32) {
-        if let Some(topic) = self.topic_ids.remove(&id) {
+        let by_snapshot = || store.snapshot_topics.as_ref()?.get(&id);
+        let topic = self.topic_ids.remove(&id).or_else(|| by_snapshot().map(|name| self.topic(name).0));
+        if let Some(topic) = topic {
             self.begin_anew(store, report, TopicNumber(topic));
             self.topics[topic].is_deleted = true;
+        }
+    }
+
+    /// Retention has taken the record that created a topic, and no snapshot names it: it was deleted before the older of
+    /// them, and what is left of its records has neither queues nor keys.
+    fn end_those_of_before(&mut self, store: &OfflineStore<'_>) {
+        let Some(known) = &store.snapshot_topics else { return };
+        if store.log.min().0 == 0 || store.foreign_end.0 > 0 || store.written_by != WrittenBy::Gantry {
+            return;
+        }
+        let alive: HashSet<usize> = self.topic_ids.values().copied().collect();
+        let names: HashSet<&str> = known.values().map(String::as_str).chain([STATE_TOPIC]).collect();
+        for (number, topic) in self.topics.iter_mut().enumerate() {
+            if !alive.contains(&number) && !names.contains(&*topic.name) {
+                topic.is_deleted = true;
+                topic.missing_keys = Fault::default();
+                topic.queues.iter().for_each(|queue| self.queues[*queue].faults = None);
+            }
         }
     }
 
@@ -398,6 +419,7 @@ impl QueueCheck {
         damaged: &[std::ops::Range<u64>],
     ) {
         self.compare(store, report);
+        self.end_those_of_before(store);
         report.consume_queues.queues = self.queues.len() as u64;
         let mut topics: Vec<usize> = self.queues.iter().map(|queue| queue.topic).collect();
         topics.sort_unstable();
