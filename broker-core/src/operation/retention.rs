@@ -162,7 +162,7 @@ mod tests {
     use std::sync::atomic::{AtomicI64, Ordering};
 
     use super::*;
-    use crate::broker::{Broker, BrowseMessages, PullMessages, PutWhen, TopicConfig};
+    use crate::broker::{Broker, BrowseMessages, PullMessages, PutWhen, SendMessages, TopicConfig};
     use crate::clock::Clock;
     use crate::config::Retention;
     use crate::delivery::filter::Filter;
@@ -172,6 +172,8 @@ mod tests {
     use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
     use crate::operation::tests::{group, message, open_simulated, open_simulated_by, pop, send, topic, with_topic};
     use crate::store::files::Files;
+    use crate::store::index_file::IndexLayout;
+    use crate::store::offline::verify::{VerifyOptions, verify};
     use crate::store::simulated_files::SimulatedFiles;
     use crate::topic_attributes::RESERVE_TIME;
 
@@ -248,6 +250,37 @@ mod tests {
     }
 
     /// Where a queue begins and ends, and how many of its messages can be read.
+    #[tokio::test]
+    async fn what_is_left_of_a_topic_whose_beginning_is_gone_is_no_fault_of_the_store() {
+        let files = SimulatedFiles::new();
+        let broker = open_simulated(&files, short()).unwrap();
+        with_topic(&broker).await;
+        let passing = TopicName::from_client("passing").unwrap();
+        broker.put_topic(TopicConfig::new(passing.clone()), PutWhen::Missing).await.unwrap();
+        fill(&broker, 0, 100).await;
+        let last = SendMessages { topic: passing.clone(), ..send(0, message("last", "last")) };
+        let last = broker.send_messages(last).await.unwrap().remove(0).unwrap();
+        broker.delete_topic(passing).await.unwrap();
+        let mut at = 100;
+        while broker.parts().store.min_offset().0 == 0 {
+            fill(&broker, at, at + 10).await;
+            at += 10;
+            retain(&broker);
+        }
+        assert!(
+            last.commit_log_offset >= broker.parts().store.min_offset(),
+            "its message is there, its beginning is not"
+        );
+        broker.close().unwrap();
+        drop(broker);
+        // Made anew, the index knows only of topics that there are.
+        remove(&files, Path::new("/data/index"));
+        open_simulated(&files, short()).unwrap().close().unwrap();
+        let options = VerifyOptions { live: false, index_layout: IndexLayout::default() };
+        let report = verify(&files, Path::new("/data"), options, &mut |_| {}).unwrap();
+        assert!(report.is_well(), "{:#?}", report.problems);
+    }
+
     async fn queue_of(broker: &LocalBroker, queue_id: u32) -> (u64, u64, u64) {
         let ends = broker.query_queue_offsets(topic()).await.unwrap()[queue_id as usize];
         let (min, max) = (ends.min_offset.0, ends.max_offset.0);
