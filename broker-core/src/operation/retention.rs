@@ -250,8 +250,8 @@ mod tests {
     }
 
     /// Where a queue begins and ends, and how many of its messages can be read.
-    #[tokio::test]
-    async fn what_is_left_of_a_topic_whose_beginning_is_gone_is_no_fault_of_the_store() {
+    /// `again`: a topic of the same name is made later.
+    async fn outlive_a_topic(again: bool) {
         let files = SimulatedFiles::new();
         let broker = open_simulated(&files, short()).unwrap();
         with_topic(&broker).await;
@@ -260,7 +260,7 @@ mod tests {
         fill(&broker, 0, 100).await;
         let last = SendMessages { topic: passing.clone(), ..send(0, message("last", "last")) };
         let last = broker.send_messages(last).await.unwrap().remove(0).unwrap();
-        broker.delete_topic(passing).await.unwrap();
+        broker.delete_topic(passing.clone()).await.unwrap();
         let mut at = 100;
         while broker.parts().store.min_offset().0 == 0 {
             fill(&broker, at, at + 10).await;
@@ -271,6 +271,9 @@ mod tests {
             last.commit_log_offset >= broker.parts().store.min_offset(),
             "its message is there, its beginning is not"
         );
+        if again {
+            broker.put_topic(TopicConfig::new(passing), PutWhen::Missing).await.unwrap();
+        }
         broker.close().unwrap();
         drop(broker);
         // Made anew, the index knows only of topics that there are.
@@ -278,7 +281,13 @@ mod tests {
         open_simulated(&files, short()).unwrap().close().unwrap();
         let options = VerifyOptions { live: false, index_layout: IndexLayout::default() };
         let report = verify(&files, Path::new("/data"), options, &mut |_| {}).unwrap();
-        assert!(report.is_well(), "{:#?}", report.problems);
+        assert!(report.is_well(), "again {again}: {:#?}", report.problems);
+    }
+
+    #[tokio::test]
+    async fn what_is_left_of_a_topic_whose_beginning_is_gone_is_no_fault_of_the_store() {
+        outlive_a_topic(false).await;
+        outlive_a_topic(true).await;
     }
 
     async fn queue_of(broker: &LocalBroker, queue_id: u32) -> (u64, u64, u64) {

@@ -210,7 +210,8 @@ impl QueueCheck {
             return;
         }
         let known = &self.topics[topic.0];
-        if self.has_records(topic) && !known.is_known && !known.is_deleted {
+        // In a log that was always ours it is a new topic: that of the records before has ended, whoever said so is gone.
+        if self.has_records(topic) && !known.is_known && !known.is_deleted && store.foreign_end.0 > 0 {
             // A topic of somebody else's that was taken over, or one whose end the log no longer holds.
             self.topics[topic.0].may_restart = true;
             return;
