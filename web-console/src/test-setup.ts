@@ -1,6 +1,6 @@
 /** What the browser has and the test's document lacks. */
 
-import { cleanup } from "@testing-library/react";
+import { cleanup, configure } from "@testing-library/react";
 import { afterEach } from "vitest";
 
 Object.defineProperty(window, "matchMedia", {
@@ -14,6 +14,8 @@ Object.defineProperty(window, "matchMedia", {
     dispatchEvent: () => false,
   }),
 });
+// What a test looks for comes at once, unless the machine is busy: a second was not always enough.
+configure({ asyncUtilTimeout: 20_000 });
 globalThis.ResizeObserver ??= class {
   observe() {}
   unobserve() {}
