@@ -20,7 +20,7 @@ help:
 	@echo 'make console      build the browser console, which the next build of Gantry embeds (needs Node $(NODE_MIN))'
 	@echo 'make test         everything that must hold before a change lands'
 	@echo 'make conformance  the official clients and the HTTP API against real servers'
-	@echo 'make torture      every fault with its full count: kills, power cuts, failing calls, crash states, damage (hours; power cuts need root)'
+	@echo 'make torture      every fault with its full count: kills, power cuts, failing calls, crash states, damage (about an hour; power cuts need root)'
 	@echo 'make browser      the console in Chromium against a real server'
 	@echo 'make bench        Gantry beside null servers and peers (QUICK=1: under two minutes; ROW=5: one row)'
 	@echo 'make fuzz         each fuzz target for SECONDS=$(SECONDS), as `make test` does'

@@ -249,7 +249,6 @@ mod tests {
         assert_eq!(sent.queue_offset.0, max);
     }
 
-    /// Where a queue begins and ends, and how many of its messages can be read.
     /// `again`: a topic of the same name is made later.
     async fn outlive_a_topic(again: bool) {
         let files = SimulatedFiles::new();
@@ -290,6 +289,7 @@ mod tests {
         outlive_a_topic(true).await;
     }
 
+    /// Where a queue begins and ends, and how many of its messages can be read.
     async fn queue_of(broker: &LocalBroker, queue_id: u32) -> (u64, u64, u64) {
         let ends = broker.query_queue_offsets(topic()).await.unwrap()[queue_id as usize];
         let (min, max) = (ends.min_offset.0, ends.max_offset.0);

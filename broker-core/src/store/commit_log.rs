@@ -31,7 +31,7 @@ use crate::store::failpoint::{self, Point};
 use crate::store::files::Files;
 use crate::store::flusher::{Flusher, Reached, SyncSource};
 use crate::store::quarantine::{self, QUARANTINE_DIR};
-use crate::store::record::{self, BLANK_LEN, EncodedRecord, PEEK_LEN, Peek, PropertyCrc, RecordError};
+use crate::store::record::{self, BLANK_LEN, EncodedRecord, Glance, PEEK_LEN, Peek, PropertyCrc, RecordError};
 use crate::store::retention::ClosedSegment;
 use crate::store::segment::{self, Segment};
 
@@ -649,17 +649,12 @@ impl CommitLog {
         let segment = self.shared.segment_of(closed.base.0).ok_or(StoreError::NoRecord { at: closed.base })?;
         segment.last_stored(|| {
             let view = segment.read(closed.base, (closed.end.0 - closed.base.0) as usize);
-            let mut left = &view[..];
-            let mut at = closed.base;
-            let mut last = None;
-            while let Ok(record) = record::glance(left, at) {
-                last = Some((at, record.record_len));
-                at.0 += u64::from(record.record_len);
-                left = &left[record.record_len as usize..];
-            }
-            let is_whole = left.len() < PEEK_LEN
-                || matches!(record::peek(left), Peek::Blank { len } if len as usize == left.len());
-            let last = last.filter(|_| is_whole).and_then(|(at, len)| self.read(at, len).ok());
+            let is_last = |record: &Glance<'_>| {
+                let left = &view[(record.end().0 - closed.base.0) as usize..];
+                left.len() < PEEK_LEN || matches!(record::peek(left), Peek::Blank { len } if len as usize == left.len())
+            };
+            let last = record::glances(&view, closed.base).last().filter(is_last);
+            let last = last.and_then(|record| self.read(record.commit_log_offset, record.record_len).ok());
             let speaks = last.map_or_else(|| self.read_at(closed.end), Ok)?;
             Ok(speaks.store_timestamp)
         })

@@ -21,14 +21,7 @@ pub trait LogFile: Send + Sync {
     /// reader may be: violations are programming errors and panic.
     fn write_at(&self, at: u64, bytes: &[u8]);
     /// The same for much at once, one piece behind the other. After an error nobody knows what was written.
-    fn write_gathered_at(&self, at: u64, pieces: &[IoSlice<'_>]) -> io::Result<()> {
-        let mut at = at;
-        for piece in pieces {
-            self.write_at(at, piece);
-            at += piece.len() as u64;
-        }
-        Ok(())
-    }
+    fn write_gathered_at(&self, at: u64, pieces: &[IoSlice<'_>]) -> io::Result<()>;
     /// A view that keeps the file alive; for a mapped file no copy is made.
     fn read(&self, at: u64, len: usize) -> Bytes;
     /// The stretches from `from` on that may hold anything but zeros, in order: the rest need not be read.

@@ -462,6 +462,24 @@ pub fn glance(bytes: &[u8], at: CommitLogOffset) -> Result<Glance<'_>, RecordErr
     })
 }
 
+/// The records that stand one behind the other in these bytes, the first of them at `at`; ends before what is no record.
+pub fn glances(bytes: &[u8], at: CommitLogOffset) -> impl Iterator<Item = Glance<'_>> {
+    let (mut left, mut at) = (bytes, at);
+    std::iter::from_fn(move || {
+        let record = glance(left, at).ok()?;
+        left = &left[record.record_len as usize..];
+        at.0 += u64::from(record.record_len);
+        Some(record)
+    })
+}
+
+impl Glance<'_> {
+    /// Where the next record begins.
+    pub fn end(&self) -> CommitLogOffset {
+        CommitLogOffset(self.commit_log_offset.0 + u64::from(self.record_len))
+    }
+}
+
 impl<'a> From<&'a StoredMessage> for Glance<'a> {
     fn from(message: &'a StoredMessage) -> Glance<'a> {
         Glance {

@@ -19,7 +19,7 @@ use crate::store::consume_queue::{ConsumeQueue, QueueEntry};
 use crate::store::error::StoreError;
 use crate::store::files::Files;
 use crate::store::quarantine;
-use crate::store::record::{self, PEEK_LEN, Peek, PropertyCrc, RecordError};
+use crate::store::record::{self, PropertyCrc, RecordError};
 
 /// Queues that RocketMQ makes without a topic.
 const LIGHT_QUEUE_PREFIX: &str = "%LMQ%";
@@ -63,7 +63,7 @@ pub fn find_end(
         return Ok(LogEnd { end: watermark, last_stored: checkpoint.log_timestamp });
     }
     let mut last_stored = checkpoint.map_or(Timestamp(0), |checkpoint| checkpoint.log_timestamp);
-    let mut at = pass_over(log, watermark, &mut last_stored)?;
+    let mut at = pass_over(log, watermark, &mut last_stored);
     // Behind the last record: a segment that was closed, and no more, is open again.
     let mut end = at;
     let reason = loop {
@@ -99,34 +99,23 @@ pub fn find_end(
     Ok(LogEnd { end, last_stored })
 }
 
-/// Goes from the start of the segment that holds the watermark to some way below it. The records must stand one behind
-/// the other, each in its own place, so that no other file passes for this one. Their checksums are left to those who
-/// read them, as in all segments before: to check a full segment took a second of each start.
-fn pass_over(
-    log: &UncheckedLog,
-    watermark: CommitLogOffset,
-    last_stored: &mut Timestamp,
-) -> Result<CommitLogOffset, StoreError> {
+/// Goes from the start of the segment that holds the watermark to some way below it, as far as records stand one behind
+/// the other, each in its own place, so that no other file passes for this one: what stops it is for the caller to judge.
+/// Their checksums are left to those who read them, as in all segments before: to check a full segment took a second of
+/// each start.
+fn pass_over(log: &UncheckedLog, watermark: CommitLogOffset, last_stored: &mut Timestamp) -> CommitLogOffset {
     let Some(segment) = log.segments().iter().rfind(|segment| segment.base() <= watermark) else {
-        return Ok(watermark);
+        return watermark;
     };
     let checked_bytes = CHECKED_BYTES_MAX.min(log.segment_bytes() / 16);
     let to = watermark.min(segment.end()).0.saturating_sub(checked_bytes).max(segment.base().0);
     let view = segment.read(segment.base(), (to - segment.base().0) as usize);
-    let mut left = &view[..];
     let mut at = segment.base();
-    while left.len() >= PEEK_LEN {
-        let len = match record::peek(left) {
-            Peek::Record { len } if len as usize <= left.len() => len as usize,
-            Peek::Record { .. } | Peek::Blank { .. } => break,
-            Peek::Nothing(error) => return Err(damaged(log, at, watermark, error.to_string())),
-        };
-        let record = record::glance(left, at).map_err(|error| damaged(log, at, watermark, error.to_string()))?;
+    for record in record::glances(&view, at) {
         *last_stored = record.store_timestamp;
-        at.0 += len as u64;
-        left = &left[len..];
+        at = record.end();
     }
-    Ok(at)
+    at
 }
 
 pub(super) fn end_of(message: &StoredMessage) -> CommitLogOffset {
