@@ -325,7 +325,8 @@ impl Store {
             entries.clear();
             self.shared.read_queue(&queue, next, STATE_ENTRIES_AT_ONCE, &mut entries)?;
             for (at, entry) in (next.0..).zip(&entries) {
-                each(self.read_message(&mut window, &queue, QueueOffset(at), entry)?);
+                let state = self.read_message(&mut window, &queue, QueueOffset(at), entry)?;
+                each(state.expect("nothing goes before the store has started"));
             }
             next = QueueOffset(next.0 + entries.len() as u64);
         }
@@ -433,15 +434,15 @@ impl Store {
         message_of(entry, self.shared.log.read(entry.commit_log_offset, entry.record_len)?)
     }
 
-    /// The message of a queue that its entry at `at` stands for, read through the caller's window. An entry that stands for
-    /// anything else is damage.
+    /// The message of a queue that its entry at `at` stands for, read through the caller's window; `None` if retention has
+    /// taken it since the entry was read. An entry that stands for anything else is damage.
     pub fn read_message(
         &self,
         window: &mut Window,
         queue: &ConsumeQueue,
         at: QueueOffset,
         entry: &QueueEntry,
-    ) -> Result<StoredMessage, StoreError> {
+    ) -> Result<Option<StoredMessage>, StoreError> {
         let disagrees = || {
             let (file, offset) = queue.place(at);
             let reason = "the entry is not the log's; consumequeue can be deleted, the next start makes it anew".into();
@@ -455,8 +456,10 @@ impl Store {
                     && message.queue_id == queue.queue_id()
                     && message.queue_offset == at
                     && message.commit_log_offset.0 >= queue.incarnation().0;
-                if is_its_own { Ok(message) } else { Err(disagrees()) }
+                if is_its_own { Ok(Some(message)) } else { Err(disagrees()) }
             }
+            // Queues begin behind what goes before it goes.
+            Err(StoreError::NoRecord { .. }) if at < queue.min_offset() => Ok(None),
             // The log is right about itself, so the entry is wrong.
             Err(_) if self.shared.log.read_at(entry.commit_log_offset).is_ok() => Err(disagrees()),
             Err(StoreError::NoRecord { at }) if at >= self.min_offset() => Err(disagrees()),

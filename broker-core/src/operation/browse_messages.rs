@@ -56,7 +56,7 @@ pub(crate) fn browse_messages(parts: &Parts, browse: &BrowseMessages) -> Result<
         if browse.filter.may_match(entry.tag_hash) {
             let at = run.offset();
             let message = parts.store.read_message(&mut run.window, &run.queue, at, &entry)?;
-            if browse.filter.matches(message.tag()) {
+            if let Some(message) = message.filter(|message| browse.filter.matches(message.tag())) {
                 bytes += u64::from(entry.record_len);
                 if !seen.messages.is_empty() && bytes > u64::from(browse.bytes_max) {
                     return Ok(seen);

@@ -26,8 +26,7 @@ use crate::receipt_handle::{LeaseId, ReceiptHandle};
 use crate::state::record::{CellKey, Entry, LeaseEntry};
 use crate::state::tables::{LiveTopic, Tables};
 use crate::store::commit_log::Window;
-use crate::store::consume_queue::{Boundary, ConsumeQueue, QueueEntry};
-use crate::store::error::StoreError;
+use crate::store::consume_queue::{Boundary, ConsumeQueue};
 
 /// A pop stops taking once its records have this many bytes together: the answer must fit in memory and in a frame.
 const POP_BYTES_MAX: u64 = 8 * 1024 * 1024;
@@ -316,7 +315,7 @@ impl Take<'_> {
             if !self.filter.may_match(entry.tag_hash) {
                 continue;
             }
-            if let Some(message) = self.read(&mut window, entry, queue, offset)?
+            if let Some(message) = self.parts.store.read_message(&mut window, queue, QueueOffset(offset), entry)?
                 && self.filter.matches(message.tag())
             {
                 self.push(message, lease.attempt + 1);
@@ -346,7 +345,7 @@ impl Take<'_> {
                 break;
             }
             if self.filter.may_match(entry.tag_hash)
-                && let Some(message) = self.read(&mut window, entry, queue, next)?
+                && let Some(message) = self.parts.store.read_message(&mut window, queue, QueueOffset(next), entry)?
                 && self.filter.matches(message.tag())
             {
                 self.push(message, 1);
@@ -355,20 +354,6 @@ impl Take<'_> {
             self.looked_at_left -= 1;
         }
         Ok(next)
-    }
-
-    /// `None`: retention has just taken it.
-    fn read(
-        &self,
-        window: &mut Window,
-        entry: &QueueEntry,
-        queue: &ConsumeQueue,
-        offset: u64,
-    ) -> Result<Option<StoredMessage>, BrokerError> {
-        match self.parts.store.read_message(window, queue, QueueOffset(offset), entry) {
-            Err(StoreError::NoRecord { .. }) if offset < queue.min_offset().0 => Ok(None),
-            read => read.map(Some).map_err(BrokerError::from),
-        }
     }
 
     fn push(&mut self, message: StoredMessage, attempt: u32) {

@@ -5,7 +5,6 @@ use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::offset::QueueOffset;
 use crate::store::commit_log::Window;
-use crate::store::error::StoreError;
 
 /// Most messages of one pull.
 pub const PULL_MESSAGES_MAX: u32 = 500;
@@ -41,11 +40,8 @@ pub(crate) fn pull_messages(parts: &Parts, pull: &PullMessages) -> Result<Pulled
         if !messages.is_empty() && bytes > u64::from(pull.bytes_max) {
             break;
         }
-        match parts.store.read_message(&mut window, &queue, QueueOffset(at), entry) {
-            // Retention has just taken it.
-            Err(StoreError::NoRecord { .. }) if at < queue.min_offset().0 => break,
-            read => messages.push(read?),
-        }
+        let Some(message) = parts.store.read_message(&mut window, &queue, QueueOffset(at), entry)? else { break };
+        messages.push(message);
     }
     // Nothing is no answer where there was something a moment ago: who asked would ask for the same again.
     if messages.is_empty() && pull.offset < queue.min_offset() {

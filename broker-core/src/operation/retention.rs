@@ -80,11 +80,12 @@ fn first_stored_after(parts: &Parts, queue: &ConsumeQueue, until: Timestamp) -> 
         let at = QueueOffset(low + (high - low).div_ceil(2).min(step) - 1);
         entries.clear();
         let read = parts.store.read_queue(queue, at, 1, &mut entries);
-        let stored = read.and_then(|()| match entries.first() {
-            Some(entry) => Ok(parts.store.read_message(&mut Window::default(), queue, at, entry)?.store_timestamp),
-            // Gone meanwhile, with its topic or its segment.
-            None => Ok(Timestamp::MAX),
+        // Gone meanwhile, with its topic or its segment, it counts as young.
+        let message = read.and_then(|()| match entries.first() {
+            Some(entry) => parts.store.read_message(&mut Window::default(), queue, at, entry),
+            None => Ok(None),
         });
+        let stored = message.map(|message| message.map_or(Timestamp::MAX, |message| message.store_timestamp));
         let is_old = stored.as_ref().is_ok_and(|stored| *stored <= until);
         if is_old {
             low = at.0 + 1;
@@ -249,17 +250,37 @@ mod tests {
         assert_eq!(sent.queue_offset.0, max);
     }
 
-    /// `again`: a topic of the same name is made later.
-    async fn outlive_a_topic(again: bool) {
+    #[tokio::test]
+    async fn what_retention_takes_between_entry_and_record_is_gone_and_no_damage() {
         let files = SimulatedFiles::new();
         let broker = open_simulated(&files, short()).unwrap();
+        with_topic(&broker).await;
+        fill(&broker, 0, 1).await;
+        let store = &broker.parts().store;
+        let queue = store.queue(&topic(), QueueId(0)).unwrap();
+        let mut entries = Vec::new();
+        store.read_queue(&queue, QueueOffset(0), 1, &mut entries).unwrap();
+        let read = || store.read_message(&mut Window::default(), &queue, QueueOffset(0), &entries[0]).unwrap();
+        assert!(read().is_some());
+        fill(&broker, 1, 300).await;
+        retain(&broker);
+        assert!(queue.min_offset() > QueueOffset(0) && read().is_none());
+        assert!(matches!(broker.pull_messages(pull(0)).await, Err(BrokerError::OffsetExpired { .. })));
+    }
+
+    /// `again`: a topic of the same name is made later. `late`: the topic ends when its beginning has gone already.
+    async fn outlive_a_topic(again: bool, late: bool) {
+        let mut files = SimulatedFiles::new();
+        let mut broker = open_simulated(&files, short()).unwrap();
         with_topic(&broker).await;
         let passing = TopicName::from_client("passing").unwrap();
         broker.put_topic(TopicConfig::new(passing.clone()), PutWhen::Missing).await.unwrap();
         fill(&broker, 0, 100).await;
         let last = SendMessages { topic: passing.clone(), ..send(0, message("last", "last")) };
         let last = broker.send_messages(last).await.unwrap().remove(0).unwrap();
-        broker.delete_topic(passing.clone()).await.unwrap();
+        if !late {
+            broker.delete_topic(passing.clone()).await.unwrap();
+        }
         let mut at = 100;
         while broker.parts().store.min_offset().0 == 0 {
             fill(&broker, at, at + 10).await;
@@ -270,23 +291,35 @@ mod tests {
             last.commit_log_offset >= broker.parts().store.min_offset(),
             "its message is there, its beginning is not"
         );
+        if late {
+            // A snapshot still names it then: killed, the broker takes no other.
+            broker.close().unwrap();
+            drop(broker);
+            broker = open_simulated(&files, short()).unwrap();
+            broker.delete_topic(passing.clone()).await.unwrap();
+        }
         if again {
             broker.put_topic(TopicConfig::new(passing), PutWhen::Missing).await.unwrap();
         }
-        broker.close().unwrap();
+        if late {
+            files = files.kill();
+        } else {
+            broker.close().unwrap();
+        }
         drop(broker);
         // Made anew, the index knows only of topics that there are.
         remove(&files, Path::new("/data/index"));
         open_simulated(&files, short()).unwrap().close().unwrap();
         let options = VerifyOptions { live: false, index_layout: IndexLayout::default() };
         let report = verify(&files, Path::new("/data"), options, &mut |_| {}).unwrap();
-        assert!(report.is_well(), "again {again}: {:#?}", report.problems);
+        assert!(report.is_well(), "again {again}, late {late}: {:#?}", report.problems);
     }
 
     #[tokio::test]
     async fn what_is_left_of_a_topic_whose_beginning_is_gone_is_no_fault_of_the_store() {
-        outlive_a_topic(false).await;
-        outlive_a_topic(true).await;
+        for (again, late) in [(false, false), (true, false), (false, true), (true, true)] {
+            outlive_a_topic(again, late).await;
+        }
     }
 
     /// Where a queue begins and ends, and how many of its messages can be read.
