@@ -102,6 +102,8 @@ struct Tally {
     failed_syncs: u64,
     /// From a failed sync to the end that a server comes to by itself.
     ends_ms: Vec<u64>,
+    /// The record of one that did.
+    ended: Option<Vec<Seen>>,
     acks_after: u64,
     violations: Vec<String>,
     /// The history of a run whose log could not be synced, and when.
@@ -152,8 +154,7 @@ fn run(plan: &Plan, progress: &Progress) -> Outcome {
         tally.ends_ms.len(),
         slowest_ms
     )];
-    // Nobody would notice if the bound were never looked at: a real end, but later by as much as is allowed.
-    let late_end = tally.ends_ms.first().is_some_and(|ms| !is_late(*ms) && is_late(ms + END_MS_MAX));
+    let late_end = tally.ended.as_ref().is_some_and(|seen| late_end_is_seen(seen));
     let planted = tally.failed.as_ref().is_some_and(|(lines, at)| planted_ack_is_seen(lines, *at));
     let controls = vec![
         Control { name: "each failure of each call, in strace's record", found: tally.injected.len() == pairs },
@@ -314,14 +315,14 @@ async fn one(
     if let Some(failed_at) = failed_sync {
         let lines = callers.recorder.lines();
         let after = acks_after(&lines, callers.began_us(), failed_at);
-        let ended_at = seen.iter().map(|seen| seen.at_us).max().unwrap_or(failed_at);
         let mut tally = tally.lock().expect("no lane panics holding it");
         tally.failed_syncs += 1;
         // A stop has things of its own to wait for, a kill is ours, and a start that is refused is no service that ends.
         // Nothing else is injected in such a run: a delay is a run of its own.
         if matches!(ended, Ended::ByItself(..)) {
-            let took_ms = (ended_at - failed_at) / 1_000;
+            let took_ms = end_ms(&seen).unwrap_or_default();
             tally.ends_ms.push(took_ms);
+            tally.ended.get_or_insert_with(|| seen.clone());
             if is_late(took_ms) {
                 tally.violations.push(format!("{name}: it ended {took_ms} ms after a failed sync"));
             }
@@ -354,6 +355,12 @@ async fn one(
     if let Err(said) = store::verify(&home.data()) {
         complain(said);
     }
+}
+
+/// How long after the first failed sync of the log the last call was made.
+fn end_ms(seen: &[Seen]) -> Option<u64> {
+    let failed_at = seen.iter().find(|seen| seen.is_failed_sync_of_the_log())?.at_us;
+    seen.iter().map(|seen| seen.at_us).max().map(|ended_at| (ended_at - failed_at) / 1_000)
 }
 
 fn is_late(ended_after_ms: u64) -> bool {
@@ -468,6 +475,15 @@ fn acks_after_moment(lines: &[Line], late: u64) -> Vec<Line> {
 fn is_ack(line: &Line) -> bool {
     let acks = [Operation::Send, Operation::Ack, Operation::CreateTopic, Operation::DeleteTopic];
     line.phase == Phase::Ok && acks.contains(&line.operation)
+}
+
+/// The record of a real end is in time; with its last call made later by as much as is allowed it is not.
+fn late_end_is_seen(seen: &[Seen]) -> bool {
+    let mut late = seen.to_vec();
+    if let Some(last) = late.iter_mut().max_by_key(|seen| seen.at_us) {
+        last.at_us += END_MS_MAX * 1_000;
+    }
+    end_ms(seen).is_some_and(|ms| !is_late(ms)) && end_ms(&late).is_some_and(is_late)
 }
 
 /// The last ack of such a history, moved behind the failure.
