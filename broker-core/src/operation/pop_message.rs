@@ -316,7 +316,7 @@ impl Take<'_> {
                 continue;
             }
             if let Some(message) = self.parts.store.read_message(&mut window, queue, QueueOffset(offset), entry)?
-                && self.filter.matches(message.tag())
+                && self.filter.matches(&message)
             {
                 self.push(message, lease.attempt + 1);
             }
@@ -333,7 +333,7 @@ impl Take<'_> {
         }
         let looked_at = match self.filter {
             Filter::All => self.left,
-            Filter::Tags(_) => self.looked_at_left,
+            Filter::Tags(_) | Filter::Sql(_) => self.looked_at_left,
         };
         let count = usize::try_from(end - from).unwrap_or(usize::MAX).min(looked_at);
         let mut entries = Vec::with_capacity(count);
@@ -346,7 +346,7 @@ impl Take<'_> {
             }
             if self.filter.may_match(entry.tag_hash)
                 && let Some(message) = self.parts.store.read_message(&mut window, queue, QueueOffset(next), entry)?
-                && self.filter.matches(message.tag())
+                && self.filter.matches(&message)
             {
                 self.push(message, 1);
             }
