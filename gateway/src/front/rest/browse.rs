@@ -14,8 +14,8 @@ use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
 use super::message_json::{MessageOut, View};
-use super::openapi::{Order, ViewParams};
-use super::request::{Query, Segments, invalid_query, json, topic_name};
+use super::openapi::{FilterType, Order, ViewParams};
+use super::request::{Query, Segments, filter, invalid_query, json, topic_name};
 use super::units::{Time, parse_timestamp};
 use super::{Answer, Shared};
 use crate::error::{FieldAt, GatewayError};
@@ -40,7 +40,7 @@ struct BrowsedPage<'a> {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Scan {
-    /// Messages looked at, those of other tags included.
+    /// Messages looked at, those that the filter did not want included.
     scanned: u64,
     /// Nothing that was asked for is left.
     complete: bool,
@@ -49,7 +49,7 @@ struct Scan {
 }
 
 /// Looks through a topic by time, over all its queues
-#[utoipa::path(get, path = "/v1/topics/{topic}/messages", tag = "messages", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), ViewParams, ("from" = Option<String>, Query, description = "Stored at or after this time: RFC 3339, or milliseconds since 1970"), ("to" = Option<String>, Query, description = "Stored before this time"), ("tag" = Option<String>, Query, description = "A tag expression, such as `a || b`"), ("order" = inline(Option<Order>), Query, description = "`desc`, the newest first, if it is missing"), ("queueId" = Option<u32>, Query, description = "One queue alone"), ("limit" = Option<u32>, Query, minimum = 1, maximum = 500), ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before")), responses((status = 200, description = "A page of messages", body = BrowsedPage)))]
+#[utoipa::path(get, path = "/v1/topics/{topic}/messages", tag = "messages", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), ViewParams, ("from" = Option<String>, Query, description = "Stored at or after this time: RFC 3339, or milliseconds since 1970"), ("to" = Option<String>, Query, description = "Stored before this time"), ("tag" = Option<String>, Query, description = "A tag expression, such as `a || b`"), ("filter" = Option<String>, Query, description = "An expression, instead of `tag`"), ("filterType" = inline(Option<FilterType>), Query, description = "`tag` if it is missing"), ("order" = inline(Option<Order>), Query, description = "`desc`, the newest first, if it is missing"), ("queueId" = Option<u32>, Query, description = "One queue alone"), ("limit" = Option<u32>, Query, minimum = 1, maximum = 500), ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before")), responses((status = 200, description = "A page of messages", body = BrowsedPage)))]
 pub(super) async fn browse_messages(
     State(state): Shared,
     Segments(topic): Segments<String>,
@@ -61,7 +61,17 @@ pub(super) async fn browse_messages(
         |name: &str| query.take(name)?.map(|text| parse_timestamp(&text, FieldAt::Query(name.into()))).transpose();
     let (from, to) = (time("from")?, time("to")?);
     let tag = query.take("tag")?.unwrap_or_default();
-    let filter = Filter::tags(&tag).map_err(|_| invalid_query("tag", "is no tag expression"))?;
+    let mut word =
+        |name: &str| Ok::<_, GatewayError>(query.take(name)?.map(|text| (text, FieldAt::Query(name.into()))));
+    let (kind, expression) = (word("filterType")?, word("filter")?);
+    let filter_words = format!("{tag} {kind:?} {expression:?}");
+    let filter = match tag.is_empty() {
+        true => filter(kind, expression)?,
+        false if kind.is_some() || expression.is_some() => {
+            return Err(invalid_query("tag", "is a filter already: give one"));
+        }
+        false => Filter::tags(&tag).map_err(|_| invalid_query("tag", "is no tag expression"))?,
+    };
     let newest_first = match query.take("order")?.as_deref() {
         None | Some("desc") => true,
         Some("asc") => false,
@@ -77,8 +87,8 @@ pub(super) async fn browse_messages(
 
     // A cursor of one look is none of another; another incarnation of the topic is another look.
     let incarnation = state.messaging.broker.describe_topic(topic.clone()).await?.incarnation;
-    let look = format!("{topic} {incarnation:?} {newest_first} {queue_id:?} {from:?} {to:?} {tag}");
-    // Hashed, for a tag expression may be longer than a cursor should be.
+    let look = format!("{topic} {incarnation:?} {newest_first} {queue_id:?} {from:?} {to:?} {filter_words}");
+    // Hashed, for an expression may be longer than a cursor should be.
     let binding = format!("browse {}\n", STANDARD_NO_PAD.encode(Sha256::digest(look)));
     let position = cursor.map(|cursor| {
         let sealed = state.messaging.unseal(CURSOR_PREFIX, &cursor)?;
