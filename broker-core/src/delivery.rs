@@ -4,5 +4,6 @@
 pub mod cell;
 pub mod cells;
 pub mod filter;
+pub mod lanes;
 pub mod long_polling;
 pub mod redelivery;

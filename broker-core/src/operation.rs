@@ -6,6 +6,7 @@ pub mod browse_messages;
 pub mod change_invisible_duration;
 pub mod consume_offsets;
 pub mod consumer_groups;
+pub mod forward_message_to_dead_letter_queue;
 pub mod idempotency;
 pub mod pop_message;
 pub mod pull_message;

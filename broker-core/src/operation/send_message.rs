@@ -2,14 +2,18 @@
 //!
 //! Invariant: a durable reply follows its flush.
 
-use crate::broker::{SendMessages, SendReceipt};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::broker::{SendMessage, SendMessages, SendReceipt, Topic};
 use crate::clock::Timestamp;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::message::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, MessageType};
-use crate::offset::CommitLogOffset;
-use crate::operation::idempotency::Admission;
+use crate::offset::{CommitLogOffset, QueueId};
+use crate::operation::idempotency::{Admission, Keyed};
 use crate::store::commit_log::{Append, AppendClass};
+use crate::store::consume_queue::ConsumeQueue;
 use crate::store::record::{EncodedRecord, RecordDraft};
 
 pub(crate) async fn send_messages(
@@ -41,52 +45,30 @@ pub(crate) async fn send_messages(
         let mut appends = Vec::with_capacity(messages.len());
         // Which result each append answers, and the key it holds.
         let mut owners = Vec::with_capacity(messages.len());
+        // Message groups of which one was refused: nothing behind it may be stored.
+        let mut broken: HashMap<Box<str>, BrokerError> = HashMap::new();
         for (at, send) in messages.into_iter().enumerate() {
-            if send.message.message_type != MessageType::Normal {
-                results.push(Err(BrokerError::MessageTypeMismatch {
-                    topic: name.to_string(),
-                    message_type: type_word(send.message.message_type),
-                    topic_type: type_word(topic.config.message_type),
-                }));
-                continue;
-            }
-            let queue = match queues.get(send.queue_id.0 as usize) {
-                Some(queue) if send.queue_id.0 < topic.config.write_queues => queue,
-                _ => {
-                    results.push(Err(BrokerError::QueueNotFound { topic: name.to_string(), queue_id: send.queue_id }));
-                    continue;
-                }
-            };
-            let host = parts.config.store_host;
+            let message_group = send.message.message_group().map(Box::from);
             let body_bytes = send.message.body().len() as u64;
-            let (record, unique_key, keyed) = match &send.idempotency_key {
-                None => {
-                    let record = EncodedRecord::message(&name, send.queue_id, host, &send.message);
-                    (record, Box::from(send.message.unique_key()), None)
-                }
-                Some(key) => match parts.idempotency.admit(parts, topic, key, send.message.body()) {
-                    Admission::New(keyed) => {
-                        let message = send.message.with_unique_key(&keyed.unique_key);
-                        let (property, digest) = keyed.digest_property();
-                        let draft = RecordDraft::message(&name, send.queue_id, host, &message);
-                        let record =
-                            draft.with_property(property, digest).encode().expect("a digest fits beside the limits");
-                        (record, keyed.unique_key.clone(), Some(keyed))
-                    }
-                    Admission::Done(receipt) => {
-                        results.push(Ok(*receipt));
-                        continue;
-                    }
-                    Admission::Refused(error) => {
-                        results.push(Err(error));
-                        continue;
-                    }
-                },
+            let admitted = match message_group.as_ref().and_then(|group| broken.get(group)) {
+                Some(error) => Err(error.clone()),
+                None => admit(parts, topic, queues, send),
             };
-            // Filled in below; an append that is refused overwrites it.
-            results.push(Err(BrokerError::Overloaded { what: "room in the log" }));
-            owners.push((at, send.queue_id, unique_key, body_bytes, keyed));
-            appends.push(Append { record, queue: queue.counter().clone(), class: AppendClass::Message });
+            match admitted {
+                Ok(Admitted::Append { append, queue_id, unique_key, keyed }) => {
+                    // Filled in below; an append that is refused overwrites it.
+                    results.push(Err(BrokerError::Overloaded { what: "room in the log" }));
+                    owners.push((at, queue_id, unique_key, body_bytes, keyed));
+                    appends.push(append);
+                }
+                Ok(Admitted::Stored(receipt)) => results.push(Ok(*receipt)),
+                Err(error) => {
+                    if let Some(group) = message_group {
+                        broken.insert(group, error.clone());
+                    }
+                    results.push(Err(error));
+                }
+            }
         }
         if appends.is_empty() {
             return Ok(results);
@@ -143,6 +125,62 @@ pub(crate) async fn send_messages(
         }
     }
     Ok(results)
+}
+
+/// What becomes of a message that may be sent.
+enum Admitted {
+    Append {
+        append: Append,
+        queue_id: QueueId,
+        unique_key: Box<str>,
+        keyed: Option<Keyed>,
+    },
+    /// Its idempotency key says that it is stored already.
+    Stored(Box<SendReceipt>),
+}
+
+fn admit(
+    parts: &Parts,
+    topic: &Topic,
+    queues: &[Arc<ConsumeQueue>],
+    send: SendMessage,
+) -> Result<Admitted, BrokerError> {
+    let name = &topic.config.topic;
+    let SendMessage { queue_id, message, idempotency_key } = send;
+    let message_type = message.message_type;
+    let is_built = matches!(message_type, MessageType::Normal | MessageType::Fifo);
+    // A retry topic or a dead letter queue takes back whatever came from elsewhere.
+    if !is_built || (message_type != topic.config.message_type && !name.is_derived()) {
+        return Err(BrokerError::MessageTypeMismatch {
+            topic: name.to_string(),
+            message_type: type_word(message_type),
+            topic_type: type_word(topic.config.message_type),
+        });
+    }
+    let queue = queues
+        .get(queue_id.0 as usize)
+        .filter(|_| queue_id.0 < topic.config.write_queues)
+        .ok_or_else(|| BrokerError::QueueNotFound { topic: name.to_string(), queue_id })?;
+    let host = parts.config.store_host;
+    let (record, unique_key, keyed) = match idempotency_key {
+        None => {
+            let record = EncodedRecord::message(name, queue_id, host, &message);
+            (record, Box::from(message.unique_key()), None)
+        }
+        Some(key) => match parts.idempotency.admit(parts, topic, &key, message.body()) {
+            Admission::New(keyed) => {
+                let message = message.with_unique_key(&keyed.unique_key);
+                let (property, digest) = keyed.digest_property();
+                let draft = RecordDraft::message(name, queue_id, host, &message);
+                let record = draft.with_property(property, digest).encode().expect("a digest fits beside the limits");
+                (record, keyed.unique_key.clone(), Some(keyed))
+            }
+            Admission::Done(receipt) => return Ok(Admitted::Stored(receipt)),
+            Admission::Refused(error) => return Err(error),
+        },
+    };
+    let append = Append { record, queue: queue.counter().clone(), class: AppendClass::Message };
+    Ok(Admitted::Append { append, queue_id, unique_key, keyed })
 }
 
 fn type_word(message_type: MessageType) -> &'static str {

@@ -11,6 +11,7 @@ use crate::delivery::redelivery::Pair;
 use crate::offset::{CommitLogOffset, QueueOffset};
 use crate::state::record::Entry;
 use crate::state::snapshot::Snapshot;
+use crate::state::source::Source;
 use crate::state::tables::Tables;
 
 /// The state as it comes back.
@@ -22,6 +23,8 @@ pub struct Replay {
     pub queue_ends: HashMap<u32, Vec<QueueOffset>>,
     tables_reflect: CommitLogOffset,
     pairs_reflect: HashMap<Pair, CommitLogOffset>,
+    /// Behind a clean stop and before the next start: what lies here, somebody else has written.
+    stopped: bool,
 }
 
 impl Replay {
@@ -48,6 +51,11 @@ impl Replay {
 
     /// One entry of the record that begins at `at`, in the order of the log.
     pub fn apply(&mut self, entry: &Entry, at: CommitLogOffset) {
+        match entry {
+            Entry::Stop { .. } => self.stopped = true,
+            Entry::Boot { .. } => self.stopped = false,
+            _ => {}
+        }
         if at >= self.tables_reflect {
             self.tables.apply(entry, at);
         }
@@ -59,6 +67,16 @@ impl Replay {
                 }
             }
             None => self.cells.apply(entry),
+        }
+    }
+
+    /// The record that begins at `at` is a message which the broker moved.
+    pub fn moved(&mut self, source: &Source, at: CommitLogOffset) {
+        if self.stopped {
+            return;
+        }
+        match source {
+            Source::Lease { cell, offset } => self.apply(&Entry::Ack { cell: *cell, offsets: vec![*offset] }, at),
         }
     }
 }

@@ -12,16 +12,21 @@
 //! | count of pairs | each: group id, topic id, place it reflects, length of entries, entries |
 //! ```
 //! A topic's entries are what makes it and, if messages of it have had their time, what is kept of its queues. A pair's
-//! entries are, for each queue, where its cell goes on (`start`) and every lease (`change lease`). Permanent: an
-//! unknown version is a newer Gantry's.
+//! entries are, for each queue, where its cell goes on (`start`) and every lease (`change lease`); see also
+//! `VERSION_IN_ORDER`. Permanent: an unknown version is a newer Gantry's.
 
 use crate::delivery::cell::Cell;
 use crate::delivery::redelivery::Pair;
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
-use crate::state::record::{CellKey, Entry, Reader, StateRecordError, decode_entries, encode_entries, varint};
+use crate::state::record::{
+    CellKey, Entry, LeaseEntry, Reader, StateRecordError, decode_entries, encode_entries, varint,
+};
 use crate::state::tables::Tables;
 
 const VERSION: u8 = 1;
+/// As version 1, and among a pair's entries are a `lease` for each lease whose receive had an id, and an `ack` for what is
+/// settled behind messages that wait. Written only where there is such an entry.
+const VERSION_IN_ORDER: u8 = 2;
 
 /// What the tables held, and where their queues end.
 pub struct TablesPart {
@@ -68,6 +73,7 @@ pub struct SnapshotWriter {
     pairs: Vec<u8>,
     pair_count: u64,
     entries: Vec<u8>,
+    version: u8,
 }
 
 impl TablesPart {
@@ -102,7 +108,7 @@ impl TablesPart {
 
 impl SnapshotWriter {
     pub fn new() -> SnapshotWriter {
-        SnapshotWriter { bytes: Vec::new(), pairs: Vec::new(), pair_count: 0, entries: Vec::new() }
+        SnapshotWriter { bytes: Vec::new(), pairs: Vec::new(), pair_count: 0, entries: Vec::new(), version: VERSION }
     }
 
     /// Adds the cells of one pair, whose lock the caller holds.
@@ -116,6 +122,9 @@ impl SnapshotWriter {
         for (queue_id, cell) in cells {
             let key = CellKey { consumer_group_id: pair.0, topic_id: pair.1, queue_id: *queue_id };
             for entry in cell.entries(key) {
+                if matches!(entry, Entry::Lease(_) | Entry::Ack { .. }) {
+                    self.version = VERSION_IN_ORDER;
+                }
                 encode_entries(&mut self.entries, [&entry]);
             }
         }
@@ -127,7 +136,7 @@ impl SnapshotWriter {
     }
 
     pub fn finish(mut self, tables: &TablesPart) -> Vec<u8> {
-        self.bytes.push(VERSION);
+        self.bytes.push(self.version);
         let head = [u64::from(tables.topic_id_max), u64::from(tables.consumer_group_id_max), tables.reflects.0];
         head.into_iter().for_each(|number| varint(&mut self.bytes, number));
         varint(&mut self.bytes, tables.topics.len() as u64);
@@ -160,9 +169,9 @@ impl Default for SnapshotWriter {
 impl Snapshot {
     pub fn decode(body: &[u8]) -> Result<Snapshot, StateRecordError> {
         let mut reader = Reader(body);
-        match reader.byte()? {
-            VERSION => {}
-            newer => return Err(StateRecordError::NewerVersion(newer)),
+        let version = reader.byte()?;
+        if !matches!(version, VERSION | VERSION_IN_ORDER) {
+            return Err(StateRecordError::NewerVersion(version));
         }
         let (topic_id_max, consumer_group_id_max) = (reader.small()?, reader.small()?);
         let reflects = CommitLogOffset(reader.number()?);
@@ -198,8 +207,9 @@ impl Snapshot {
             let reflects = CommitLogOffset(reader.number()?);
             let entries = read_entries(&mut reader)?;
             let of_pair = |entry: &Entry| match entry {
-                Entry::Start { cell, .. } | Entry::ChangeLease { cell, .. } => {
-                    (cell.consumer_group_id, cell.topic_id) == pair
+                Entry::Start { cell, .. } | Entry::ChangeLease { cell, .. } => is_of(pair, cell),
+                Entry::Lease(LeaseEntry { cell, .. }) | Entry::Ack { cell, .. } if version > VERSION => {
+                    is_of(pair, cell)
                 }
                 _ => false,
             };
@@ -214,6 +224,10 @@ impl Snapshot {
         let tables = TablesPart { topic_id_max, consumer_group_id_max, reflects, topics, consumer_groups };
         Ok(Snapshot { tables, pairs })
     }
+}
+
+fn is_of(pair: Pair, cell: &CellKey) -> bool {
+    (cell.consumer_group_id, cell.topic_id) == pair
 }
 
 fn read_entries(reader: &mut Reader<'_>) -> Result<Vec<Entry>, StateRecordError> {

@@ -34,6 +34,7 @@ use crate::delivery::filter::tag_hash;
 use crate::message::{Message, StoredMessage, property, sys_flag};
 use crate::names::{TOPIC_BYTES_MAX, TopicName};
 use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
+use crate::state::source::Source;
 
 /// The topic's length is one byte.
 pub const MAGIC_V1: u32 = 0xDAA3_20A7;
@@ -161,6 +162,34 @@ impl RecordDraft {
             ..RecordDraft::new(topic, queue_id, store_host, message.body().clone(), PROPERTIES_BYTES_USUAL)
         };
         message.stored_properties().for_each(|(name, value)| draft.push_property(name, &value));
+        draft
+    }
+
+    /// A message on its way to another topic: born as it was, its properties those it had without our own, and in front of
+    /// them from where it was moved. Properties named in `instead` are given these values.
+    pub fn moved(
+        topic: &TopicName,
+        queue_id: QueueId,
+        store_host: SocketAddr,
+        message: &StoredMessage,
+        source: &Source,
+        instead: &[(&str, &str)],
+    ) -> RecordDraft {
+        let properties_bytes = message.properties.len() + PROPERTIES_BYTES_USUAL;
+        let mut draft = RecordDraft {
+            flag: message.flag,
+            sys_flag: message.sys_flag & !sys_flag::TRANSACTION_MASK,
+            born_timestamp: Some(message.born_timestamp),
+            born_host: message.born_host,
+            tag_hash: message.tag().map_or(0, tag_hash),
+            ..RecordDraft::new(topic, queue_id, store_host, message.body.clone(), properties_bytes)
+        };
+        draft.push_property(property::SOURCE, &source.to_string());
+        let is_ours = |name: &str| name == property::CRC || name.starts_with(property::GANTRY_PREFIX);
+        let is_replaced = |name: &str| instead.iter().any(|(replaced, _)| *replaced == name);
+        let kept = message.properties().filter(|(name, _)| !is_ours(name) && !is_replaced(name));
+        kept.for_each(|(name, value)| draft.push_property(name, value));
+        instead.iter().for_each(|(name, value)| draft.push_property(name, value));
         draft
     }
 

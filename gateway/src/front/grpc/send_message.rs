@@ -7,7 +7,7 @@ use std::time::Duration;
 use gantry_broker_core::BrokerError;
 use gantry_broker_core::broker::SendReceipt;
 use gantry_broker_core::clock::Timestamp;
-use gantry_broker_core::message::{MESSAGE_GROUP_BYTES_MAX, Message, MessageError, MessageType};
+use gantry_broker_core::message::{Message, MessageError, MessageType};
 use gantry_broker_core::names::TopicName;
 use gantry_proto::grpc::v2;
 
@@ -45,7 +45,7 @@ impl GrpcFront {
         let mut kind = MessageType::Normal;
         for (message, message_id) in messages.into_iter().zip(message_ids) {
             let message = outgoing_message(message, message_id, now, peer)?;
-            if message.message.message_type != MessageType::Normal {
+            if !matches!(message.message.message_type, MessageType::Normal | MessageType::Fifo) {
                 kind = message.message.message_type;
             }
             outgoing.push(message);
@@ -56,7 +56,7 @@ impl GrpcFront {
         self.messaging.send_messages(topic, outgoing).await
     }
 
-    /// Why a message that is not a normal one cannot be sent.
+    /// Why a message that is neither a normal nor a FIFO one cannot be sent.
     async fn misfit(&self, topic: TopicName, kind: MessageType) -> GatewayError {
         match self.messaging.broker.describe_topic(topic).await {
             Ok(topic) if topic.config.message_type == kind => {
@@ -152,7 +152,11 @@ fn outgoing_message(
         return Err(bad_id.into());
     }
     message.body_compressed = body_compressed;
-    message.message_type = message_type(&system, now)?;
+    let message_type = message_type(&system, now)?;
+    if let Some(message_group) = message_group(&system) {
+        message = message.with_message_group(message_group)?;
+    }
+    message.message_type = message_type;
     let idempotency_key = wire.user_properties.get(IDEMPOTENCY_KEY).map(|key| idempotency_key(key)).transpose()?;
     Ok(OutgoingMessage { message, queue_id: None, idempotency_key })
 }
@@ -169,6 +173,10 @@ fn keys(wire: &[String]) -> Result<impl Iterator<Item = &str>, MessageError> {
         }
     }
     Ok(wire.iter().flat_map(|key| key.split_whitespace()))
+}
+
+fn message_group(system: &v2::SystemProperties) -> Option<&str> {
+    system.message_group.as_deref().filter(|group| !group.is_empty())
 }
 
 /// What kind a message is follows from what it carries; only a transaction says so itself.
@@ -194,31 +202,14 @@ fn message_type(system: &v2::SystemProperties, now: Timestamp) -> Result<Message
             });
         }
     }
-    let message_group = system.message_group.as_deref().filter(|group| !group.is_empty());
-    if let Some(group) = message_group {
-        check_message_group(group)?;
-    }
     Ok(match system {
         _ if transaction => MessageType::Transaction,
         v2::SystemProperties { delivery_timestamp: Some(_), .. } => MessageType::Delay,
-        _ if message_group.is_some() => MessageType::Fifo,
+        _ if message_group(system).is_some() => MessageType::Fifo,
         v2::SystemProperties { lite_topic: Some(_), .. } => MessageType::Lite,
         v2::SystemProperties { priority: Some(_), .. } => MessageType::Priority,
         _ => MessageType::Normal,
     })
-}
-
-fn check_message_group(group: &str) -> Result<(), MessageError> {
-    let invalid = |reason| Err(MessageError::InvalidMessageGroup { reason });
-    if group.trim().is_empty() {
-        invalid("is blank")
-    } else if group.contains(char::is_control) {
-        invalid("holds a control character")
-    } else if group.len() > MESSAGE_GROUP_BYTES_MAX {
-        invalid("is longer than 63 bytes")
-    } else {
-        Ok(())
-    }
 }
 
 fn idempotency_key(key: &str) -> Result<String, MessageError> {

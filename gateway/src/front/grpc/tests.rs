@@ -140,6 +140,13 @@ impl Broker for Memory {
             .collect())
     }
 
+    async fn forward_messages_to_dead_letter_queue(
+        &self,
+        forwards: Vec<ForwardToDeadLetterQueue>,
+    ) -> Result<Vec<Result<TopicName, BrokerError>>, BrokerError> {
+        Ok(forwards.iter().map(|_| Ok(TopicName::from_client("%DLQ%shop").unwrap())).collect())
+    }
+
     async fn await_messages(&self, _: AwaitMessages) -> Result<bool, BrokerError> {
         self.awaiting.notify_one();
         if self.patient {

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use gantry_broker_core::BrokerError;
+use gantry_broker_core::broker::ATTEMPT_ID_BYTES_MAX;
 use gantry_broker_core::clock::Timestamp;
 use gantry_broker_core::delivery::filter::Filter;
+use gantry_broker_core::message::MessageType;
 use gantry_broker_core::names::{ConsumerGroup, TopicName};
-use gantry_proto::grpc::v2::{FilterExpression, FilterType, Resource};
+use gantry_proto::grpc::v2::{self, FilterExpression, FilterType, Resource};
 
 use crate::error::{FieldAt, GatewayError};
 
@@ -48,6 +50,27 @@ pub fn filter(expression: Option<&FilterExpression>) -> Result<Filter, GatewayEr
         FilterType::Unspecified | FilterType::Tag => Ok(Filter::tags(&expression.expression)?),
         FilterType::Sql => Ok(Filter::sql(&expression.expression)?),
     }
+}
+
+pub fn message_type(message_type: MessageType) -> v2::MessageType {
+    match message_type {
+        MessageType::Normal => v2::MessageType::Normal,
+        MessageType::Fifo => v2::MessageType::Fifo,
+        MessageType::Delay => v2::MessageType::Delay,
+        MessageType::Transaction => v2::MessageType::Transaction,
+        MessageType::Priority => v2::MessageType::Priority,
+        MessageType::Lite => v2::MessageType::Lite,
+    }
+}
+
+/// A receive's own name; many clients give none.
+pub fn attempt_id(text: Option<&str>) -> Result<Option<Box<str>>, GatewayError> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
+    if text.len() > ATTEMPT_ID_BYTES_MAX {
+        let reason = format!("attempt_id has more than {ATTEMPT_ID_BYTES_MAX} bytes");
+        return Err(GatewayError::InvalidParameter { at: FieldAt::Pointer("attempt_id".into()), reason });
+    }
+    Ok(Some(text.into()))
 }
 
 /// `None` for a negative one.

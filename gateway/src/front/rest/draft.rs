@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gantry_broker_core::clock::Timestamp;
-use gantry_broker_core::message::{MESSAGE_GROUP_BYTES_MAX, Message, MessageError, MessageType, property};
+use gantry_broker_core::message::{Message, MessageError, MessageType, property};
 use gantry_broker_core::offset::QueueId;
 
 use super::RestState;
@@ -105,6 +105,9 @@ impl Draft<'_> {
         };
         let mut message = Message::new(body, unique_key, sender.now, sender.born_host).map_err(of_new)?;
         message.message_type = message_type;
+        if let Some(group) = &self.message_group {
+            message = message.with_message_group(group).map_err(of("messageGroup"))?;
+        }
         if let Some(tag) = &self.tag {
             message = message.with_tag(tag).map_err(of("tag"))?;
         }
@@ -126,6 +129,10 @@ impl Draft<'_> {
         if let Some(traceparent) = &self.traceparent {
             message = message.with_trace_context(traceparent).map_err(of("traceparent"))?;
         }
+        if self.message_group.is_some() && self.queue.is_some() {
+            let reason = "a message group has its queue: give one of them".into();
+            return Err(GatewayError::InvalidParameter { at: source.at("queue"), reason });
+        }
         let queue_id = match self.queue {
             Some((broker, _)) if broker != sender.state.broker_name => {
                 let error = GatewayError::BrokerNotFound { broker: broker.into_owned() };
@@ -141,11 +148,6 @@ impl Draft<'_> {
     /// What kind of message this is; the topic says whether it takes such.
     fn message_type(&self, now: Timestamp, source: Source<'_>) -> Result<MessageType, GatewayError> {
         let timed = self.check_delivery_time(now, source)?;
-        if let Some(group) = &self.message_group {
-            check_message_group(group)
-                .map_err(|reason| MessageError::InvalidMessageGroup { reason })
-                .map_err(|error| GatewayError::from(error).at_field(source.at("messageGroup")))?;
-        }
         Ok(match () {
             () if self.message_group.is_some() => MessageType::Fifo,
             () if timed => MessageType::Delay,
@@ -199,19 +201,6 @@ impl Draft<'_> {
         }
         Ok(())
     }
-}
-
-fn check_message_group(group: &str) -> Result<(), &'static str> {
-    if group.trim().is_empty() {
-        return Err("is blank");
-    }
-    if group.len() > MESSAGE_GROUP_BYTES_MAX {
-        return Err("is longer than 63 bytes");
-    }
-    if group.contains(char::is_control) {
-        return Err("holds a control character");
-    }
-    Ok(())
 }
 
 /// Is this a W3C `traceparent`?
@@ -271,15 +260,6 @@ mod tests {
             let error = kind(&draft).unwrap_err();
             assert_eq!(crate::front::error_table::answer(&error).code, "invalid_delivery_time", "{draft:?}");
             assert!(error.at().is_some(), "{draft:?}");
-        }
-    }
-
-    #[test]
-    fn message_groups_have_bounds() {
-        for group in ["", " ", "a\u{1}", &"g".repeat(64)] {
-            let draft = Draft { message_group: Some(group.into()), ..Draft::default() };
-            let error = kind(&draft).unwrap_err();
-            assert_eq!(error.at(), Some(&FieldAt::Header("Gantry-Message-Group")), "{group:?}");
         }
     }
 
