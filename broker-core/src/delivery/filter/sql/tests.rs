@@ -30,7 +30,8 @@ fn word<E>(truth: Result<Option<bool>, E>) -> &'static str {
 fn each_line_of_the_reference() {
     let a = |value: &'static str| vec![("a", value)];
     let none = Vec::new;
-    let rows: Vec<(&str, Vec<(&str, &str)>, &str)> = vec![
+    type Row = (&'static str, Vec<(&'static str, &'static str)>, &'static str);
+    let rows: Vec<Row> = vec![
         // Grammar: precedence, chains from the left, keywords in any case, names as they are written.
         ("a = 'x' OR b = 'y' AND c = 'z'", a("x"), "true"),
         ("(a = 'x' OR b = 'y') AND c = 'z'", a("x"), "unknown"),
@@ -481,7 +482,7 @@ mod model {
                             let is_null = |leaf: &Leaf| matches!(leaf.bare(), Some(Tree::Truth(None)));
                             let is_truth = matches!(left.bare(), Some(Tree::Truth(_)));
                             let is_plain = matches!(right, Leaf::Text(_) | Leaf::Number(_));
-                            !is_null(left) && !is_null(right) && !(is_truth && is_plain)
+                            !(is_null(left) || is_null(right) || is_truth && is_plain)
                         }
                         _ => left.has_order() && right.has_order(),
                     };
@@ -538,10 +539,9 @@ mod model {
                     };
                     Tree::Join(Box::new(low), !negated, Box::new(high)).truth(properties)?
                 }
-                Tree::In(leaf, negated, texts) => match leaf.property(properties) {
-                    None => None,
-                    Some(value) => Some(texts.contains(&value) ^ negated),
-                },
+                Tree::In(leaf, negated, texts) => {
+                    leaf.property(properties).map(|value| texts.contains(&value) ^ negated)
+                }
                 Tree::Search(leaf, negated, search, text) => match leaf.value(properties)? {
                     Value::Text(value) if !text.is_empty() => {
                         let at = value.match_indices(text).map(|(at, _)| at).collect::<Vec<_>>();
