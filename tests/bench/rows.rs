@@ -17,8 +17,10 @@ mod store;
 const GANTRY: &str = "Gantry";
 
 /// Goals that have rows, in the table's order.
-pub const GOALS: [&str; 17] =
-    ["1", "2", "3", "5", "9", "11", "14", "15", "16", "17", "19", "20", "21", "append", "read", "durable", "curves"];
+pub const GOALS: [&str; 18] = [
+    "1", "2", "3", "5", "9", "11", "14", "15", "16", "17", "19", "20", "21", "append", "read", "filter", "durable",
+    "curves",
+];
 /// A stored message: its body, and about what its record and queue entry add.
 const STORED_BYTES: u64 = BODY_BYTES as u64 + 150;
 /// Sends at a fixed rate, where a row has such.
@@ -57,6 +59,7 @@ impl Bench {
             "21" => footprint::size(self),
             "append" => store::append(self),
             "read" => store::read(self),
+            "filter" => store::filter(self),
             "curves" => backlog::curves(self),
             "durable" => store::durable(self),
             _ => Vec::new(),
