@@ -11,6 +11,7 @@ pub mod idempotency;
 pub mod pop_message;
 pub mod pull_message;
 pub mod read_message;
+pub mod reset_offsets;
 pub mod retention;
 pub mod send_message;
 pub mod snapshot;

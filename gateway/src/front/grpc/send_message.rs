@@ -45,30 +45,30 @@ impl GrpcFront {
         let mut kind = MessageType::Normal;
         for (message, message_id) in messages.into_iter().zip(message_ids) {
             let message = outgoing_message(message, message_id, now, peer)?;
-            if !matches!(message.message.message_type, MessageType::Normal | MessageType::Fifo) {
+            if message.message.message_type != MessageType::Normal {
                 kind = message.message.message_type;
             }
             outgoing.push(message);
         }
         if kind != MessageType::Normal {
-            return Err(self.misfit(topic, kind).await);
+            self.check_fit(&topic, kind).await?;
         }
         self.messaging.send_messages(topic, outgoing).await
     }
 
-    /// Why a message that is neither a normal nor a FIFO one cannot be sent.
-    async fn misfit(&self, topic: TopicName, kind: MessageType) -> GatewayError {
-        match self.messaging.broker.describe_topic(topic).await {
-            Ok(topic) if topic.config.message_type == kind => {
-                GatewayError::NotImplemented { what: format!("sending {} messages", kind_name(kind)) }
-            }
-            Ok(topic) => BrokerError::MessageTypeMismatch {
-                topic: topic.config.topic.to_string(),
+    /// Does the topic take messages of this kind?
+    async fn check_fit(&self, topic: &TopicName, kind: MessageType) -> Result<(), GatewayError> {
+        let topic_type = self.messaging.broker.describe_topic(topic.clone()).await?.config.message_type;
+        match kind {
+            // A retry topic or a dead letter queue takes back whatever came from elsewhere.
+            _ if topic_type != kind && !topic.is_derived() => Err(BrokerError::MessageTypeMismatch {
+                topic: topic.to_string(),
                 message_type: kind_name(kind),
-                topic_type: kind_name(topic.config.message_type),
+                topic_type: kind_name(topic_type),
             }
-            .into(),
-            Err(error) => error.into(),
+            .into()),
+            MessageType::Normal | MessageType::Fifo => Ok(()),
+            _ => Err(GatewayError::NotImplemented { what: format!("sending {} messages", kind_name(kind)) }),
         }
     }
 }
