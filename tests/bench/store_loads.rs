@@ -273,8 +273,8 @@ fn read(dir: &Path, messages: usize, time: Duration) -> Outcome<Done> {
 fn filter(time: Duration) -> Outcome<Done> {
     const MESSAGES: u64 = 1_000;
     let filter = Filter::sql("region = 'eu' AND amount > 100 AND vip = TRUE").map_err(said)?;
-    let stored: Vec<Vec<u8>> = (0..MESSAGES).map(|number| stored_properties(number)).collect::<Outcome<_>>()?;
-    let wanted = |number: &u64| number % 2 == 0 && number % 200 > 100 && number % 3 > 0;
+    let stored: Vec<Vec<u8>> = (0..MESSAGES).map(stored_properties).collect::<Outcome<_>>()?;
+    let wanted = |number: &u64| number.is_multiple_of(2) && number % 200 > 100 && !number.is_multiple_of(3);
     let wanted = (0..MESSAGES).filter(wanted).count();
     let mut asked = 0;
     let measure = Measure::begin()?;
@@ -292,11 +292,11 @@ fn stored_properties(number: u64) -> Outcome<Vec<u8>> {
     let amount = (number % 200).to_string();
     let properties = [
         ("customer", "c-4711"),
-        ("region", if number % 2 == 0 { "eu" } else { "us" }),
+        ("region", if number.is_multiple_of(2) { "eu" } else { "us" }),
         ("channel", "web"),
         ("amount", &amount),
         ("currency", "EUR"),
-        ("vip", if number % 3 > 0 { "true" } else { "false" }),
+        ("vip", if number.is_multiple_of(3) { "false" } else { "true" }),
     ];
     let born_host = "127.0.0.1:50000".parse().expect("an address");
     let message = Message::new(Bytes::from_static(&BODY), &format!("{number:032X}"), Timestamp(1), born_host);

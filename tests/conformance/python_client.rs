@@ -126,7 +126,7 @@ async fn an_sql92_filter_of_the_simple_consumer_gets_what_meets_it_and_nothing_e
     let http = Client::new();
     ask(http.put(server.url("/v1/topics/t"))).await.unwrap().expect(201);
     let message = |number: u32| {
-        let region = if number % 2 == 0 { "eu" } else { "us" };
+        let region = if number.is_multiple_of(2) { "eu" } else { "us" };
         let properties = json!({"region": region, "amount": number.to_string()});
         json!({"body": format!("{number:03}"), "tag": "all", "properties": properties})
     };
@@ -134,7 +134,7 @@ async fn an_sql92_filter_of_the_simple_consumer_gets_what_meets_it_and_nothing_e
     let url = server.url("/v1/topics/t/messages/batch");
     ask(http.post(url).json(&json!({"messages": messages}))).await.unwrap().expect(201);
     let expected: Vec<String> =
-        (150..200).filter(|number| number % 2 == 0).map(|number| format!("{number:03}")).collect();
+        (150..200_u32).filter(|number| number.is_multiple_of(2)).map(|number| format!("{number:03}")).collect();
     let args = ["sql", &expected.len().to_string(), "region = 'eu' AND amount BETWEEN 150 AND 1000"];
     let output = python("sql_consumer.py", &server, home.path(), &args);
     let received = String::from_utf8_lossy(&output.stdout).to_string();
