@@ -59,7 +59,7 @@ pub(crate) async fn send_messages(
                     // Filled in below; an append that is refused overwrites it.
                     results.push(Err(BrokerError::Overloaded { what: "room in the log" }));
                     owners.push((at, queue_id, unique_key, body_bytes, keyed));
-                    appends.push(append);
+                    appends.push(*append);
                 }
                 Ok(Admitted::Stored(receipt)) => results.push(Ok(*receipt)),
                 Err(error) => {
@@ -130,7 +130,7 @@ pub(crate) async fn send_messages(
 /// What becomes of a message that may be sent.
 enum Admitted {
     Append {
-        append: Append,
+        append: Box<Append>,
         queue_id: QueueId,
         unique_key: Box<str>,
         keyed: Option<Keyed>,
@@ -179,7 +179,7 @@ fn admit(
             Admission::Refused(error) => return Err(error),
         },
     };
-    let append = Append { record, queue: queue.counter().clone(), class: AppendClass::Message };
+    let append = Box::new(Append { record, queue: queue.counter().clone(), class: AppendClass::Message });
     Ok(Admitted::Append { append, queue_id, unique_key, keyed })
 }
 

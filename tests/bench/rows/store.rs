@@ -55,7 +55,7 @@ pub fn read(bench: &Bench) -> Vec<Row> {
 pub fn filter(bench: &Bench) -> Vec<Row> {
     let load = |seconds| StoreLoad::Filter { seconds };
     let rounds = take_turns(bench.pace, &bench.warm, vec![(GANTRY, Ok(side(bench, load)))]);
-    let row = Row::new("filter", "SQL92, three of ten properties named", "A", "msg/CPU s", Better::Higher);
+    let row = Row::new("filter", "SQL92, three of nine properties named", "A", "msg/CPU s", Better::Higher);
     let row = row.figures(&rounds[0], |round| 1e6 / caller_cpu_us(round));
     vec![row.against(Reference::limit(FILTERED_PER_CPU_SECOND_MIN), 1.0, None)]
 }

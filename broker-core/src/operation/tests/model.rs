@@ -1,7 +1,7 @@
 //! The broker beside a model of it: random sequences of everything that delivery knows, kills and the passing of time among
 //! them. The model is a list of states, one for each message, and obviously right; it does no I/O and knows no log.
 //!
-//! `GANTRY_MODEL_SEQUENCES` says how many sequences, `GANTRY_SEED` which one alone.
+//! `GANTRY_MODEL_SEQUENCES` says how many sequences, `GANTRY_SEED` which one alone; `make torture` plays a million.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use super::*;
 use crate::receipt_handle::LeaseId;
 
-const SEQUENCES: u64 = 20_000;
+const SEQUENCES: u64 = 2_000;
 const STEPS: u64 = 40;
 const GRACE_MS: i64 = 5_000;
 
