@@ -3,6 +3,8 @@
 
 pub mod cell;
 pub mod cells;
+pub mod delay_levels;
 pub mod filter;
 pub mod long_polling;
 pub mod redelivery;
+pub mod timers;

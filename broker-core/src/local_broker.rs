@@ -21,6 +21,7 @@ use crate::metrics::Traffic;
 use crate::names::{ConsumerGroup, STATE_TOPIC, TopicName};
 use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
 use crate::operation;
+use crate::operation::fire_messages::{Bell, Delayed};
 use crate::operation::idempotency::Idempotency;
 use crate::random::Random;
 use crate::receipt_handle::{HandleKeys, LeaseId, ReceiptHandle};
@@ -47,6 +48,7 @@ pub(crate) struct Parts {
     pub(crate) idempotency: Idempotency,
     pub(crate) long_polling: Arc<LongPolling>,
     pub(crate) redelivery: Redelivery,
+    pub(crate) delayed: Delayed,
     /// Which queue a pop looks at first: each pop begins one further, so no queue starves.
     pub(crate) next_queue: AtomicU32,
     lease_sequence: AtomicU64,
@@ -80,6 +82,8 @@ impl LocalBroker {
     pub fn open(config: BrokerConfig, surroundings: Surroundings) -> Result<LocalBroker, StoreError> {
         let long_polling = Arc::new(LongPolling::default());
         let waiters = long_polling.clone();
+        let bell = Arc::new(Bell::default());
+        let timer_bell = bell.clone();
         let random = surroundings.random.clone();
         let mut store = Store::open(
             StoreConfig {
@@ -89,6 +93,7 @@ impl LocalBroker {
                 store_host: config.store_host,
                 index_layout: config.index_layout,
                 pace: config.pace,
+                delay_levels: config.delay_levels.clone(),
             },
             StoreParts { files: surroundings.files, clock: surroundings.clock, random: surroundings.random },
             StoreHooks {
@@ -96,13 +101,14 @@ impl LocalBroker {
                     for arrival in arrivals {
                         waiters.arrived(&arrival.topic, arrival.count);
                     }
+                    timer_bell.arrived(arrivals);
                 }),
                 failed: surroundings.failed,
                 stamp_of,
             },
         )?;
 
-        let Replay { mut tables, cells, mut queue_ends, .. } = replay(&store)?;
+        let Replay { mut tables, cells, timers, mut queue_ends, .. } = replay(&store)?;
         let mut import = Import::begin(&store, &mut tables)?;
         queue_ends.extend(import.iter_mut().flat_map(Import::take_queue_ends));
         let topics: Vec<_> = tables
@@ -142,6 +148,7 @@ impl LocalBroker {
                 idempotency: Idempotency::default(),
                 long_polling,
                 redelivery: Redelivery::default(),
+                delayed: Delayed::new(timers, bell),
                 next_queue: AtomicU32::new(0),
                 lease_sequence: AtomicU64::new(0),
                 marked: AtomicU64::new(0),
@@ -188,6 +195,9 @@ impl LocalBroker {
     pub fn close(&self) -> Result<(), StoreError> {
         self.drain();
         self.end_background();
+        if let Err(error) = operation::fire_messages::record_fired(&self.parts) {
+            tracing::error!(%error, "what was fired last is known by its records alone");
+        }
         let exported = export(&self.parts.store, &self.parts.tables(), &self.parts.cells).unwrap_or_else(|error| {
             tracing::error!(%error, "RocketMQ's files were not written: only Gantry should open this store next");
             Vec::new()
@@ -409,6 +419,7 @@ impl Broker for LocalBroker {
             flush_behind_bytes: store.max_offset().0.saturating_sub(store.synced_offset().0),
             dispatch_behind_bytes: store.confirm_offset().0.saturating_sub(store.dispatched_offset().0),
             syncs: store.syncs(),
+            timers: operation::fire_messages::stats(&self.parts),
         })
     }
 
@@ -418,6 +429,10 @@ impl Broker for LocalBroker {
 
     async fn send_messages(&self, send: SendMessages) -> Result<Vec<Result<SendReceipt, BrokerError>>, BrokerError> {
         operation::send_message::send_messages(&self.parts, send).await
+    }
+
+    async fn recall_message(&self, recall: RecallMessage) -> Result<RecallOutcome, BrokerError> {
+        operation::recall_message::recall_message(&self.parts, recall).await
     }
 
     async fn pull_messages(&self, pull: PullMessages) -> Result<PulledMessages, BrokerError> {

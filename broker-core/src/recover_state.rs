@@ -411,7 +411,12 @@ impl Known {
                 self.ids_seen.0 = self.ids_seen.0.max(*topic_id);
                 self.tables.apply(entry, at);
             }
-            Entry::Boot { .. } | Entry::Stop { .. } | Entry::Mark => {}
+            Entry::Boot { .. }
+            | Entry::Stop { .. }
+            | Entry::Mark
+            | Entry::TimersFired { .. }
+            | Entry::LevelFired { .. }
+            | Entry::TimersDone { .. } => {}
             Entry::Start { .. }
             | Entry::Lease(_)
             | Entry::Ack { .. }

@@ -34,6 +34,8 @@ pub mod simulated_files;
 pub mod snapshots;
 #[cfg(test)]
 mod tests;
+pub mod timer_log;
+pub mod timer_wheel;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -47,6 +49,7 @@ use bytes::Bytes;
 
 use crate::clock::{Clock, EffectiveTime, Timestamp};
 use crate::config::{Durability, Pace};
+use crate::delivery::delay_levels::DelayLevels;
 use crate::message::{StoredMessage, sys_flag};
 use crate::metrics::HistogramStats;
 use crate::names::TopicName;
@@ -70,6 +73,7 @@ use crate::store::record::EncodedRecord;
 use crate::store::recovery::{QueueRecovery, STATE_QUEUE, StampOf};
 use crate::store::retention::{Retention, Seen};
 use crate::store::snapshots::{SnapshotFile, SnapshotHead, Snapshots};
+use crate::store::timer_log::{TIMER_LOG_DIR, TimerLog};
 
 /// Queues and index are synced after so many checkpoints' delays...
 const DERIVED_SYNC_TICKS: u32 = 60;
@@ -88,6 +92,8 @@ pub struct StoreConfig {
     pub store_host: SocketAddr,
     pub index_layout: IndexLayout,
     pub pace: Pace,
+    /// How long messages of a delay level wait.
+    pub delay_levels: DelayLevels,
 }
 
 /// A topic as the state knows it when the store starts.
@@ -264,7 +270,7 @@ impl Store {
         files.create_dir(&queues_dir).map_err(|error| io("making consumequeue", &error))?;
         let open_files = OpenFiles::new(files.clone(), queues_dir);
         let table = QueueTable::new(open_files);
-        let dispatch = Dispatch::new(log.clone(), table, found.last_stored, hooks.arrived);
+        let dispatch = Dispatch::new(log.clone(), table, found.last_stored, config.delay_levels.clone(), hooks.arrived);
         let shared = Arc::new(Shared {
             files,
             config,
@@ -395,6 +401,18 @@ impl Store {
     /// Effective time: what everything is decided by.
     pub fn now(&self) -> Timestamp {
         self.shared.time.now()
+    }
+
+    /// The files in which messages wait for their time.
+    pub fn timer_log(&self) -> Result<TimerLog, StoreError> {
+        let Shared { files, config, .. } = &*self.shared;
+        let opened = TimerLog::open(files.clone(), config.data_dir.join(TIMER_LOG_DIR));
+        opened.map_err(|error| StoreError::io("opening timerlog", &error))
+    }
+
+    /// Where the log of somebody else ended that was taken over last.
+    pub fn foreign_end(&self) -> CommitLogOffset {
+        self.shared.log.foreign_end()
     }
 
     pub fn store_host(&self) -> SocketAddr {

@@ -6,11 +6,11 @@ use crate::broker::{SendMessages, SendReceipt};
 use crate::clock::Timestamp;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
-use crate::message::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, MessageType};
-use crate::offset::CommitLogOffset;
-use crate::operation::idempotency::Admission;
+use crate::message::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, Message, MessageType};
+use crate::offset::{CommitLogOffset, QueueId};
+use crate::operation::delay::{self, Route};
+use crate::operation::idempotency::{Admission, Keyed};
 use crate::store::commit_log::{Append, AppendClass};
-use crate::store::record::{EncodedRecord, RecordDraft};
 
 pub(crate) async fn send_messages(
     parts: &Parts,
@@ -29,6 +29,8 @@ pub(crate) async fn send_messages(
         return Err(BrokerError::ReadOnly { reason: failure });
     }
 
+    delay::ensure_topics(parts, messages.iter().map(|send| &send.message))?;
+    let now = parts.store.now();
     let mut results = Vec::with_capacity(messages.len());
     let end = {
         let tables = parts.tables();
@@ -39,10 +41,9 @@ pub(crate) async fn send_messages(
         let queues = parts.store.topic_queues(&name);
         let queues = queues.as_deref().map_or(&[][..], |topic| &topic.queues);
         let mut appends = Vec::with_capacity(messages.len());
-        // Which result each append answers, and the key it holds.
         let mut owners = Vec::with_capacity(messages.len());
         for (at, send) in messages.into_iter().enumerate() {
-            if send.message.message_type != MessageType::Normal {
+            if !fits(topic.config.message_type, send.message.message_type) {
                 results.push(Err(BrokerError::MessageTypeMismatch {
                     topic: name.to_string(),
                     message_type: type_word(send.message.message_type),
@@ -57,20 +58,38 @@ pub(crate) async fn send_messages(
                     continue;
                 }
             };
-            let host = parts.config.store_host;
             let body_bytes = send.message.body().len() as u64;
+            let route = match delay::route(parts, &send.message, now) {
+                Ok(route) => route,
+                Err(refused) => {
+                    results.push(Err(refused.into()));
+                    continue;
+                }
+            };
+            let (waiting_in, waits_for) = match route {
+                Route::Now { .. } => (None, None),
+                Route::Level(level) => (Some((delay::schedule_topic(), delay::queue_of_level(level))), None),
+                Route::Timer { second, .. } => (Some((delay::timer_topic(), delay::TIMER_QUEUE)), Some(second)),
+            };
+            let counter = match &waiting_in {
+                None => queue.counter().clone(),
+                Some((topic, queue_id)) => {
+                    let queue = parts.store.queue(topic, *queue_id).expect("made above, and never deleted");
+                    queue.counter().clone()
+                }
+            };
+            let draft = |message: &Message| delay::draft(parts, (&name, send.queue_id), message, route, now);
             let (record, unique_key, keyed) = match &send.idempotency_key {
                 None => {
-                    let record = EncodedRecord::message(&name, send.queue_id, host, &send.message);
+                    let record = draft(&send.message).encode().expect("the limits of a message fit a record");
                     (record, Box::from(send.message.unique_key()), None)
                 }
                 Some(key) => match parts.idempotency.admit(parts, topic, key, send.message.body()) {
                     Admission::New(keyed) => {
                         let message = send.message.with_unique_key(&keyed.unique_key);
                         let (property, digest) = keyed.digest_property();
-                        let draft = RecordDraft::message(&name, send.queue_id, host, &message);
-                        let record =
-                            draft.with_property(property, digest).encode().expect("a digest fits beside the limits");
+                        let draft = draft(&message).with_property(property, digest);
+                        let record = draft.encode().expect("a digest fits beside the limits");
                         (record, keyed.unique_key.clone(), Some(keyed))
                     }
                     Admission::Done(receipt) => {
@@ -85,8 +104,9 @@ pub(crate) async fn send_messages(
             };
             // Filled in below; an append that is refused overwrites it.
             results.push(Err(BrokerError::Overloaded { what: "room in the log" }));
-            owners.push((at, send.queue_id, unique_key, body_bytes, keyed));
-            appends.push(Append { record, queue: queue.counter().clone(), class: AppendClass::Message });
+            let is_delayed = waiting_in.is_some();
+            owners.push(Owner { at, queue_id: send.queue_id, unique_key, body_bytes, keyed, is_delayed, waits_for });
+            appends.push(Append { record, queue: counter, class: AppendClass::Message });
         }
         if appends.is_empty() {
             return Ok(results);
@@ -96,19 +116,23 @@ pub(crate) async fn send_messages(
             Err(error) => {
                 owners
                     .into_iter()
-                    .filter_map(|(.., keyed)| keyed)
+                    .filter_map(|owner| owner.keyed)
                     .for_each(|keyed| parts.idempotency.not_stored(keyed));
                 return Err(error.into());
             }
         };
         let (mut stored, mut bytes, mut stored_at) = (0, 0, Timestamp::default());
-        for (appended, (at, queue_id, unique_key, body_bytes, keyed)) in batch.entries.into_iter().zip(owners) {
+        for (appended, owner) in batch.entries.into_iter().zip(owners) {
+            let Owner { at, queue_id, unique_key, body_bytes, keyed, is_delayed, waits_for } = owner;
             results[at] = match appended {
                 Ok(appended) => {
-                    stored += 1;
-                    topic.traffic.sizes.record(body_bytes);
-                    bytes += u64::from(appended.record_len);
-                    stored_at = appended.store_timestamp;
+                    // What waits comes into its topic later.
+                    if !is_delayed {
+                        stored += 1;
+                        topic.traffic.sizes.record(body_bytes);
+                        bytes += u64::from(appended.record_len);
+                        stored_at = appended.store_timestamp;
+                    }
                     let record_end = CommitLogOffset(appended.commit_log_offset.0 + u64::from(appended.record_len));
                     if let Some(keyed) = keyed {
                         parts.idempotency.stored(keyed, record_end);
@@ -122,6 +146,7 @@ pub(crate) async fn send_messages(
                         store_timestamp: appended.store_timestamp,
                         durability: parts.config.durability,
                         duplicate: false,
+                        waits_for,
                     })
                 }
                 Err(error) => {
@@ -132,7 +157,9 @@ pub(crate) async fn send_messages(
                 }
             };
         }
-        topic.traffic.came_in(stored, bytes, stored_at);
+        if stored > 0 {
+            topic.traffic.came_in(stored, bytes, stored_at);
+        }
         batch.end
     };
     parts.mark(end);
@@ -145,7 +172,27 @@ pub(crate) async fn send_messages(
     Ok(results)
 }
 
-fn type_word(message_type: MessageType) -> &'static str {
+/// Which result an append answers, and what goes into it.
+struct Owner {
+    at: usize,
+    queue_id: QueueId,
+    unique_key: Box<str>,
+    body_bytes: u64,
+    keyed: Option<Keyed>,
+    is_delayed: bool,
+    waits_for: Option<Timestamp>,
+}
+
+/// A topic takes messages of its own type; a mixed one takes all.
+pub(crate) fn fits(topic_type: MessageType, message_type: MessageType) -> bool {
+    match message_type {
+        MessageType::Normal => topic_type != MessageType::Delay,
+        MessageType::Delay => matches!(topic_type, MessageType::Delay | MessageType::Mixed),
+        _ => false,
+    }
+}
+
+pub(crate) fn type_word(message_type: MessageType) -> &'static str {
     match message_type {
         MessageType::Normal => "normal",
         MessageType::Fifo => "fifo",
@@ -153,5 +200,6 @@ fn type_word(message_type: MessageType) -> &'static str {
         MessageType::Transaction => "transaction",
         MessageType::Priority => "priority",
         MessageType::Lite => "lite",
+        MessageType::Mixed => "mixed",
     }
 }

@@ -1,5 +1,6 @@
 //! The operations together, on a real disk, through the door that the gateway uses.
 
+mod delayed;
 mod recover_state;
 mod repair;
 

@@ -10,10 +10,11 @@
 //! | count of topics | each: incarnation, length of entries, entries, count of queues, next queue offset each |
 //! | count of consumer groups | each: incarnation, length of entries, entries |
 //! | count of pairs | each: group id, topic id, place it reflects, length of entries, entries |
+//! | since version 2: place up to which the timers reflect the log, length of entries, entries |
 //! ```
 //! A topic's entries are what makes it and, if messages of it have had their time, what is kept of its queues. A pair's
-//! entries are, for each queue, where its cell goes on (`start`) and every lease (`change lease`). Permanent: an
-//! unknown version is a newer Gantry's.
+//! entries are, for each queue, where its cell goes on (`start`) and every lease (`change lease`). Those of the timers say
+//! which delayed messages are done. Without any it is of version 1. Permanent: an unknown version is a newer Gantry's.
 
 use crate::delivery::cell::Cell;
 use crate::delivery::redelivery::Pair;
@@ -21,7 +22,8 @@ use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
 use crate::state::record::{CellKey, Entry, Reader, StateRecordError, decode_entries, encode_entries, varint};
 use crate::state::tables::Tables;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+const VERSION_WITHOUT_TIMERS: u8 = 1;
 
 /// What the tables held, and where their queues end.
 pub struct TablesPart {
@@ -57,9 +59,18 @@ pub struct PairPart {
     pub entries: Vec<Entry>,
 }
 
+/// What has become of delayed messages.
+#[derive(Default)]
+pub struct TimersPart {
+    /// Every record below is in it.
+    pub reflects: CommitLogOffset,
+    pub entries: Vec<Entry>,
+}
+
 pub struct Snapshot {
     pub tables: TablesPart,
     pub pairs: Vec<PairPart>,
+    pub timers: TimersPart,
 }
 
 /// A body as it grows. Cells are encoded while their lock is held: entries of a million leases would be a gigabyte.
@@ -67,6 +78,7 @@ pub struct SnapshotWriter {
     bytes: Vec<u8>,
     pairs: Vec<u8>,
     pair_count: u64,
+    timers: TimersPart,
     entries: Vec<u8>,
 }
 
@@ -102,7 +114,13 @@ impl TablesPart {
 
 impl SnapshotWriter {
     pub fn new() -> SnapshotWriter {
-        SnapshotWriter { bytes: Vec::new(), pairs: Vec::new(), pair_count: 0, entries: Vec::new() }
+        SnapshotWriter {
+            bytes: Vec::new(),
+            pairs: Vec::new(),
+            pair_count: 0,
+            timers: TimersPart::default(),
+            entries: Vec::new(),
+        }
     }
 
     /// Adds the cells of one pair, whose lock the caller holds.
@@ -126,8 +144,14 @@ impl SnapshotWriter {
         self.pair_count += 1;
     }
 
+    /// Adds the timers, whose lock the caller held while it copied them.
+    pub fn timers(&mut self, part: TimersPart) {
+        self.timers = part;
+    }
+
     pub fn finish(mut self, tables: &TablesPart) -> Vec<u8> {
-        self.bytes.push(VERSION);
+        let has_timers = !self.timers.entries.is_empty();
+        self.bytes.push(if has_timers { VERSION } else { VERSION_WITHOUT_TIMERS });
         let head = [u64::from(tables.topic_id_max), u64::from(tables.consumer_group_id_max), tables.reflects.0];
         head.into_iter().for_each(|number| varint(&mut self.bytes, number));
         varint(&mut self.bytes, tables.topics.len() as u64);
@@ -140,6 +164,12 @@ impl SnapshotWriter {
         tables.consumer_groups.iter().for_each(|group| self.table(group.incarnation, &group.entries));
         varint(&mut self.bytes, self.pair_count);
         self.bytes.append(&mut self.pairs);
+        if has_timers {
+            varint(&mut self.bytes, self.timers.reflects.0);
+            self.entries.clear();
+            encode_entries(&mut self.entries, &self.timers.entries);
+            with_len(&mut self.bytes, &self.entries);
+        }
         self.bytes
     }
 
@@ -160,10 +190,11 @@ impl Default for SnapshotWriter {
 impl Snapshot {
     pub fn decode(body: &[u8]) -> Result<Snapshot, StateRecordError> {
         let mut reader = Reader(body);
-        match reader.byte()? {
-            VERSION => {}
+        let has_timers = match reader.byte()? {
+            VERSION => true,
+            VERSION_WITHOUT_TIMERS => false,
             newer => return Err(StateRecordError::NewerVersion(newer)),
-        }
+        };
         let (topic_id_max, consumer_group_id_max) = (reader.small()?, reader.small()?);
         let reflects = CommitLogOffset(reader.number()?);
         let mut topics = Vec::new();
@@ -208,11 +239,22 @@ impl Snapshot {
             }
             pairs.push(PairPart { pair, reflects, entries });
         }
+        let mut timers = TimersPart::default();
+        if has_timers {
+            timers.reflects = CommitLogOffset(reader.number()?);
+            timers.entries = read_entries(&mut reader)?;
+            let of_timers = |entry: &Entry| {
+                matches!(entry, Entry::TimersFired { .. } | Entry::LevelFired { .. } | Entry::TimersDone { .. })
+            };
+            if !timers.entries.iter().all(of_timers) {
+                return Err(StateRecordError::Malformed("the timers' entries are of something else"));
+            }
+        }
         if !reader.0.is_empty() {
             return Err(StateRecordError::Malformed("a snapshot has bytes left"));
         }
         let tables = TablesPart { topic_id_max, consumer_group_id_max, reflects, topics, consumer_groups };
-        Ok(Snapshot { tables, pairs })
+        Ok(Snapshot { tables, pairs, timers })
     }
 }
 
@@ -230,6 +272,7 @@ fn with_len(bytes: &mut Vec<u8>, entries: &[u8]) {
 mod tests {
     use super::*;
     use crate::broker::TopicConfig;
+    use crate::clock::Timestamp;
     use crate::names::TopicName;
 
     fn hex(bytes: &[u8]) -> String {
@@ -263,6 +306,26 @@ mod tests {
         assert_eq!(hex(&body(&[put(&[])])), format!("{head}0f{topic}{rest}"));
         let expired = format!("{head}15{topic}170401010005{rest}");
         assert_eq!(hex(&body(&[put(&[]), expire(1)])), expired);
+    }
+
+    #[test]
+    fn c6_the_timers_come_back_and_nothing_else_passes_for_them() {
+        let fired =
+            Entry::TimersFired { through: Timestamp(5_000), read_to: QueueOffset(300), kept_from: QueueOffset(0) };
+        let entries = vec![fired, Entry::LevelFired { level: 3, next: QueueOffset(7) }];
+        let body = |entries: &[Entry]| {
+            let mut writer = SnapshotWriter::new();
+            writer.timers(TimersPart { reflects: CommitLogOffset(900), entries: entries.to_vec() });
+            writer.finish(&TablesPart::of(&Tables::default(), CommitLogOffset(1)))
+        };
+        let bytes = body(&entries);
+        assert_eq!(
+            hex(&bytes),
+            "02".to_owned() + "000001" + "0000" + "00" + "8407" + "0b" + "30058827ac0200" + "31020307"
+        );
+        let timers = Snapshot::decode(&bytes).unwrap().timers;
+        assert_eq!((timers.reflects, timers.entries), (CommitLogOffset(900), entries));
+        assert!(matches!(Snapshot::decode(&body(&[Entry::Mark])), Err(StateRecordError::Malformed(_))));
     }
 
     #[test]

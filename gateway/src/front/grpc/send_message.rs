@@ -7,13 +7,13 @@ use std::time::Duration;
 use gantry_broker_core::BrokerError;
 use gantry_broker_core::broker::SendReceipt;
 use gantry_broker_core::clock::Timestamp;
-use gantry_broker_core::message::{MESSAGE_GROUP_BYTES_MAX, Message, MessageError, MessageType};
+use gantry_broker_core::message::{Delivery, MESSAGE_GROUP_BYTES_MAX, Message, MessageError, MessageType};
 use gantry_broker_core::names::TopicName;
 use gantry_proto::grpc::v2;
 
 use super::{GrpcFront, status, words};
 use crate::error::{FieldAt, GatewayError};
-use crate::messaging::OutgoingMessage;
+use crate::messaging::{OutgoingMessage, plain_recall_handle};
 
 /// The user property that asks for at most one stored copy.
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
@@ -42,21 +42,22 @@ impl GrpcFront {
         }
         let now = self.clock.wall();
         let mut outgoing = Vec::with_capacity(messages.len());
-        let mut kind = MessageType::Normal;
+        let mut misfit = None;
         for (message, message_id) in messages.into_iter().zip(message_ids) {
             let message = outgoing_message(message, message_id, now, peer)?;
-            if message.message.message_type != MessageType::Normal {
-                kind = message.message.message_type;
+            let kind = message.message.message_type;
+            if !matches!(kind, MessageType::Normal | MessageType::Delay) {
+                misfit = Some(kind);
             }
             outgoing.push(message);
         }
-        if kind != MessageType::Normal {
+        if let Some(kind) = misfit {
             return Err(self.misfit(topic, kind).await);
         }
         self.messaging.send_messages(topic, outgoing).await
     }
 
-    /// Why a message that is not a normal one cannot be sent.
+    /// Why a message of a kind that nobody takes yet cannot be sent.
     async fn misfit(&self, topic: TopicName, kind: MessageType) -> GatewayError {
         match self.messaging.broker.describe_topic(topic).await {
             Ok(topic) if topic.config.message_type == kind => {
@@ -74,7 +75,11 @@ impl GrpcFront {
 }
 
 /// One entry per message of the request, whatever became of it: clients index into the list.
-pub fn answer(message_ids: Vec<String>, result: Result<Receipts, GatewayError>) -> v2::SendMessageResponse {
+pub fn answer(
+    (topic, broker_name): (&str, &str),
+    message_ids: Vec<String>,
+    result: Result<Receipts, GatewayError>,
+) -> v2::SendMessageResponse {
     let refusal = |message_id, status| v2::SendResultEntry {
         status: Some(status),
         message_id,
@@ -90,11 +95,11 @@ pub fn answer(message_ids: Vec<String>, result: Result<Receipts, GatewayError>) 
                 .map(|(message_id, receipt)| match receipt {
                     Ok(receipt) => v2::SendResultEntry {
                         status: Some(status::ok()),
+                        recall_handle: plain_recall_handle(topic, broker_name, &receipt),
                         // Differs from the id sent only if an idempotency key stands for an earlier message.
                         message_id: receipt.unique_key.into_string(),
                         transaction_id: String::new(),
                         offset: i64::try_from(receipt.queue_offset.0).unwrap_or(i64::MAX),
-                        recall_handle: String::new(),
                     },
                     Err(error) => refusal(message_id, status::refused(&error)),
                 })
@@ -152,7 +157,17 @@ fn outgoing_message(
         return Err(bad_id.into());
     }
     message.body_compressed = body_compressed;
-    message.message_type = message_type(&system, now)?;
+    let kind = message_type(&system, now)?;
+    match system.delivery_timestamp.as_ref() {
+        Some(due) => {
+            let kinds = [(kind == MessageType::Transaction, kind), (has_message_group(&system), MessageType::Fifo)];
+            if let Some((_, other)) = kinds.into_iter().find(|(is_it, _)| *is_it) {
+                message.message_type = other;
+            }
+            message = message.with_delivery(Delivery::At(words::timestamp(due)))?;
+        }
+        None => message.message_type = kind,
+    }
     let idempotency_key = wire.user_properties.get(IDEMPOTENCY_KEY).map(|key| idempotency_key(key)).transpose()?;
     Ok(OutgoingMessage { message, queue_id: None, idempotency_key })
 }
@@ -169,6 +184,10 @@ fn keys(wire: &[String]) -> Result<impl Iterator<Item = &str>, MessageError> {
         }
     }
     Ok(wire.iter().flat_map(|key| key.split_whitespace()))
+}
+
+fn has_message_group(system: &v2::SystemProperties) -> bool {
+    system.message_group.as_deref().is_some_and(|group| !group.is_empty())
 }
 
 /// What kind a message is follows from what it carries; only a transaction says so itself.
@@ -244,5 +263,6 @@ fn kind_name(kind: MessageType) -> &'static str {
         MessageType::Transaction => "transaction",
         MessageType::Priority => "priority",
         MessageType::Lite => "lite",
+        MessageType::Mixed => "mixed",
     }
 }
