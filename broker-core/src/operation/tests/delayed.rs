@@ -72,14 +72,17 @@ async fn send_one(broker: &LocalBroker, id: &str, delivery: Delivery) -> SendRec
 async fn stored(broker: &LocalBroker) -> Vec<StoredMessage> {
     let mut all = Vec::new();
     for queue in 0..2 {
-        let pull = PullMessages {
-            topic: topic(),
-            queue_id: QueueId(queue),
-            offset: QueueOffset(0),
-            messages_max: u32::MAX,
-            bytes_max: u32::MAX,
-        };
-        all.extend(broker.pull_messages(pull).await.unwrap().messages);
+        let mut offset = QueueOffset(0);
+        loop {
+            let (queue_id, max) = (QueueId(queue), u32::MAX);
+            let pull = PullMessages { topic: topic(), queue_id, offset, messages_max: max, bytes_max: max };
+            let pulled = broker.pull_messages(pull).await.unwrap();
+            all.extend(pulled.messages);
+            offset = pulled.next_offset;
+            if offset >= pulled.max_offset {
+                break;
+            }
+        }
     }
     all
 }

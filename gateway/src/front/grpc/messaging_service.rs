@@ -40,7 +40,11 @@ impl MessagingService for GrpcFront {
             Ok(()) => self.send(messages, &message_ids, peer).await,
             Err(error) => Err(error),
         };
-        Ok(Response::new(send_message::answer((&topic.unwrap_or_default(), &self.broker_name), message_ids, receipts)))
+        Ok(Response::new(send_message::answer(
+            (&topic.unwrap_or_default(), self.broker_name.as_str()),
+            message_ids,
+            receipts,
+        )))
     }
 
     async fn query_assignment(&self, request: Request<QueryAssignmentRequest>) -> Reply<QueryAssignmentResponse> {

@@ -10,7 +10,7 @@ impl GrpcFront {
     /// Answers the id of the message.
     pub(super) async fn recall(&self, request: RecallMessageRequest) -> Result<String, GatewayError> {
         let topic = words::topic(request.topic.as_ref())?;
-        match self.messaging.recall_plain(&topic, &self.broker_name, &request.recall_handle).await? {
+        match self.messaging.recall_plain(&topic, self.broker_name.as_str(), &request.recall_handle).await? {
             (RecallOutcome::Recalled, message_id) => Ok(message_id),
             (RecallOutcome::AlreadyDelivered, _) => {
                 Err(GatewayError::InvalidDeliveryTime { reason: "the message's time has come: it is delivered".into() })

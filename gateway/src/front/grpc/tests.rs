@@ -106,6 +106,7 @@ impl Broker for Memory {
             store_timestamp: Timestamp(0),
             durability: Durability::Memory,
             duplicate: false,
+            waits_for: None,
         };
         let results = send
             .messages

@@ -5,8 +5,9 @@ use std::time::Duration;
 use gantry_broker_core::BrokerError;
 use gantry_broker_core::clock::Timestamp;
 use gantry_broker_core::delivery::filter::Filter;
+use gantry_broker_core::message::MessageType;
 use gantry_broker_core::names::{ConsumerGroup, TopicName};
-use gantry_proto::grpc::v2::{FilterExpression, FilterType, Resource};
+use gantry_proto::grpc::v2::{self, FilterExpression, FilterType, Resource};
 
 use crate::error::{FieldAt, GatewayError};
 
@@ -51,6 +52,22 @@ pub fn filter(expression: Option<&FilterExpression>) -> Result<Filter, GatewayEr
         }
         FilterType::Sql => Err(BrokerError::NotImplemented { what: "filtering by SQL" }.into()),
     }
+}
+
+/// What a topic of this type takes.
+pub fn accepted_message_types(topic_type: MessageType) -> Vec<i32> {
+    let accepted: &[v2::MessageType] = match topic_type {
+        MessageType::Normal => &[v2::MessageType::Normal],
+        MessageType::Fifo => &[v2::MessageType::Fifo],
+        MessageType::Delay => &[v2::MessageType::Delay],
+        MessageType::Transaction => &[v2::MessageType::Transaction],
+        MessageType::Priority => &[v2::MessageType::Priority],
+        MessageType::Lite => &[v2::MessageType::Lite],
+        MessageType::Mixed => {
+            &[v2::MessageType::Normal, v2::MessageType::Fifo, v2::MessageType::Delay, v2::MessageType::Transaction]
+        }
+    };
+    accepted.iter().map(|accepted| i32::from(*accepted)).collect()
 }
 
 /// `None` for a negative one.

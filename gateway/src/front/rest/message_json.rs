@@ -104,8 +104,6 @@ pub(super) struct MessageOut<'a> {
 
 // RocketMQ's names for what its own producers store.
 const MESSAGE_GROUP: &str = "__SHARDINGKEY";
-const DELIVER_AT: &str = "TIMER_OUT_MS";
-const DELAY_LEVEL: &str = "DELAY";
 const HALF: &str = "TRAN_MSG";
 const DEAD_LETTER_TOPIC: &str = "DLQ_ORIGIN_TOPIC";
 const DEAD_LETTER_MESSAGE_ID: &str = "DLQ_ORIGIN_MESSAGE_ID";
@@ -115,7 +113,7 @@ fn message_type(message: &StoredMessage) -> &'static str {
     match () {
         () if has(HALF) => "transaction",
         () if has(MESSAGE_GROUP) => "fifo",
-        () if has(DELIVER_AT) || has(DELAY_LEVEL) => "delay",
+        () if has(property::TIMER_DELIVER_MS) || has(property::DELAY_LEVEL) => "delay",
         () => "normal",
     }
 }

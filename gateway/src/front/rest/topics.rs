@@ -6,6 +6,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use gantry_broker_core::BrokerError;
 use gantry_broker_core::broker::{Permission, PutWhen, QUEUES_DEFAULT, Topic, TopicConfig};
+use gantry_broker_core::message::MessageType;
 use gantry_broker_core::names::TopicName;
 use gantry_broker_core::offset::Incarnation;
 use gantry_broker_core::topic_attributes::TopicAttributes;
@@ -39,7 +40,7 @@ impl TopicOut {
     fn new(topic: &Topic) -> TopicOut {
         TopicOut {
             name: topic.config.topic.to_string(),
-            message_type: NORMAL,
+            message_type: message_type_word(topic.config.message_type),
             read_queues: topic.config.read_queues,
             write_queues: topic.config.write_queues,
             perm: match (topic.config.permission.read, topic.config.permission.write) {
@@ -99,10 +100,15 @@ fn read(mut fields: Fields<'_>, name: TopicName) -> Result<TopicConfig, GatewayE
     if !is_message_type(message_type.as_deref().unwrap_or(NORMAL)) {
         return Err(fields.refuse("messageType", MESSAGE_TYPES));
     }
-    if let Some(other) = message_type.filter(|text| text != NORMAL) {
-        let error = GatewayError::NotImplemented { what: format!("a topic of type {other}") };
-        return Err(error.at_field(fields.at("messageType")));
-    }
+    let message_type = match message_type.as_deref() {
+        None | Some(NORMAL) => MessageType::Normal,
+        Some(DELAY) => MessageType::Delay,
+        Some(MIXED) => MessageType::Mixed,
+        Some(other) => {
+            let error = GatewayError::NotImplemented { what: format!("a topic of type {other}") };
+            return Err(error.at_field(fields.at("messageType")));
+        }
+    };
     let perm = fields.text("perm")?;
     let permission = match perm.as_deref() {
         None | Some("readWrite") => Permission { read: true, write: true },
@@ -124,7 +130,7 @@ fn read(mut fields: Fields<'_>, name: TopicName) -> Result<TopicConfig, GatewayE
     let (read_queues, write_queues) = (read_queues.or(write_queues), write_queues.or(read_queues));
     let (read_queues, write_queues) = (read_queues.unwrap_or(QUEUES_DEFAULT), write_queues.unwrap_or(QUEUES_DEFAULT));
     fields.end()?;
-    Ok(TopicConfig { read_queues, write_queues, permission, attributes, ..TopicConfig::new(name) })
+    Ok(TopicConfig { message_type, read_queues, write_queues, permission, attributes, ..TopicConfig::new(name) })
 }
 
 /// What they may say the broker judges: it knows what was there.
@@ -140,10 +146,24 @@ fn attributes(fields: &mut Fields<'_>) -> Result<TopicAttributes, GatewayError> 
 }
 
 const NORMAL: &str = "normal";
+const DELAY: &str = "delay";
+const MIXED: &str = "mixed";
 const MESSAGE_TYPES: &str = "must be normal, fifo, delay, transaction, priority, lite or mixed";
 
 fn is_message_type(text: &str) -> bool {
-    matches!(text, NORMAL | "fifo" | "delay" | "transaction" | "priority" | "lite" | "mixed")
+    matches!(text, NORMAL | "fifo" | DELAY | "transaction" | "priority" | "lite" | MIXED)
+}
+
+fn message_type_word(message_type: MessageType) -> &'static str {
+    match message_type {
+        MessageType::Normal => NORMAL,
+        MessageType::Fifo => "fifo",
+        MessageType::Delay => DELAY,
+        MessageType::Transaction => "transaction",
+        MessageType::Priority => "priority",
+        MessageType::Lite => "lite",
+        MessageType::Mixed => MIXED,
+    }
 }
 
 /// A field of the body that the broker found wrong.
@@ -253,7 +273,7 @@ pub(super) async fn list_topics(State(state): Shared, mut query: Query) -> Answe
         // Retry and dead letter topics belong to their groups.
         let name = &topic.config.topic;
         (page.include_system || !(name.is_system() || name.is_derived()))
-            && message_type.as_deref().is_none_or(|wanted| wanted == NORMAL)
+            && message_type.as_deref().is_none_or(|wanted| wanted == message_type_word(topic.config.message_type))
     };
     let items = topics.iter().filter(|topic| wanted(topic)).map(TopicOut::new);
     Ok(json(StatusCode::OK, &page.cut(&state, items, |topic| &topic.name)))
