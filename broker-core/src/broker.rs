@@ -57,6 +57,13 @@ pub trait Broker: Send + Sync {
         changes: Vec<ChangeInvisibleDuration>,
     ) -> Result<Vec<Result<ChangedLease, BrokerError>>, BrokerError>;
 
+    /// Ends leases by moving their messages to the dead letter queues of their consumer groups, and says which. What is
+    /// settled already is fine.
+    async fn forward_messages_to_dead_letter_queue(
+        &self,
+        forwards: Vec<ForwardToDeadLetterQueue>,
+    ) -> Result<Vec<Result<TopicName, BrokerError>>, BrokerError>;
+
     /// Creates a topic or replaces its configuration. The flag says whether it was created.
     async fn put_topic(&self, topic: TopicConfig, when: PutWhen) -> Result<(Topic, bool), BrokerError>;
     async fn describe_topic(&self, topic: TopicName) -> Result<Topic, BrokerError>;
@@ -275,7 +282,12 @@ pub struct PopMessages {
     pub messages_max: u32,
     pub lease: LeaseLength,
     pub filter: Filter,
+    /// The caller's name for this receive. Asked again under the same name, what it took and nobody settled comes again.
+    pub attempt_id: Option<Box<str>>,
 }
+
+/// Longest id of a receive, in bytes.
+pub const ATTEMPT_ID_BYTES_MAX: usize = 128;
 
 /// How long a delivery stays invisible to others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -316,6 +328,37 @@ pub struct ChangeInvisibleDuration {
 pub struct ChangedLease {
     pub handle: ReceiptHandle,
     pub invisible_until: Timestamp,
+}
+
+#[derive(Debug, Clone)]
+pub struct ForwardToDeadLetterQueue {
+    pub handle: ReceiptHandle,
+    /// Why, in the consumer's words.
+    pub reason: Option<DeadLetterReason>,
+}
+
+/// Longest reason for a dead letter, in bytes.
+pub const DEAD_LETTER_REASON_BYTES_MAX: usize = 1_024;
+
+/// Why a consumer gives a message up: kept with the message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetterReason(Box<str>);
+
+impl DeadLetterReason {
+    pub fn new(reason: &str) -> Result<DeadLetterReason, BrokerError> {
+        let refuse = |reason: String| Err(BrokerError::InvalidParameter { name: "reason", reason });
+        match reason {
+            _ if reason.len() > DEAD_LETTER_REASON_BYTES_MAX => {
+                refuse(format!("is longer than {DEAD_LETTER_REASON_BYTES_MAX} bytes"))
+            }
+            _ if reason.contains(char::is_control) => refuse("holds a control character".into()),
+            _ => Ok(DeadLetterReason(reason.into())),
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// What must hold for a put to happen.
@@ -435,6 +478,9 @@ impl RetryPolicy {
     }
 }
 
+/// A message is delivered until it is settled: what RocketMQ says by -1.
+pub const RETRY_WITHOUT_END: u32 = u32::MAX;
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConsumerGroupConfig {
     pub consumer_group: ConsumerGroup,
@@ -442,7 +488,7 @@ pub struct ConsumerGroupConfig {
     /// Deliver each queue in order.
     pub orderly: bool,
     pub broadcast_enabled: bool,
-    /// Deliveries after the first before a message is given up.
+    /// Deliveries after the first before a message is given up; `RETRY_WITHOUT_END` keeps it, and with it its lane.
     pub retry_max_times: u32,
     pub retry_policy: RetryPolicy,
     pub consume_timeout: Duration,

@@ -10,27 +10,31 @@ use crate::background::Background;
 use crate::broker::*;
 use crate::clock::{Clock, Timestamp};
 use crate::config::BrokerConfig;
+use crate::delivery::cell::Lease;
 use crate::delivery::cells::AllCells;
 use crate::delivery::long_polling::LongPolling;
 use crate::delivery::redelivery::Redelivery;
 use crate::error::BrokerError;
 use crate::foreign::export::export;
 use crate::foreign::import::Import;
-use crate::message::StoredMessage;
+use crate::message::{StoredMessage, property};
 use crate::metrics::Traffic;
 use crate::names::{ConsumerGroup, STATE_TOPIC, TopicName};
 use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
 use crate::operation;
 use crate::operation::fire_messages::{Bell, Delayed};
+use crate::operation::forward_message_to_dead_letter_queue::{AttemptLimit, give_up_exhausted};
 use crate::operation::idempotency::Idempotency;
 use crate::random::Random;
 use crate::receipt_handle::{HandleKeys, LeaseId, ReceiptHandle};
 use crate::state::record::{Entry, StateRecordError, decode, encode, synced_stamp};
 use crate::state::replay::Replay;
 use crate::state::snapshot::Snapshot;
+use crate::state::source::Source;
 use crate::state::tables::Tables;
 use crate::store::error::StoreError;
 use crate::store::files::Files;
+use crate::store::record::Glance;
 use crate::store::snapshots::SnapshotFile;
 use crate::store::{Store, StoreConfig, StoreHooks, StoreParts, TopicAtStart};
 
@@ -247,9 +251,14 @@ fn replay(store: &Store) -> Result<Replay, StoreError> {
         replay = Replay::from_snapshot(snapshot);
     }
     let mut refused = None;
-    store.read_state(|message| match state_entries(&message) {
-        Ok(entries) => entries.iter().for_each(|entry| replay.apply(entry, message.commit_log_offset)),
-        Err(error) => refused = refused.take().or(Some(error)),
+    let concern = |record: &Glance<'_>| Source::is_in(record.properties);
+    store.read_state(concern, |message| {
+        let taken = match message.topic() {
+            STATE_TOPIC => state_entries(&message)
+                .map(|entries| entries.iter().for_each(|entry| replay.apply(entry, message.commit_log_offset))),
+            _ => source_of(&message).map(|source| replay.moved(&source, message.commit_log_offset)),
+        };
+        refused = refused.take().or(taken.err());
     })?;
     refused.map_or(Ok(replay), Err)
 }
@@ -258,6 +267,13 @@ fn replay(store: &Store) -> Result<Replay, StoreError> {
 pub(crate) fn state_entries(message: &StoredMessage) -> Result<Vec<Entry>, StoreError> {
     let at = message.commit_log_offset;
     decode(&message.body).map_err(|error| refused_state(format!("state record at {at}").into(), at.0, &error))
+}
+
+/// From where a message was moved, of which its properties say that it was.
+fn source_of(message: &StoredMessage) -> Result<Source, StoreError> {
+    let at = message.commit_log_offset;
+    let text = message.property(property::SOURCE).unwrap_or_default();
+    Source::parse(text).map_err(|error| refused_state(format!("moved message at {at}").into(), at.0, &error))
 }
 
 /// A whole record, its checksum right, that we cannot read: a newer Gantry wrote it, or this one is wrong.
@@ -348,6 +364,7 @@ impl Parts {
 
     /// Wakes receives for messages whose leases ran out, and arms the next deadline.
     pub(crate) fn came_back(&self, pair: (u32, u32)) {
+        give_up_exhausted(self, pair);
         let (group_id, topic_id) = pair;
         let tables = self.tables();
         let (Some(group), Some(topic)) = (tables.consumer_group_by_id(group_id), tables.topic_by_id(topic_id)) else {
@@ -356,7 +373,9 @@ impl Parts {
         let now = self.store.now();
         let cells = self.cells.of(pair);
         let cells = cells.lock().expect("no code panics while holding it");
-        let is_due = cells.values().any(|cell| cell.due(now).next().is_some());
+        let limit = AttemptLimit::of(&group.config, &topic.config.topic);
+        let stays = |lease: &Lease| limit.is_reached(lease.attempt);
+        let is_due = cells.values().any(|cell| cell.deliverable(now, stays).next().is_some());
         let next = cells.values().filter_map(|cell| cell.next_deadline(now)).min();
         drop(cells);
         if is_due {
@@ -460,6 +479,14 @@ impl Broker for LocalBroker {
         changes: Vec<ChangeInvisibleDuration>,
     ) -> Result<Vec<Result<ChangedLease, BrokerError>>, BrokerError> {
         operation::change_invisible_duration::change_invisible_durations(&self.parts, &changes)
+    }
+
+    async fn forward_messages_to_dead_letter_queue(
+        &self,
+        forwards: Vec<ForwardToDeadLetterQueue>,
+    ) -> Result<Vec<Result<TopicName, BrokerError>>, BrokerError> {
+        operation::forward_message_to_dead_letter_queue::forward_messages_to_dead_letter_queue(&self.parts, &forwards)
+            .await
     }
 
     async fn put_topic(&self, topic: TopicConfig, when: PutWhen) -> Result<(Topic, bool), BrokerError> {

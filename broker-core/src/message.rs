@@ -36,8 +36,23 @@ pub mod property {
     pub const CRC: &str = "__CRC32#";
     /// Media type of the body, as the producer named it.
     pub const CONTENT_TYPE: &str = "contentType";
+    /// Begins the names that are Gantry's own.
+    pub const GANTRY_PREFIX: &str = "__GANTRY_";
     /// 64-bit digest of the body, in hex, beside an idempotency key.
     pub const BODY_DIGEST: &str = "__GANTRY_DIGEST";
+    /// From where the broker moved the message; always the first of its properties.
+    pub const SOURCE: &str = "__GANTRY_SOURCE";
+    /// Why a consumer gave a message up, in its own words.
+    pub const DEAD_LETTER_REASON: &str = "__GANTRY_REASON";
+    /// Topic of a message before it was moved to a retry topic or a dead letter queue.
+    pub const RETRY_TOPIC: &str = "RETRY_TOPIC";
+    /// Physical id of a message before it was moved the first time.
+    pub const ORIGIN_MESSAGE_ID: &str = "ORIGIN_MESSAGE_ID";
+    pub const DLQ_ORIGIN_TOPIC: &str = "DLQ_ORIGIN_TOPIC";
+    /// Unique key of the message that a dead letter was.
+    pub const DLQ_ORIGIN_MESSAGE_ID: &str = "DLQ_ORIGIN_MESSAGE_ID";
+    /// Message group of a FIFO message.
+    pub const MESSAGE_GROUP: &str = "__SHARDINGKEY";
     /// How many messages a record of a batch queue holds.
     pub const INNER_NUM: &str = "INNER_NUM";
     /// Level of a delayed message, from 1.
@@ -53,8 +68,6 @@ pub mod property {
     pub const TIMER_ROLL_TIMES: &str = "TIMER_ROLL_TIMES";
     /// Recalls the message of this topic and unique key, with a `+` between them.
     pub const TIMER_DEL_UNIQKEY: &str = "TIMER_DEL_UNIQKEY";
-    /// Of what an ordinary record is the proof: first of all properties, so that a start need not read the others.
-    pub const SOURCE: &str = "__GANTRY_SOURCE";
     /// The second of the wheel in which a message is put back, because its time is far away.
     pub const TIMER_ROLL_MS: &str = "__GANTRY_ROLL_MS";
 }
@@ -126,7 +139,7 @@ const RESERVED_PROPERTIES: &[&str] = &[
     "__transactionId__",
 ];
 /// Whole families of reserved names: RocketMQ's in-memory ones and Gantry's own.
-const RESERVED_PROPERTY_PREFIXES: &[&str] = &["__RMQ.TRANSIENT.", "__GANTRY_"];
+const RESERVED_PROPERTY_PREFIXES: &[&str] = &["__RMQ.TRANSIENT.", property::GANTRY_PREFIX];
 
 pub fn is_reserved_property(name: &str) -> bool {
     RESERVED_PROPERTIES.binary_search(&name).is_ok()
@@ -190,6 +203,7 @@ pub struct Message {
     keys: Vec<Box<str>>,
     properties: Vec<(Box<str>, Box<str>)>,
     unique_key: Box<str>,
+    message_group: Option<Box<str>>,
     trace_context: Option<Box<str>>,
     delivery: Option<Delivery>,
     pub message_type: MessageType,
@@ -229,6 +243,7 @@ impl Message {
             keys: Vec::new(),
             properties: Vec::new(),
             unique_key: unique_key.into(),
+            message_group: None,
             trace_context: None,
             delivery: None,
             message_type: MessageType::Normal,
@@ -299,6 +314,23 @@ impl Message {
             self.properties.push((name.into(), value.into()));
         }
         self.check_size()
+    }
+
+    /// Makes it a FIFO message: those of one group are delivered in their order.
+    pub fn with_message_group(mut self, message_group: &str) -> Result<Message, MessageError> {
+        let invalid = |reason| MessageError::InvalidMessageGroup { reason };
+        if message_group.trim().is_empty() {
+            return Err(invalid("is blank"));
+        }
+        if message_group.len() > MESSAGE_GROUP_BYTES_MAX {
+            return Err(invalid("is longer than 63 bytes"));
+        }
+        if message_group.contains(char::is_control) {
+            return Err(invalid("holds a control character"));
+        }
+        self.message_group = Some(message_group.into());
+        self.message_type = MessageType::Fifo;
+        Ok(self)
     }
 
     /// The W3C `traceparent` of the producer, kept for the consumer.
@@ -375,6 +407,10 @@ impl Message {
         self.delivery
     }
 
+    pub fn message_group(&self) -> Option<&str> {
+        self.message_group.as_deref()
+    }
+
     /// Everything that goes into the record's property string, reserved names included, in the order it is stored.
     pub fn stored_properties(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
         let keys = match &self.keys[..] {
@@ -385,6 +421,7 @@ impl Message {
         std::iter::once((property::UNIQUE_KEY, Cow::Borrowed(&*self.unique_key)))
             .chain(self.tag.as_deref().map(|tag| (property::TAGS, Cow::Borrowed(tag))))
             .chain(keys.map(|keys| (property::KEYS, keys)))
+            .chain(self.message_group.as_deref().map(|group| (property::MESSAGE_GROUP, Cow::Borrowed(group))))
             .chain(self.trace_context.as_deref().map(|text| (property::TRACE_CONTEXT, Cow::Borrowed(text))))
             .chain(self.properties.iter().map(|(name, value)| (&**name, Cow::Borrowed(&**value))))
     }
@@ -460,6 +497,11 @@ impl StoredMessage {
 
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.property(property::KEYS).unwrap_or_default().split(' ').filter(|key| !key.is_empty())
+    }
+
+    /// The message group of a FIFO message.
+    pub fn message_group(&self) -> Option<&str> {
+        self.property(property::MESSAGE_GROUP)
     }
 
     /// The producer's id of the message; messages of very old producers have none.

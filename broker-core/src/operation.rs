@@ -8,6 +8,7 @@ pub mod consume_offsets;
 pub mod consumer_groups;
 pub mod delay;
 pub mod fire_messages;
+pub mod forward_message_to_dead_letter_queue;
 pub mod idempotency;
 pub mod pop_message;
 pub mod pull_message;

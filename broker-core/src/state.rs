@@ -4,4 +4,5 @@
 pub mod record;
 pub mod replay;
 pub mod snapshot;
+pub mod source;
 pub mod tables;

@@ -69,7 +69,7 @@ use crate::store::foreign_log::ForeignLog;
 use crate::store::identity::{AbortFile, DirectoryLock, Exported, Identity, Importing, Stopped};
 use crate::store::index_file::{ALL_TIME, Index, IndexEnds, IndexLayout};
 use crate::store::quarantine::QUARANTINE_DIR;
-use crate::store::record::EncodedRecord;
+use crate::store::record::{EncodedRecord, Glance, Peek};
 use crate::store::recovery::{QueueRecovery, STATE_QUEUE, StampOf};
 use crate::store::retention::{Retention, Seen};
 use crate::store::snapshots::{SnapshotFile, SnapshotHead, Snapshots};
@@ -81,8 +81,6 @@ const DERIVED_SYNC_TICKS: u32 = 60;
 const DERIVED_SYNC_BYTES: u64 = 256 << 20;
 /// Between two tries to give a queue what it misses lie at most so many checkpoints' delays.
 const HEAL_PAUSE_TICKS_MAX: u32 = 64;
-/// Entries of the state topic read at once.
-const STATE_ENTRIES_AT_ONCE: usize = 1_024;
 
 pub struct StoreConfig {
     pub data_dir: PathBuf,
@@ -313,30 +311,72 @@ impl Store {
         self.snapshot.as_ref()
     }
 
-    /// Gives out the state records that the snapshot does not cover, all without one, in the order of the log.
-    pub fn read_state(&self, mut each: impl FnMut(StoredMessage)) -> Result<(), StoreError> {
-        let queue = self.queue(&self.shared.state_topic, STATE_QUEUE).expect("the state topic has its queue");
-        let mut next = match &self.snapshot {
-            Some(snapshot) => self.offset_at_place(&queue, snapshot.head.replay_from)?,
-            None => self.offset_at_place(&queue, self.identity().state_from)?,
+    /// Gives out, in the order of the log, the records that the snapshot does not cover and that speak of the state: all
+    /// state records, and of the others those that `concern` it.
+    ///
+    /// The log is gone over record by record, without their checksums; only what is given out is checked. Where something
+    /// stands between that is no record, the state topic's queue knows the next state record behind it.
+    pub fn read_state(
+        &self,
+        concern: impl Fn(&Glance<'_>) -> bool,
+        mut each: impl FnMut(StoredMessage),
+    ) -> Result<(), StoreError> {
+        let log = &self.shared.log;
+        let state_topic = self.shared.state_topic.as_str().as_bytes();
+        let mut at = match &self.snapshot {
+            Some(snapshot) => snapshot.head.replay_from,
+            None => self.identity().state_from,
         };
-        let mut entries = Vec::new();
-        let mut window = Window::default();
-        // A wrong entry can mislead the search only to right behind itself.
-        if let Some(before) = next.0.checked_sub(1).map(QueueOffset).filter(|before| *before >= queue.min_offset()) {
-            self.shared.read_queue(&queue, before, 1, &mut entries)?;
-            entries.iter().try_for_each(|entry| self.read_message(&mut window, &queue, before, entry).map(drop))?;
-        }
-        while next < queue.max_offset() {
-            entries.clear();
-            self.shared.read_queue(&queue, next, STATE_ENTRIES_AT_ONCE, &mut entries)?;
-            for (at, entry) in (next.0..).zip(&entries) {
-                let state = self.read_message(&mut window, &queue, QueueOffset(at), entry)?;
-                each(state.expect("nothing goes before the store has started"));
+        let mut next_state: Option<QueueOffset> = None;
+        while at < log.written() {
+            let (view, segment_end) = log.view(at, log.written())?;
+            let mut next = at;
+            for record in record::glances(&view, at) {
+                next = record.end();
+                let is_state = record.topic == state_topic;
+                if is_state {
+                    if next_state.is_some_and(|expected| expected != record.queue_offset) {
+                        return Err(self.missing_state(record.commit_log_offset));
+                    }
+                    next_state = Some(QueueOffset(record.queue_offset.0 + 1));
+                }
+                if is_state || concern(&record) {
+                    each(log.read(record.commit_log_offset, record.record_len)?);
+                }
             }
-            next = QueueOffset(next.0 + entries.len() as u64);
+            let left = &view[(next.0 - at.0) as usize..];
+            at = match record::peek(left) {
+                _ if left.is_empty() => next,
+                Peek::Blank { len } if next.0 + u64::from(len) == segment_end.0 => segment_end,
+                _ => {
+                    let behind = self.state_record_behind(next)?;
+                    let (file, offset) = log.place(next);
+                    tracing::error!(
+                        file = %file.display(), offset, %behind,
+                        "a record cannot be read: what was moved behind it may be delivered a second time"
+                    );
+                    behind
+                }
+            };
         }
         Ok(())
+    }
+
+    /// Where the first state record at or behind `at` begins, by the state topic's queue; the log's end if there is none.
+    fn state_record_behind(&self, at: CommitLogOffset) -> Result<CommitLogOffset, StoreError> {
+        let queue = self.queue(&self.shared.state_topic, STATE_QUEUE).expect("the state topic has its queue");
+        let mut entries = Vec::with_capacity(1);
+        let behind = self.offset_at_place(&queue, at)?;
+        if behind < queue.max_offset() {
+            self.shared.read_queue(&queue, behind, 1, &mut entries)?;
+        }
+        let place = entries.first().map_or(self.shared.log.written(), |entry| entry.commit_log_offset);
+        if place <= at { Err(self.missing_state(at)) } else { Ok(place) }
+    }
+
+    fn missing_state(&self, at: CommitLogOffset) -> StoreError {
+        let (file, offset) = self.shared.log.place(at);
+        StoreError::Damaged { file, offset, reason: "a state record before this place is missing".into() }
     }
 
     /// Brings the queues of these topics and the index up to the end of the log, and opens the log for appends.

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::error::GatewayError;
 use crate::metrics::MessagingCounts;
 
+mod message_group;
 mod message_id;
 mod pop_message;
 mod recall;
@@ -20,7 +21,7 @@ mod send_message;
 pub use message_id::MessageIds;
 pub use pop_message::ReceivedMessage;
 pub use recall::plain_recall_handle;
-pub use receipts::ChangedReceipt;
+pub use receipts::{ChangedReceipt, DeadLetter};
 pub use send_message::OutgoingMessage;
 
 pub struct Messaging {

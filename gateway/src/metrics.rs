@@ -241,7 +241,7 @@ pub struct MessagingCounts {
     stored: Counter,
     refused: Counter,
     received: Counter,
-    settled: [[Counter; 2]; 2],
+    settled: [[Counter; 2]; 3],
 }
 
 impl Default for MessagingCounts {
@@ -255,7 +255,7 @@ impl Default for MessagingCounts {
             stored: published("stored"),
             refused: published("refused"),
             received: counter!("gantry_received_messages_total"),
-            settled: ["ack", "change"].map(settled),
+            settled: ["ack", "change", "dead_letter"].map(settled),
         }
     }
 }
@@ -265,6 +265,7 @@ impl Default for MessagingCounts {
 pub enum Settle {
     Ack,
     Change,
+    DeadLetter,
 }
 
 impl MessagingCounts {

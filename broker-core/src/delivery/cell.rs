@@ -4,13 +4,17 @@
 //! leases alone say everything: an offset below `next` without a lease was acked, or passed over by a filter, and the
 //! floor is the oldest lease. The map is as large as what is in flight, not as what was acked.
 //!
+//! Where order is kept, messages are handed out past others that have to wait for their lane. What was is leased or settled
+//! above `next`; the first that waits is `next`.
+//!
 //! Invariant: a popped message is acked or comes back.
 //! Invariant: the consume offset goes back only on an explicit reset; there is none yet.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::delivery::lanes::{LANE_WINDOW, LaneId, Lanes};
 use crate::error::BrokerError;
 use crate::receipt_handle::LeaseId;
 use crate::state::record::{CellKey, Entry, LeaseEntry};
@@ -27,14 +31,32 @@ pub struct Lease {
     pub deadline: Timestamp,
     /// Deliveries counted so far.
     pub attempt: u32,
+    /// The receive that took it, by the hash of the id that its caller gave it.
+    pub attempt_id: Option<u64>,
 }
 
 #[derive(Debug, Clone, Default)]
 pub struct Cell {
     next: u64,
     leases: BTreeMap<u64, Lease>,
+    /// Settled, though not everything before is taken: all above `next`.
+    settled: BTreeSet<u64>,
     /// The same leases by deadline.
     deadlines: BTreeSet<(Timestamp, u64)>,
+    /// How many leases have which attempt.
+    attempts: BTreeMap<u32, usize>,
+    /// The leases of each receive whose caller gave it an id.
+    attempt_ids: HashMap<u64, BTreeSet<u64>>,
+    /// Kept from the first receive on that has to keep order.
+    lanes: Option<Box<KnownLanes>>,
+}
+
+/// The lanes of what is in flight and of what waits, as far as somebody has looked.
+#[derive(Debug, Clone, Default)]
+struct KnownLanes {
+    lanes: Lanes,
+    /// The first message that nobody has looked at.
+    looked_at: u64,
 }
 
 /// What an ack or a change of a lease comes to.
@@ -65,9 +87,19 @@ impl Cell {
         self.leases.len()
     }
 
+    #[cfg(test)]
+    pub(crate) fn leases(&self) -> impl Iterator<Item = (u64, Lease)> {
+        self.leases.iter().map(|(offset, lease)| (*offset, *lease))
+    }
+
     /// How far new messages may be taken now.
     pub fn window_end(&self) -> u64 {
         self.floor().saturating_add(WINDOW_MAX)
+    }
+
+    /// Was it taken or settled, though it lies above `next`?
+    pub fn is_passed(&self, offset: u64) -> bool {
+        self.settled.contains(&offset) || self.leases.contains_key(&offset)
     }
 
     /// Messages that came back, in the order in which they did.
@@ -76,6 +108,92 @@ impl Cell {
             let lease = self.leases.get(offset).expect("both maps hold the same leases");
             (*offset, *lease)
         })
+    }
+
+    /// Messages that came back and whose turn it is. Where order is kept, that is what stands first in its lane of all that
+    /// is in flight, and what came back right behind it.
+    pub fn deliverable(&self, now: Timestamp, stays: impl Fn(&Lease) -> bool) -> impl Iterator<Item = (u64, Lease)> {
+        let mut lanes_seen = HashSet::new();
+        let mut behind = VecDeque::new();
+        let mut due = self.due(now);
+        std::iter::from_fn(move || {
+            loop {
+                if let Some(next) = behind.pop_front() {
+                    return Some(next);
+                }
+                let (offset, lease) = due.next()?;
+                let Some(known) = &self.lanes else {
+                    if stays(&lease) {
+                        continue;
+                    }
+                    return Some((offset, lease));
+                };
+                let in_flight = || known.lanes.in_flight_beside(offset).map(|offset| (offset, self.leases[&offset]));
+                if in_flight().next().is_some_and(|(first, _)| lanes_seen.insert(first)) {
+                    behind.extend(in_flight().take_while(|(_, lease)| lease.deadline <= now && !stays(lease)));
+                }
+            }
+        })
+    }
+
+    /// What a receive with this id took and nobody has settled, given back or been given since.
+    pub fn taken_by(&self, attempt_id: u64) -> impl Iterator<Item = (u64, Lease)> {
+        let offsets = self.attempt_ids.get(&attempt_id);
+        offsets.into_iter().flatten().map(|offset| (*offset, self.leases[offset]))
+    }
+
+    /// From now on lanes are known: `lane_of` says those of what is in flight.
+    pub fn keep_order<E>(&mut self, lane_of: impl Fn(u64) -> Result<LaneId, E>) -> Result<(), E> {
+        if self.lanes.is_some() {
+            return Ok(());
+        }
+        let mut known = Box::new(KnownLanes { looked_at: self.next, lanes: Lanes::default() });
+        for offset in self.leases.keys() {
+            known.lanes.found_in_flight(*offset, lane_of(*offset)?);
+        }
+        self.lanes = Some(known);
+        Ok(())
+    }
+
+    pub fn forget_order(&mut self) {
+        self.lanes = None;
+    }
+
+    /// Where lanes are known: the first message of which none is, unless that lies too far ahead.
+    pub fn to_look_at(&self, end: u64) -> std::ops::Range<u64> {
+        let end = end.min(self.floor().saturating_add(LANE_WINDOW));
+        let from = self.lanes.as_ref().map_or(self.next, |known| known.looked_at);
+        from..end.max(from)
+    }
+
+    /// The next message behind all that were looked at.
+    pub fn looked_at(&mut self, offset: u64, lane: LaneId) {
+        let taken = self.is_passed(offset);
+        let known = self.lanes.as_mut().expect("order is kept here");
+        assert!(offset >= known.looked_at, "one behind the other");
+        known.looked_at = offset + 1;
+        if !taken {
+            known.lanes.found(offset, lane);
+        }
+    }
+
+    /// Where lanes are known: the messages whose turn it is, of those that nobody took yet.
+    pub fn ready(&self) -> impl Iterator<Item = u64> {
+        self.lanes.as_ref().into_iter().flat_map(|known| known.lanes.ready())
+    }
+
+    /// Lanes in which something waits for what is in flight.
+    pub fn blocked_lanes(&self) -> usize {
+        self.lanes.as_ref().map_or(0, |known| known.lanes.blocked())
+    }
+
+    pub fn keeps_order(&self) -> bool {
+        self.lanes.is_some()
+    }
+
+    /// The most deliveries that a message in flight has had.
+    pub fn attempt_max(&self) -> u32 {
+        self.attempts.last_key_value().map_or(0, |(attempt, _)| *attempt)
     }
 
     /// When the next message comes back that has not come back yet.
@@ -88,7 +206,7 @@ impl Cell {
     pub fn decide_settle(&self, offset: u64, lease_id: LeaseId, now: Timestamp) -> Result<Verdict, BrokerError> {
         match self.leases.get(&offset) {
             // Handed out before a power cut that took the record with it.
-            None if offset >= self.next => Err(BrokerError::ReceiptSuperseded),
+            None if offset >= self.next && !self.settled.contains(&offset) => Err(BrokerError::ReceiptSuperseded),
             None => Ok(Verdict::Settled),
             Some(lease) if lease.id != lease_id => Err(BrokerError::ReceiptSuperseded),
             Some(lease) if now > lease.deadline.plus(GRACE) => Err(BrokerError::ReceiptExpired),
@@ -98,14 +216,27 @@ impl Cell {
 
     /// Entries that make this cell anew.
     pub fn entries(&self, cell: CellKey) -> impl Iterator<Item = Entry> {
-        let leases = self.leases.iter().map(move |(offset, lease)| Entry::ChangeLease {
-            cell,
-            offset: *offset,
-            deadline: lease.deadline,
-            lease_id: lease.id,
-            attempt: lease.attempt,
+        let leases = self.leases.iter().map(move |(offset, lease)| match lease.attempt_id {
+            None => Entry::ChangeLease {
+                cell,
+                offset: *offset,
+                deadline: lease.deadline,
+                lease_id: lease.id,
+                attempt: lease.attempt,
+            },
+            Some(_) => Entry::Lease(LeaseEntry {
+                cell,
+                deadline: lease.deadline,
+                first: lease.id,
+                next: self.next,
+                auto_renew: false,
+                attempt_id_hash: lease.attempt_id,
+                messages: vec![(*offset, lease.attempt)],
+            }),
         });
-        std::iter::once(Entry::Start { cell, offset: self.next }).chain(leases)
+        let settled =
+            (!self.settled.is_empty()).then(|| Entry::Ack { cell, offsets: self.settled.iter().copied().collect() });
+        std::iter::once(Entry::Start { cell, offset: self.next }).chain(leases).chain(settled)
     }
 
     /// Takes an entry that names this cell.
@@ -113,14 +244,24 @@ impl Cell {
         match entry {
             Entry::Start { offset, .. } => *self = Cell::starting_at(*offset),
             Entry::Lease(lease) => self.apply_lease(lease),
-            Entry::Ack { offsets, .. } => offsets.iter().for_each(|offset| self.settle(*offset)),
+            Entry::Ack { offsets, .. } => {
+                for offset in offsets {
+                    self.settle(*offset);
+                    if *offset >= self.next {
+                        self.settled.insert(*offset);
+                    }
+                }
+                self.advance(self.next);
+            }
             Entry::ChangeLease { offset, deadline, lease_id, attempt, .. } => {
-                self.lease(*offset, Lease { id: *lease_id, deadline: *deadline, attempt: *attempt });
+                let (id, deadline, attempt) = (*lease_id, *deadline, *attempt);
+                self.lease(*offset, Lease { id, deadline, attempt, attempt_id: None });
+                self.advance(self.next);
             }
             Entry::CommitOffset { offset, .. } => {
                 let settled: Vec<u64> = self.leases.range(..offset).map(|(offset, _)| *offset).collect();
                 settled.into_iter().for_each(|offset| self.settle(offset));
-                self.next = self.next.max(*offset);
+                self.advance(*offset);
             }
             Entry::Boot { .. }
             | Entry::Stop { .. }
@@ -140,21 +281,65 @@ impl Cell {
     fn apply_lease(&mut self, entry: &LeaseEntry) {
         for (sequence, (offset, attempt)) in (entry.first.sequence..).zip(&entry.messages) {
             let id = LeaseId { boot: entry.first.boot, sequence };
-            self.lease(*offset, Lease { id, deadline: entry.deadline, attempt: *attempt });
+            let (deadline, attempt_id) = (entry.deadline, entry.attempt_id_hash);
+            self.lease(*offset, Lease { id, deadline, attempt: *attempt, attempt_id });
         }
-        self.next = self.next.max(entry.next);
+        self.advance(entry.next);
+    }
+
+    /// Below `next` nobody waits, nor in the messages taken or settled right behind it.
+    fn advance(&mut self, next: u64) {
+        let before = self.next;
+        self.next = self.next.max(next);
+        while self.settled.remove(&self.next) || self.leases.contains_key(&self.next) {
+            self.next += 1;
+        }
+        if self.next > before {
+            if !self.settled.is_empty() {
+                self.settled = self.settled.split_off(&self.next);
+            }
+            if let Some(known) = &mut self.lanes {
+                while let Some(passed) = known.lanes.first_waiting().filter(|first| *first < self.next) {
+                    known.lanes.settled(passed);
+                }
+                known.looked_at = known.looked_at.max(self.next);
+            }
+        }
     }
 
     fn lease(&mut self, offset: u64, lease: Lease) {
-        if let Some(old) = self.leases.insert(offset, lease) {
-            self.deadlines.remove(&(old.deadline, offset));
+        match self.leases.insert(offset, lease) {
+            Some(old) => self.forget(offset, old),
+            None => self.lanes.iter_mut().for_each(|known| known.lanes.leased(offset)),
         }
         self.deadlines.insert((lease.deadline, offset));
+        *self.attempts.entry(lease.attempt).or_default() += 1;
+        if let Some(attempt_id) = lease.attempt_id {
+            self.attempt_ids.entry(attempt_id).or_default().insert(offset);
+        }
     }
 
     fn settle(&mut self, offset: u64) {
         if let Some(old) = self.leases.remove(&offset) {
-            self.deadlines.remove(&(old.deadline, offset));
+            self.forget(offset, old);
+        }
+        self.lanes.iter_mut().for_each(|known| known.lanes.settled(offset));
+    }
+
+    /// A lease is no more, or not the same.
+    fn forget(&mut self, offset: u64, old: Lease) {
+        self.deadlines.remove(&(old.deadline, offset));
+        let of_attempt = self.attempts.get_mut(&old.attempt).expect("each lease is counted");
+        *of_attempt -= 1;
+        if *of_attempt == 0 {
+            self.attempts.remove(&old.attempt);
+        }
+        if let Some(attempt_id) = old.attempt_id {
+            let taken = self.attempt_ids.get_mut(&attempt_id).expect("each lease is known by its attempt id");
+            taken.remove(&offset);
+            if taken.is_empty() {
+                self.attempt_ids.remove(&attempt_id);
+            }
         }
     }
 }
@@ -192,7 +377,7 @@ mod tests {
         cell.apply(&Entry::Ack { cell: KEY, offsets: vec![10] });
         assert_eq!(cell.floor(), 12);
         let due: Vec<_> = cell.due(Timestamp(1_000)).collect();
-        assert_eq!(due, [(12, Lease { id: id(1), deadline: Timestamp(1_000), attempt: 1 })]);
+        assert_eq!(due, [(12, Lease { id: id(1), deadline: Timestamp(1_000), attempt: 1, attempt_id: None })]);
         cell.apply(&lease(2, 5_000, 13, &[(12, 2)]));
         assert_eq!(cell.due(Timestamp(4_999)).count(), 0);
         cell.apply(&Entry::Ack { cell: KEY, offsets: vec![12] });

@@ -76,14 +76,19 @@ impl LongPolling {
         parked.len -= woken;
     }
 
-    /// Messages came back to a group. All its waiters look: who is wanted depends on their filters.
-    pub fn came_back(&self, topic: &TopicName, consumer_group: &ConsumerGroup) {
+    /// So many messages that a group had to leave for later have their turn now.
+    pub fn may_go_on(&self, topic: &TopicName, consumer_group: &ConsumerGroup, count: u64) {
         let mut parked = self.parked.lock().expect("no code panics while holding it");
         let Some(waiters) = parked.topics.get_mut(topic).and_then(|groups| groups.get_mut(consumer_group)) else {
             return;
         };
-        let woken = wake(waiters, u64::MAX);
+        let woken = wake(waiters, count);
         parked.len -= woken;
+    }
+
+    /// Messages came back to a group. All its waiters look: who is wanted depends on their filters.
+    pub fn came_back(&self, topic: &TopicName, consumer_group: &ConsumerGroup) {
+        self.may_go_on(topic, consumer_group, u64::MAX);
     }
 
     /// Ends every wait, now and from now on.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::broker::{ConsumerGroupConfig, Permission, RetryPolicy, TopicConfig};
+use crate::broker::{ConsumerGroupConfig, Permission, RETRY_WITHOUT_END, RetryPolicy, TopicConfig};
 use crate::clock::Timestamp;
 use crate::message::MessageType;
 use crate::names::{ConsumerGroup, TopicName};
@@ -99,6 +99,9 @@ pub fn topic_json(config: &TopicConfig, before: Option<&Value>) -> Value {
     topic.into()
 }
 
+/// The greatest number there is, and so the one that says "without end" to Apache: its brokers take -1 for no attempt.
+const RETRY_TIMES_MAX: u32 = i32::MAX as u32;
+
 pub fn consumer_group_config(name: ConsumerGroup, group: &Value) -> ConsumerGroupConfig {
     let defaults = ConsumerGroupConfig::new(name);
     let flag = |field: &str, default: bool| group.get(field).and_then(Value::as_bool).unwrap_or(default);
@@ -109,7 +112,10 @@ pub fn consumer_group_config(name: ConsumerGroup, group: &Value) -> ConsumerGrou
         consume_enabled: flag("consumeEnable", defaults.consume_enabled),
         orderly: flag("consumeMessageOrderly", defaults.orderly),
         broadcast_enabled: flag("consumeBroadcastEnable", defaults.broadcast_enabled),
-        retry_max_times: small("retryMaxTimes", defaults.retry_max_times),
+        retry_max_times: match small("retryMaxTimes", defaults.retry_max_times) {
+            RETRY_TIMES_MAX => RETRY_WITHOUT_END,
+            times => times,
+        },
         retry_policy: group.get("groupRetryPolicy").and_then(retry_policy).unwrap_or(defaults.retry_policy),
         consume_timeout: minutes.unwrap_or(defaults.consume_timeout),
         retry_queues: small("retryQueueNums", defaults.retry_queues),
@@ -151,7 +157,7 @@ pub fn consumer_group_json(config: &ConsumerGroupConfig, before: Option<&Value>)
         ("consumeEnable", config.consume_enabled.into()),
         ("consumeMessageOrderly", config.orderly.into()),
         ("consumeBroadcastEnable", config.broadcast_enabled.into()),
-        ("retryMaxTimes", config.retry_max_times.into()),
+        ("retryMaxTimes", config.retry_max_times.min(RETRY_TIMES_MAX).into()),
         ("groupRetryPolicy", policy),
         ("consumeTimeoutMinute", (config.consume_timeout.as_secs() / 60).max(1).into()),
         ("retryQueueNums", config.retry_queues.into()),

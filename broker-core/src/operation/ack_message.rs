@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::broker::POP_MESSAGES_MAX;
 use crate::delivery::cell::Verdict;
 use crate::delivery::cells::Cells;
 use crate::delivery::redelivery::Pair;
@@ -43,7 +44,21 @@ pub(crate) fn ack_messages(
         acked.into_iter().map(|(cell, offsets)| Entry::Ack { cell, offsets: offsets.into_iter().collect() }).collect();
     parts.append_state(&entries)?;
     apply(&mut locked, &entries);
+    wake_lanes(parts, &tables, &locked);
     Ok(results)
+}
+
+/// What was settled may have let lanes go on: receives that wait for them look.
+pub(crate) fn wake_lanes(parts: &Parts, tables: &Tables, locked: &BTreeMap<Pair, MutexGuard<'_, Cells>>) {
+    for (pair, cells) in locked {
+        let ready = cells.values().map(|cell| cell.ready().take(POP_MESSAGES_MAX as usize).count() as u64).sum::<u64>();
+        if ready == 0 {
+            continue;
+        }
+        let group = tables.consumer_group_by_id(pair.0).expect("whoever has its cells locked has looked it up");
+        let topic = tables.topic_by_id(pair.1).expect("whoever has its cells locked has looked it up");
+        parts.long_polling.may_go_on(&topic.config.topic, &group.config.consumer_group, ready);
+    }
 }
 
 /// The cell a handle speaks of, if topic and group are still the ones it was made for.

@@ -5,7 +5,8 @@ use crate::delivery::filter::Filter;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::offset::QueueOffset;
-use crate::operation::pop_message::{DUE_LOOKED_AT_MAX, queues, readable_topic};
+use crate::operation::forward_message_to_dead_letter_queue::AttemptLimit;
+use crate::operation::pop_message::{DUE_LOOKED_AT_MAX, keeps_order, queues, readable_topic};
 
 pub(crate) async fn await_messages(parts: &Parts, wait: &AwaitMessages) -> Result<bool, BrokerError> {
     let place = parts.long_polling.park(&wait.topic, &wait.consumer_group)?;
@@ -27,11 +28,20 @@ fn is_ready(parts: &Parts, wait: &AwaitMessages) -> Result<bool, BrokerError> {
     let mut entries = Vec::with_capacity(1);
     for queue in queues(parts, topic) {
         let Some(cell) = cells.get(&queue.queue_id()) else { return Ok(true) };
-        if queue.max_offset().0.min(cell.window_end()) > cell.next().max(queue.min_offset().0) {
+        let order = keeps_order(&group.config, topic);
+        if order != cell.keeps_order() {
+            return Ok(true);
+        }
+        let has_new = match order {
+            true => cell.ready().next().is_some() || !cell.to_look_at(queue.max_offset().0).is_empty(),
+            false => queue.max_offset().0.min(cell.window_end()) > cell.next().max(queue.min_offset().0),
+        };
+        if has_new {
             return Ok(true);
         }
         // No further than a pop looks: what it would not find must not have it called again and again.
-        for (offset, _) in cell.due(now).take(DUE_LOOKED_AT_MAX) {
+        let limit = AttemptLimit::of(&group.config, &topic.config.topic);
+        for (offset, _) in cell.deliverable(now, |lease| limit.is_reached(lease.attempt)).take(DUE_LOOKED_AT_MAX) {
             entries.clear();
             parts.store.read_queue(&queue, QueueOffset(offset), 1, &mut entries)?;
             let Some(entry) = entries.first() else { continue };

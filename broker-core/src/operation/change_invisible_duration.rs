@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::broker::{ChangeInvisibleDuration, ChangedLease};
+use crate::broker::{ChangeInvisibleDuration, ChangedLease, ConsumerGroupDescription, Topic};
 use crate::delivery::cell::Verdict;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::operation::ack_message::{Locked, apply, check_handle};
+use crate::operation::forward_message_to_dead_letter_queue::AttemptLimit;
 use crate::operation::pop_message::check_invisible;
 use crate::receipt_handle::ReceiptHandle;
 use crate::state::record::Entry;
@@ -67,11 +68,18 @@ pub(crate) fn change_invisible_durations(
     apply(&mut locked, &entries);
     drop(locked);
     for entry in &entries {
-        let Entry::ChangeLease { cell, deadline, .. } = entry else { continue };
+        let Entry::ChangeLease { cell, deadline, attempt, .. } = entry else { continue };
         let pair = (cell.consumer_group_id, cell.topic_id);
+        // What gets no further delivery is for the thread that gives it up.
+        let is_last = |group: &ConsumerGroupDescription, topic: &Topic| {
+            AttemptLimit::of(&group.config, &topic.config.topic).is_reached(*attempt)
+        };
         if *deadline > now {
             parts.redelivery.arm(pair, *deadline);
         } else if let (Some(group), Some(topic)) = (tables.consumer_group_by_id(pair.0), tables.topic_by_id(pair.1)) {
+            if is_last(group, topic) {
+                parts.redelivery.arm(pair, *deadline);
+            }
             parts.long_polling.came_back(&topic.config.topic, &group.config.consumer_group);
         }
     }

@@ -14,6 +14,11 @@ pub(crate) async fn put_consumer_group(
 ) -> Result<(ConsumerGroupDescription, bool), BrokerError> {
     check(&config)?;
     let (group, created, end) = put(parts, config, when)?;
+    if !created {
+        // With fewer deliveries than before, messages may have had theirs.
+        let pairs = parts.cells.pairs().into_iter().filter(|(group_id, _)| *group_id == group.consumer_group_id);
+        pairs.for_each(|pair| parts.redelivery.arm(pair, parts.store.now()));
+    }
     parts.reached_soon(end).await?;
     Ok((group, created))
 }
@@ -57,9 +62,6 @@ pub(crate) fn put(
 fn check(config: &ConsumerGroupConfig) -> Result<(), BrokerError> {
     if config.consumer_group.is_system() {
         return Err(BrokerError::SystemConsumerGroup { consumer_group: config.consumer_group.to_string() });
-    }
-    if config.orderly {
-        return Err(BrokerError::NotImplemented { what: "a consumer group that consumes in order" });
     }
     let invalid = |name, reason: &str| Err(BrokerError::InvalidParameter { name, reason: reason.to_string() });
     match &config.retry_policy {

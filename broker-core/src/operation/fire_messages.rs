@@ -18,13 +18,14 @@ use crate::clock::Timestamp;
 use crate::delivery::filter::tag_hash;
 use crate::delivery::timers::Timers;
 use crate::local_broker::Parts;
-use crate::message::{StoredMessage, property};
+use crate::message::{StoredMessage, property, raw_properties};
 use crate::names::{SCHEDULE_TOPIC, TIMER_TOPIC, TopicName};
-use crate::offset::{CommitLogOffset, QueueOffset};
+use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
 use crate::operation::delay::{
     SECOND, TIMER_QUEUE, floor, queue_of_level, roll_second, schedule_topic, timer_topic, with_roll,
 };
 use crate::state::record::Entry;
+use crate::state::source::Source;
 use crate::state::tables::{LiveTopic, Tables};
 use crate::store::commit_log::{Append, AppendClass, Window};
 use crate::store::consume_queue::{ConsumeQueue, QueueEntry};
@@ -352,16 +353,36 @@ impl<'a> Call<'a> {
 fn delivered(
     parts: &Parts,
     target: &Target<'_>,
-    source: &str,
+    source: Source,
     message: &StoredMessage,
 ) -> Result<EncodedRecord, RecordError> {
     let (topic, queue_id) = (&target.topic.config.topic, target.queue.queue_id());
-    let host = parts.config.store_host;
-    let again = |without: &[&str]| RecordDraft::again(topic, queue_id, host, source, message, without).encode();
-    again(&[property::TIMER_ROLL_MS]).or_else(|_| {
+    let encode = |message: &StoredMessage| moved(parts, topic, queue_id, source, message, &[]).encode();
+    encode(message).or_else(|_| {
         // Somebody else filled it to the brim: what RocketMQ leaves in is dispensable.
-        again(&[property::TIMER_ROLL_MS, property::REAL_TOPIC, property::REAL_QUEUE_ID, property::TIMER_OUT_MS])
+        let dispensable = [property::REAL_TOPIC, property::REAL_QUEUE_ID, property::TIMER_OUT_MS];
+        let kept = raw_properties(&message.properties)
+            .filter(|(name, _)| !dispensable.iter().any(|dispensable| dispensable.as_bytes() == *name));
+        let properties: Vec<u8> = kept.flat_map(|(name, value)| [name, &[1], value, &[2]].concat()).collect();
+        encode(&StoredMessage { properties: properties.into(), ..message.clone() })
     })
+}
+
+/// As it was in every respect, its idempotency key included.
+fn moved(
+    parts: &Parts,
+    topic: &TopicName,
+    queue_id: QueueId,
+    source: Source,
+    message: &StoredMessage,
+    instead: &[(&str, &str)],
+) -> RecordDraft {
+    let mut draft = RecordDraft::moved(topic, queue_id, parts.config.store_host, message, &source, instead);
+    draft.reconsume_times = message.reconsume_times;
+    match message.property(property::BODY_DIGEST) {
+        Some(digest) => draft.with_property(property::BODY_DIGEST, digest),
+        None => draft,
+    }
 }
 
 /// Fires all levels; says when the first message of any is due.
@@ -406,7 +427,7 @@ fn fire_level(parts: &Parts, queue: &ConsumeQueue, level: u32) -> Result<(bool, 
             continue;
         };
         let record = target(parts, &tables, &message).and_then(|target| {
-            let record = delivered(parts, &target, &format!("level {level} {at}"), &message);
+            let record = delivered(parts, &target, Source::Level { level, offset: at }, &message);
             Ok((record.map_err(|_| "its properties do not fit a record any more")?, target))
         });
         match record {
@@ -578,11 +599,11 @@ fn fire_second(parts: &Parts, wheel: &mut TimerWheel, queue: &ConsumeQueue, seco
                 continue;
             }
             let target = if unit.recalls { None } else { Some(target(parts, &tables, &message)) };
-            let source = format!("timer {at}");
+            let source = Source::Timer { offset: at };
             let record = match (target.transpose(), unit.rolls) {
-                (Ok(_), true) => put_back(parts, &source, &message).map(|record| (record, None)),
+                (Ok(_), true) => put_back(parts, source, &message).map(|record| (record, None)),
                 (Ok(Some(target)), false) => {
-                    delivered(parts, &target, &source, &message).map(|record| (record, Some(target)))
+                    delivered(parts, &target, source, &message).map(|record| (record, Some(target)))
                 }
                 (Ok(None), false) => unreachable!("what recalls in this second was told apart above"),
                 (Err(why), _) => {
@@ -607,13 +628,11 @@ fn fire_second(parts: &Parts, wheel: &mut TimerWheel, queue: &ConsumeQueue, seco
 }
 
 /// The message that waits on, in a record of its own that the log keeps for longer.
-fn put_back(parts: &Parts, source: &str, message: &StoredMessage) -> Result<EncodedRecord, RecordError> {
+fn put_back(parts: &Parts, source: Source, message: &StoredMessage) -> Result<EncodedRecord, RecordError> {
     let number = |name| message.property(name).and_then(|text| text.parse::<i64>().ok());
     let times = number(property::TIMER_ROLL_TIMES).unwrap_or(0).saturating_add(1).to_string();
     let out = Timestamp(number(property::TIMER_OUT_MS).unwrap_or(0));
-    let without = [property::TIMER_ROLL_MS, property::TIMER_ROLL_TIMES];
-    let draft = RecordDraft::again(&timer_topic(), TIMER_QUEUE, parts.config.store_host, source, message, &without)
-        .with_property(property::TIMER_ROLL_TIMES, &times);
+    let draft = moved(parts, &timer_topic(), TIMER_QUEUE, source, message, &[(property::TIMER_ROLL_TIMES, &times)]);
     with_roll(draft, roll_second(parts, parts.store.now(), out)).encode()
 }
 

@@ -3,10 +3,19 @@
 //! One pop is one state record with an entry per queue. New messages that the filter does not want are passed over for
 //! good (a consumer group has one filter, as in RocketMQ); a message that came back and does not match stays due for
 //! whoever wants it.
+//!
+//! Where order is kept (a FIFO topic, or a group that consumes orderly), messages whose lane has something in flight are left
+//! for later and others behind them are taken.
+//!
+//! A receive with the id of an earlier one, whose answer was lost, gets the same messages again.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
 
 use crate::broker::{
     ConsumerGroupConfig, ConsumerGroupDescription, INVISIBLE_DURATION_MAX, INVISIBLE_DURATION_MIN, LeaseLength,
@@ -16,12 +25,14 @@ use crate::clock::Timestamp;
 use crate::delivery::cell::Cell;
 use crate::delivery::cells::{Cells, cell_of};
 use crate::delivery::filter::Filter;
+use crate::delivery::lanes::LaneId;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
-use crate::message::StoredMessage;
+use crate::message::{MessageType, StoredMessage};
 use crate::names::{ConsumerGroup, TopicName};
 use crate::offset::{QueueId, QueueOffset};
 use crate::operation::consumer_groups;
+use crate::operation::forward_message_to_dead_letter_queue::AttemptLimit;
 use crate::receipt_handle::{LeaseId, ReceiptHandle};
 use crate::state::record::{CellKey, Entry, LeaseEntry};
 use crate::state::tables::{LiveTopic, Tables};
@@ -32,6 +43,8 @@ use crate::store::consume_queue::{Boundary, ConsumeQueue};
 const POP_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Most queue entries one pop looks at: a filter that matches nothing must not hold the lock for long.
 const LOOKED_AT_MAX: usize = 4_096;
+/// Where order is kept, so many messages are looked at before those whose turn it is are counted again.
+const LANES_LOOKED_AT_ONCE: usize = 64;
 /// Most leases of one queue looked at for messages that came back.
 pub(crate) const DUE_LOOKED_AT_MAX: usize = 1_024;
 
@@ -59,15 +72,22 @@ pub(crate) fn pop_messages(parts: &Parts, pop: &PopMessages) -> Result<Vec<Poppe
     let mut entries = start_entries(parts, &group, topic, &queues, &cells)?;
     let starts = entries.len();
     cells.apply(&entries);
-    let decided = decide(parts, pop, &queues, &cells, now).and_then(|Decision { taken, next }| {
+    let limit = AttemptLimit::of(&group.config, &topic.config.topic);
+    let attempt_id_hash = pop.attempt_id.as_deref().map(attempt_id_hash);
+    let keeps_order = keeps_order(&group.config, topic);
+    let decided = keep_order(parts, &queues, &mut cells, keeps_order)
+        .and_then(|()| decide(parts, pop, &queues, &mut cells, limit, attempt_id_hash, now));
+    let decided = decided.and_then(|Decision { taken, next, mut passed }| {
         for (queue_id, next) in next {
             let messages = leased(&taken, queue_id);
+            let cell = CellKey { consumer_group_id: pair.0, topic_id: pair.1, queue_id };
+            if let Some(offsets) = passed.remove(&queue_id) {
+                entries.push(Entry::Ack { cell, offsets });
+            }
             if messages.is_empty() && next == cells[&queue_id].next() {
                 continue;
             }
-            let cell = CellKey { consumer_group_id: pair.0, topic_id: pair.1, queue_id };
             let first = parts.lease_ids(messages.len());
-            let attempt_id_hash = None;
             entries.push(Entry::Lease(LeaseEntry {
                 cell,
                 deadline,
@@ -141,23 +161,69 @@ fn start_entries(
 struct Decision {
     taken: Vec<Taken>,
     next: Vec<(QueueId, u64)>,
+    /// What nobody wants of messages that stand behind others which have to wait.
+    passed: BTreeMap<QueueId, Vec<u64>>,
+}
+
+/// The hash by which the log remembers who took a message.
+fn attempt_id_hash(attempt_id: &str) -> u64 {
+    let digest = Sha256::digest(attempt_id.as_bytes());
+    u64::from_be_bytes(digest[..8].try_into().expect("eight of 32 bytes"))
+}
+
+/// Is a message handed out only when those before it in its lane are settled?
+pub(crate) fn keeps_order(group: &ConsumerGroupConfig, topic: &Topic) -> bool {
+    group.orderly || topic.config.message_type == MessageType::Fifo
+}
+
+/// Knows the lanes of what is in flight, or forgets them: a group and a topic may become orderly and stop being so.
+fn keep_order(parts: &Parts, queues: &[Arc<ConsumeQueue>], cells: &mut Cells, keeps: bool) -> Result<(), BrokerError> {
+    for queue in queues {
+        let cell = cells.get_mut(&queue.queue_id()).expect("started above");
+        if !keeps {
+            cell.forget_order();
+            continue;
+        }
+        let mut window = Window::default();
+        let window = RefCell::new(&mut window);
+        cell.keep_order(|offset| {
+            let mut entries = Vec::with_capacity(1);
+            parts.store.read_queue(queue, QueueOffset(offset), 1, &mut entries)?;
+            let Some(entry) = entries.first() else { return Ok(LaneId::of(None)) };
+            let message = parts.store.read_message(*window.borrow_mut(), queue, QueueOffset(offset), entry)?;
+            Ok::<_, BrokerError>(LaneId::of(message.as_ref().and_then(StoredMessage::message_group)))
+        })?;
+    }
+    Ok(())
 }
 
 fn decide(
     parts: &Parts,
     pop: &PopMessages,
     queues: &[Arc<ConsumeQueue>],
-    cells: &Cells,
+    cells: &mut Cells,
+    limit: AttemptLimit,
+    attempt_id_hash: Option<u64>,
     now: Timestamp,
 ) -> Result<Decision, BrokerError> {
     let mut take = Take {
         parts,
+        limit,
         filter: &pop.filter,
         left: pop.messages_max as usize,
         looked_at_left: LOOKED_AT_MAX,
         bytes: 0,
         taken: Vec::new(),
     };
+    if let Some(attempt_id) = attempt_id_hash {
+        for queue in queues {
+            take.again(&cells[&queue.queue_id()], queue, attempt_id, now)?;
+        }
+        if !take.taken.is_empty() {
+            let next = queues.iter().map(|queue| (queue.queue_id(), cells[&queue.queue_id()].next())).collect();
+            return Ok(Decision { taken: take.taken, next, passed: BTreeMap::new() });
+        }
+    }
     let turn = parts.next_queue.fetch_add(1, Ordering::Relaxed) as usize % queues.len().max(1);
     let in_turn = || queues[turn..].iter().chain(&queues[..turn]);
     // One record that cannot be read must not keep the other queues from being served.
@@ -168,22 +234,35 @@ fn decide(
         }
     }
     let mut next = Vec::with_capacity(queues.len());
+    let mut passed = BTreeMap::new();
     for queue in in_turn() {
-        let cell = &cells[&queue.queue_id()];
+        let queue_id = queue.queue_id();
+        let cell = cells.get_mut(&queue_id).expect("started above");
         let taken = take.taken.len();
+        if cell.keeps_order() {
+            let mut unwanted = Vec::new();
+            if let Err(error) = take.fresh_in_lanes(cell, queue, &mut unwanted) {
+                failed = Some(unreadable(queue, error));
+            }
+            if !unwanted.is_empty() {
+                passed.insert(queue_id, unwanted);
+            }
+            next.push((queue_id, cell.next()));
+            continue;
+        }
         match take.fresh(cell, queue) {
-            Ok(to) => next.push((queue.queue_id(), to)),
+            Ok(to) => next.push((queue_id, to)),
             Err(error) => {
                 // Up to what was taken: the queue goes on from there, and stands still at what cannot be read.
                 let last = take.taken[taken..].last().map(|taken| taken.message.queue_offset.0 + 1);
-                next.push((queue.queue_id(), last.unwrap_or(cell.next())));
+                next.push((queue_id, last.unwrap_or(cell.next())));
                 failed = Some(unreadable(queue, error));
             }
         }
     }
     match failed {
-        Some(error) if take.taken.is_empty() => Err(error),
-        _ => Ok(Decision { taken: take.taken, next }),
+        Some(error) if take.taken.is_empty() && passed.is_empty() => Err(error),
+        _ => Ok(Decision { taken: take.taken, next, passed }),
     }
 }
 
@@ -284,6 +363,7 @@ fn lease_id(entries: &[Entry], message: &StoredMessage) -> LeaseId {
 /// What a pop has taken so far.
 struct Take<'a> {
     parts: &'a Parts,
+    limit: AttemptLimit,
     filter: &'a Filter,
     left: usize,
     looked_at_left: usize,
@@ -301,27 +381,49 @@ impl Take<'_> {
         self.left == 0 || self.bytes >= POP_BYTES_MAX
     }
 
-    /// Takes what came back.
-    fn due(&mut self, cell: &Cell, queue: &ConsumeQueue, now: Timestamp) -> Result<(), BrokerError> {
-        let mut entries = Vec::with_capacity(1);
+    /// Takes once more what the receive with this id took, and does not count it as another delivery.
+    fn again(&mut self, cell: &Cell, queue: &ConsumeQueue, attempt_id: u64, now: Timestamp) -> Result<(), BrokerError> {
         let mut window = Window::default();
-        for (offset, lease) in cell.due(now).take(DUE_LOOKED_AT_MAX) {
+        for (offset, lease) in cell.taken_by(attempt_id).filter(|(_, lease)| lease.deadline > now) {
             if self.is_full() {
                 return Ok(());
             }
-            entries.clear();
-            self.parts.store.read_queue(queue, QueueOffset(offset), 1, &mut entries)?;
-            let Some(entry) = entries.first() else { continue };
-            if !self.filter.may_match(entry.tag_hash) {
-                continue;
+            if let Some(message) = self.read(&mut window, queue, offset)? {
+                self.push(message, lease.attempt);
             }
-            if let Some(message) = self.parts.store.read_message(&mut window, queue, QueueOffset(offset), entry)?
-                && self.filter.matches(message.tag())
-            {
+        }
+        Ok(())
+    }
+
+    /// Takes what came back.
+    fn due(&mut self, cell: &Cell, queue: &ConsumeQueue, now: Timestamp) -> Result<(), BrokerError> {
+        let limit = self.limit;
+        let mut window = Window::default();
+        for (offset, lease) in cell.deliverable(now, |lease| limit.is_reached(lease.attempt)).take(DUE_LOOKED_AT_MAX) {
+            if self.is_full() {
+                return Ok(());
+            }
+            if let Some(message) = self.read(&mut window, queue, offset)? {
                 self.push(message, lease.attempt + 1);
             }
         }
         Ok(())
+    }
+
+    /// The message at this offset, if it is there and wanted.
+    fn read(
+        &self,
+        window: &mut Window,
+        queue: &ConsumeQueue,
+        offset: u64,
+    ) -> Result<Option<StoredMessage>, BrokerError> {
+        let mut entries = Vec::with_capacity(1);
+        self.parts.store.read_queue(queue, QueueOffset(offset), 1, &mut entries)?;
+        let Some(entry) = entries.first().filter(|entry| self.filter.may_match(entry.tag_hash)) else {
+            return Ok(None);
+        };
+        let message = self.parts.store.read_message(window, queue, QueueOffset(offset), entry)?;
+        Ok(message.filter(|message| self.filter.matches(message.tag())))
     }
 
     /// Takes new messages; says up to where the queue was looked at.
@@ -344,7 +446,10 @@ impl Take<'_> {
             if self.is_full() {
                 break;
             }
-            if self.filter.may_match(entry.tag_hash)
+            // Order was kept here once.
+            let is_passed = cell.is_passed(next);
+            if !is_passed
+                && self.filter.may_match(entry.tag_hash)
                 && let Some(message) = self.parts.store.read_message(&mut window, queue, QueueOffset(next), entry)?
                 && self.filter.matches(message.tag())
             {
@@ -354,6 +459,52 @@ impl Take<'_> {
             self.looked_at_left -= 1;
         }
         Ok(next)
+    }
+
+    /// Takes new messages whose lanes have nothing in flight. Those that nobody wants go to `unwanted`, in order.
+    fn fresh_in_lanes(
+        &mut self,
+        cell: &mut Cell,
+        queue: &ConsumeQueue,
+        unwanted: &mut Vec<u64>,
+    ) -> Result<(), BrokerError> {
+        if self.is_full() {
+            return Ok(());
+        }
+        let mut window = Window::default();
+        let mut ready = cell.ready().take(self.left).count();
+        let mut to_look_at = cell.to_look_at(queue.max_offset().0);
+        to_look_at.start = to_look_at.start.max(queue.min_offset().0);
+        let mut entries = Vec::new();
+        while ready < self.left && !to_look_at.is_empty() && self.looked_at_left > 0 {
+            let count = to_look_at.clone().count().min(self.looked_at_left).min(LANES_LOOKED_AT_ONCE);
+            entries.clear();
+            self.parts.store.read_queue(queue, QueueOffset(to_look_at.start), count, &mut entries)?;
+            if entries.is_empty() {
+                break;
+            }
+            for entry in &entries {
+                let offset = to_look_at.start;
+                let message = self.parts.store.read_message(&mut window, queue, QueueOffset(offset), entry)?;
+                cell.looked_at(offset, LaneId::of(message.as_ref().and_then(StoredMessage::message_group)));
+                to_look_at.start += 1;
+                self.looked_at_left -= 1;
+            }
+            ready = cell.ready().take(self.left).count();
+        }
+        for offset in cell.ready() {
+            if self.is_full() {
+                break;
+            }
+            match self.read(&mut window, queue, offset)? {
+                Some(message) => self.push(message, 1),
+                None => unwanted.push(offset),
+            }
+            if unwanted.len() == LOOKED_AT_MAX {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn push(&mut self, message: StoredMessage, attempt: u32) {

@@ -13,7 +13,7 @@ use crate::local_broker::Parts;
 use crate::message::{MessageType, property};
 use crate::operation::delay::{SECOND, TIMER_QUEUE, ensure_topic, floor, roll_second, timer_topic, with_roll};
 use crate::operation::fire_messages::recall_key;
-use crate::operation::send_message::{fits, type_word};
+use crate::operation::send_message::check_type;
 use crate::store::commit_log::{Append, AppendClass};
 use crate::store::record::RecordDraft;
 
@@ -37,13 +37,7 @@ pub(crate) async fn recall_message(parts: &Parts, recall: RecallMessage) -> Resu
     let end = {
         let tables = parts.tables();
         let live = tables.topic(&topic).ok_or_else(|| BrokerError::TopicNotFound { topic: topic.to_string() })?;
-        if !fits(live.config.message_type, MessageType::Delay) {
-            return Err(BrokerError::MessageTypeMismatch {
-                topic: topic.to_string(),
-                message_type: type_word(MessageType::Delay),
-                topic_type: type_word(live.config.message_type),
-            });
-        }
+        check_type(&live.config, MessageType::Delay)?;
         let Some(queue) = parts.store.queue(&timer_topic(), TIMER_QUEUE) else {
             return Err(BrokerError::TopicNotFound { topic: timer_topic().to_string() });
         };

@@ -2,7 +2,10 @@
 //!
 //! Invariant: a durable reply follows its flush.
 
-use crate::broker::{SendMessages, SendReceipt};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::broker::{SendMessage, SendMessages, SendReceipt, Topic, TopicConfig};
 use crate::clock::Timestamp;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
@@ -11,6 +14,7 @@ use crate::offset::{CommitLogOffset, QueueId};
 use crate::operation::delay::{self, Route};
 use crate::operation::idempotency::{Admission, Keyed};
 use crate::store::commit_log::{Append, AppendClass};
+use crate::store::consume_queue::ConsumeQueue;
 
 pub(crate) async fn send_messages(
     parts: &Parts,
@@ -42,71 +46,30 @@ pub(crate) async fn send_messages(
         let queues = queues.as_deref().map_or(&[][..], |topic| &topic.queues);
         let mut appends = Vec::with_capacity(messages.len());
         let mut owners = Vec::with_capacity(messages.len());
+        // Message groups of which one was refused: nothing behind it may be stored.
+        let mut broken: HashMap<Box<str>, BrokerError> = HashMap::new();
         for (at, send) in messages.into_iter().enumerate() {
-            if !fits(topic.config.message_type, send.message.message_type) {
-                results.push(Err(BrokerError::MessageTypeMismatch {
-                    topic: name.to_string(),
-                    message_type: type_word(send.message.message_type),
-                    topic_type: type_word(topic.config.message_type),
-                }));
-                continue;
-            }
-            let queue = match queues.get(send.queue_id.0 as usize) {
-                Some(queue) if send.queue_id.0 < topic.config.write_queues => queue,
-                _ => {
-                    results.push(Err(BrokerError::QueueNotFound { topic: name.to_string(), queue_id: send.queue_id }));
-                    continue;
-                }
-            };
+            let message_group = send.message.message_group().map(Box::from);
             let body_bytes = send.message.body().len() as u64;
-            let route = match delay::route(parts, &send.message, now) {
-                Ok(route) => route,
-                Err(refused) => {
-                    results.push(Err(refused.into()));
-                    continue;
+            let admitted = match message_group.as_ref().and_then(|group| broken.get(group)) {
+                Some(error) => Err(error.clone()),
+                None => admit(parts, topic, queues, send, now),
+            };
+            match admitted {
+                Ok(Admitted::Append { append, queue_id, unique_key, keyed, is_delayed, waits_for }) => {
+                    // Filled in below; an append that is refused overwrites it.
+                    results.push(Err(BrokerError::Overloaded { what: "room in the log" }));
+                    owners.push(Owner { at, queue_id, unique_key, body_bytes, keyed, is_delayed, waits_for });
+                    appends.push(append);
                 }
-            };
-            let (waiting_in, waits_for) = match route {
-                Route::Now { .. } => (None, None),
-                Route::Level(level) => (Some((delay::schedule_topic(), delay::queue_of_level(level))), None),
-                Route::Timer { second, .. } => (Some((delay::timer_topic(), delay::TIMER_QUEUE)), Some(second)),
-            };
-            let counter = match &waiting_in {
-                None => queue.counter().clone(),
-                Some((topic, queue_id)) => {
-                    let queue = parts.store.queue(topic, *queue_id).expect("made above, and never deleted");
-                    queue.counter().clone()
+                Ok(Admitted::Stored(receipt)) => results.push(Ok(*receipt)),
+                Err(error) => {
+                    if let Some(group) = message_group {
+                        broken.insert(group, error.clone());
+                    }
+                    results.push(Err(error));
                 }
-            };
-            let draft = |message: &Message| delay::draft(parts, (&name, send.queue_id), message, route, now);
-            let (record, unique_key, keyed) = match &send.idempotency_key {
-                None => {
-                    let record = draft(&send.message).encode().expect("the limits of a message fit a record");
-                    (record, Box::from(send.message.unique_key()), None)
-                }
-                Some(key) => match parts.idempotency.admit(parts, topic, key, send.message.body()) {
-                    Admission::New(keyed) => {
-                        let message = send.message.with_unique_key(&keyed.unique_key);
-                        let (property, digest) = keyed.digest_property();
-                        let draft = draft(&message).with_property(property, digest);
-                        let record = draft.encode().expect("a digest fits beside the limits");
-                        (record, keyed.unique_key.clone(), Some(keyed))
-                    }
-                    Admission::Done(receipt) => {
-                        results.push(Ok(*receipt));
-                        continue;
-                    }
-                    Admission::Refused(error) => {
-                        results.push(Err(error));
-                        continue;
-                    }
-                },
-            };
-            // Filled in below; an append that is refused overwrites it.
-            results.push(Err(BrokerError::Overloaded { what: "room in the log" }));
-            let is_delayed = waiting_in.is_some();
-            owners.push(Owner { at, queue_id: send.queue_id, unique_key, body_bytes, keyed, is_delayed, waits_for });
-            appends.push(Append { record, queue: counter, class: AppendClass::Message });
+            }
         }
         if appends.is_empty() {
             return Ok(results);
@@ -183,16 +146,85 @@ struct Owner {
     waits_for: Option<Timestamp>,
 }
 
-/// A topic takes messages of its own type; a mixed one takes all.
-pub(crate) fn fits(topic_type: MessageType, message_type: MessageType) -> bool {
-    match message_type {
-        MessageType::Normal => topic_type != MessageType::Delay,
-        MessageType::Delay => matches!(topic_type, MessageType::Delay | MessageType::Mixed),
-        _ => false,
-    }
+/// What becomes of a message that may be sent.
+enum Admitted {
+    Append {
+        append: Append,
+        queue_id: QueueId,
+        unique_key: Box<str>,
+        keyed: Option<Keyed>,
+        is_delayed: bool,
+        waits_for: Option<Timestamp>,
+    },
+    /// Its idempotency key says that it is stored already.
+    Stored(Box<SendReceipt>),
 }
 
-pub(crate) fn type_word(message_type: MessageType) -> &'static str {
+fn admit(
+    parts: &Parts,
+    topic: &Topic,
+    queues: &[Arc<ConsumeQueue>],
+    send: SendMessage,
+    now: Timestamp,
+) -> Result<Admitted, BrokerError> {
+    let name = &topic.config.topic;
+    let SendMessage { queue_id, message, idempotency_key } = send;
+    check_type(&topic.config, message.message_type)?;
+    let queue = queues
+        .get(queue_id.0 as usize)
+        .filter(|_| queue_id.0 < topic.config.write_queues)
+        .ok_or_else(|| BrokerError::QueueNotFound { topic: name.to_string(), queue_id })?;
+    let route = delay::route(parts, &message, now)?;
+    let (waits_in, waits_for) = match route {
+        Route::Now { .. } => (None, None),
+        Route::Level(level) => (Some((delay::schedule_topic(), delay::queue_of_level(level))), None),
+        Route::Timer { second, .. } => (Some((delay::timer_topic(), delay::TIMER_QUEUE)), Some(second)),
+    };
+    let is_delayed = waits_in.is_some();
+    let counter = match waits_in {
+        None => queue.counter().clone(),
+        Some((topic, queue_id)) => {
+            parts.store.queue(&topic, queue_id).expect("made before, and never deleted").counter().clone()
+        }
+    };
+    let draft = |message: &Message| delay::draft(parts, (name, queue_id), message, route, now);
+    let (record, unique_key, keyed) = match idempotency_key {
+        None => {
+            let record = draft(&message).encode().expect("the limits of a message fit a record");
+            (record, Box::from(message.unique_key()), None)
+        }
+        Some(key) => match parts.idempotency.admit(parts, topic, &key, message.body()) {
+            Admission::New(keyed) => {
+                let message = message.with_unique_key(&keyed.unique_key);
+                let (property, digest) = keyed.digest_property();
+                let draft = draft(&message).with_property(property, digest);
+                let record = draft.encode().expect("a digest fits beside the limits");
+                (record, keyed.unique_key.clone(), Some(keyed))
+            }
+            Admission::Done(receipt) => return Ok(Admitted::Stored(receipt)),
+            Admission::Refused(error) => return Err(error),
+        },
+    };
+    let append = Append { record, queue: counter, class: AppendClass::Message };
+    Ok(Admitted::Append { append, queue_id, unique_key, keyed, is_delayed, waits_for })
+}
+
+/// A topic takes messages of its own type, a mixed one those of all; a retry topic or a dead letter queue takes back
+/// whatever came from elsewhere.
+pub(crate) fn check_type(topic: &TopicConfig, message_type: MessageType) -> Result<(), BrokerError> {
+    let is_built = matches!(message_type, MessageType::Normal | MessageType::Fifo | MessageType::Delay);
+    let fits = [message_type, MessageType::Mixed].contains(&topic.message_type) || topic.topic.is_derived();
+    if is_built && fits {
+        return Ok(());
+    }
+    Err(BrokerError::MessageTypeMismatch {
+        topic: topic.topic.to_string(),
+        message_type: type_word(message_type),
+        topic_type: type_word(topic.message_type),
+    })
+}
+
+fn type_word(message_type: MessageType) -> &'static str {
     match message_type {
         MessageType::Normal => "normal",
         MessageType::Fifo => "fifo",

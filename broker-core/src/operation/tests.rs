@@ -1,6 +1,8 @@
 //! The operations together, on a real disk, through the door that the gateway uses.
 
+mod dead_letters;
 mod delayed;
+mod order;
 mod recover_state;
 mod repair;
 
@@ -15,10 +17,11 @@ use crate::config::{BrokerConfig, Durability, Retention};
 use crate::delivery::filter::Filter;
 use crate::error::BrokerError;
 use crate::local_broker::{LocalBroker, Surroundings};
-use crate::message::{Message, MessageError};
+use crate::message::{Message, MessageError, MessageType};
 use crate::names::{ConsumerGroup, TopicName};
 use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
 use crate::random::SystemRandom;
+use crate::receipt_handle::ReceiptHandle;
 use crate::store::disk_files::DiskFiles;
 use crate::store::error::StoreError;
 use crate::store::simulated_files::SimulatedFiles;
@@ -84,6 +87,7 @@ pub(crate) fn pop(messages_max: u32) -> PopMessages {
         messages_max,
         lease: LeaseLength::Exactly(Duration::from_secs(60)),
         filter: Filter::All,
+        attempt_id: None,
     }
 }
 

@@ -5,7 +5,7 @@ use crate::error::BrokerError;
 use crate::local_broker::{Parts, queues_of};
 use crate::message::MessageType;
 use crate::names::TopicName;
-use crate::offset::QueueOffset;
+use crate::offset::{Incarnation, QueueOffset};
 use crate::operation::delay::{schedule_topic, timer_topic};
 use crate::state::record::Entry;
 use crate::topic_attributes::{AttributeRefused, TopicAttributes};
@@ -36,6 +36,10 @@ pub(crate) async fn put_topic(parts: &Parts, config: TopicConfig, when: PutWhen)
             let reason = "cannot shrink: messages of the queues left out could not be received any more".to_string();
             return Err(BrokerError::InvalidParameter { name: "readQueues", reason });
         }
+        if known.as_ref().is_some_and(|known| moves_message_groups(known, &config)) {
+            let reason = "cannot change on a FIFO topic: message groups would move to other queues, out of order";
+            return Err(BrokerError::InvalidParameter { name: "writeQueues", reason: reason.to_string() });
+        }
         let (topic_id, version) = match &known {
             Some(known) => (known.topic_id, known.version + 1),
             None => (tables.next_topic_id(), 1),
@@ -57,11 +61,18 @@ pub(crate) async fn put_topic(parts: &Parts, config: TopicConfig, when: PutWhen)
     Ok((topic, created))
 }
 
+/// The queue of a message group follows from how many queues there are to write to.
+fn moves_message_groups(known: &Topic, config: &TopicConfig) -> bool {
+    let is_fifo = known.config.message_type == MessageType::Fifo && config.message_type == MessageType::Fifo;
+    is_fifo && known.config.write_queues != config.write_queues
+}
+
 fn check(config: &TopicConfig) -> Result<(), BrokerError> {
     if config.topic.is_system() || config.topic.is_derived() {
         return Err(BrokerError::SystemTopic { topic: config.topic.to_string() });
     }
-    if !matches!(config.message_type, MessageType::Normal | MessageType::Delay | MessageType::Mixed) {
+    const BUILT: [MessageType; 4] = [MessageType::Normal, MessageType::Fifo, MessageType::Delay, MessageType::Mixed];
+    if !BUILT.contains(&config.message_type) {
         return Err(BrokerError::NotImplemented { what: "a topic of this message type" });
     }
     for (name, queues) in [("readQueues", config.read_queues), ("writeQueues", config.write_queues)] {
@@ -73,6 +84,25 @@ fn check(config: &TopicConfig) -> Result<(), BrokerError> {
         let reason = "must not be more than readQueues: nobody would receive from the others".to_string();
         return Err(BrokerError::InvalidParameter { name: "writeQueues", reason });
     }
+    Ok(())
+}
+
+/// Makes a topic that belongs to a consumer group, if it is missing: its retry topic or its dead letter queue. Nobody waits
+/// for it to be safe: it is before what is stored in it.
+pub(crate) fn make_derived(parts: &Parts, name: &TopicName, queues: u32) -> Result<(), BrokerError> {
+    assert!(name.is_derived(), "{name} belongs to a consumer group");
+    if parts.tables().topic(name).is_some() {
+        return Ok(());
+    }
+    let mut tables = parts.tables.write().expect("no code panics while holding it");
+    if tables.topic(name).is_some() {
+        return Ok(());
+    }
+    let config = TopicConfig { read_queues: queues, write_queues: queues, ..TopicConfig::new(name.clone()) };
+    let entry = Entry::PutTopic { topic_id: tables.next_topic_id(), version: 1, config };
+    let (at, _) = parts.append_state(std::slice::from_ref(&entry))?;
+    tables.apply(&entry, at);
+    parts.store.create_queues(name, Incarnation(at.0), queues);
     Ok(())
 }
 

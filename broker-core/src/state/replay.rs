@@ -12,6 +12,7 @@ use crate::delivery::timers::Timers;
 use crate::offset::{CommitLogOffset, QueueOffset};
 use crate::state::record::Entry;
 use crate::state::snapshot::Snapshot;
+use crate::state::source::Source;
 use crate::state::tables::Tables;
 
 /// The state as it comes back.
@@ -25,6 +26,8 @@ pub struct Replay {
     tables_reflect: CommitLogOffset,
     timers_reflect: CommitLogOffset,
     pairs_reflect: HashMap<Pair, CommitLogOffset>,
+    /// Behind a clean stop and before the next start: what lies here, somebody else has written.
+    stopped: bool,
 }
 
 impl Replay {
@@ -53,6 +56,11 @@ impl Replay {
 
     /// One entry of the record that begins at `at`, in the order of the log.
     pub fn apply(&mut self, entry: &Entry, at: CommitLogOffset) {
+        match entry {
+            Entry::Stop { .. } => self.stopped = true,
+            Entry::Boot { .. } => self.stopped = false,
+            _ => {}
+        }
         if at >= self.tables_reflect {
             self.tables.apply(entry, at);
         }
@@ -67,6 +75,21 @@ impl Replay {
                 }
             }
             None => self.cells.apply(entry),
+        }
+    }
+
+    /// The record that begins at `at` is a message which the broker moved.
+    pub fn moved(&mut self, source: &Source, at: CommitLogOffset) {
+        if self.stopped {
+            return;
+        }
+        match source {
+            Source::Lease { cell, offset } => self.apply(&Entry::Ack { cell: *cell, offsets: vec![*offset] }, at),
+            Source::Timer { offset } if at >= self.timers_reflect => self.timers.apply_fired(*offset),
+            Source::Level { level, offset } if at >= self.timers_reflect => {
+                self.timers.apply_level_fired(*level, *offset);
+            }
+            Source::Timer { .. } | Source::Level { .. } => {}
         }
     }
 }

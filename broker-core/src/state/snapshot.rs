@@ -10,20 +10,27 @@
 //! | count of topics | each: incarnation, length of entries, entries, count of queues, next queue offset each |
 //! | count of consumer groups | each: incarnation, length of entries, entries |
 //! | count of pairs | each: group id, topic id, place it reflects, length of entries, entries |
-//! | since version 2: place up to which the timers reflect the log, length of entries, entries |
+//! | in version 3: place up to which the timers reflect the log, length of entries, entries |
 //! ```
 //! A topic's entries are what makes it and, if messages of it have had their time, what is kept of its queues. A pair's
-//! entries are, for each queue, where its cell goes on (`start`) and every lease (`change lease`). Those of the timers say
-//! which delayed messages are done. Without any it is of version 1. Permanent: an unknown version is a newer Gantry's.
+//! entries are, for each queue, where its cell goes on (`start`) and every lease (`change lease`); see also
+//! `VERSION_IN_ORDER`. Those of the timers say which delayed messages are done. Permanent: an unknown version is a newer
+//! Gantry's.
 
 use crate::delivery::cell::Cell;
 use crate::delivery::redelivery::Pair;
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
-use crate::state::record::{CellKey, Entry, Reader, StateRecordError, decode_entries, encode_entries, varint};
+use crate::state::record::{
+    CellKey, Entry, LeaseEntry, Reader, StateRecordError, decode_entries, encode_entries, varint,
+};
 use crate::state::tables::Tables;
 
-const VERSION: u8 = 2;
-const VERSION_WITHOUT_TIMERS: u8 = 1;
+const VERSION: u8 = 1;
+/// As version 1, and among a pair's entries are a `lease` for each lease whose receive had an id, and an `ack` for what is
+/// settled behind messages that wait. Written only where there is such an entry.
+const VERSION_IN_ORDER: u8 = 2;
+/// As version 2, and the timers follow. Written only where they have something to say.
+const VERSION_WITH_TIMERS: u8 = 3;
 
 /// What the tables held, and where their queues end.
 pub struct TablesPart {
@@ -80,6 +87,7 @@ pub struct SnapshotWriter {
     pair_count: u64,
     timers: TimersPart,
     entries: Vec<u8>,
+    version: u8,
 }
 
 impl TablesPart {
@@ -120,6 +128,7 @@ impl SnapshotWriter {
             pair_count: 0,
             timers: TimersPart::default(),
             entries: Vec::new(),
+            version: VERSION,
         }
     }
 
@@ -134,6 +143,9 @@ impl SnapshotWriter {
         for (queue_id, cell) in cells {
             let key = CellKey { consumer_group_id: pair.0, topic_id: pair.1, queue_id: *queue_id };
             for entry in cell.entries(key) {
+                if matches!(entry, Entry::Lease(_) | Entry::Ack { .. }) {
+                    self.version = VERSION_IN_ORDER;
+                }
                 encode_entries(&mut self.entries, [&entry]);
             }
         }
@@ -151,7 +163,7 @@ impl SnapshotWriter {
 
     pub fn finish(mut self, tables: &TablesPart) -> Vec<u8> {
         let has_timers = !self.timers.entries.is_empty();
-        self.bytes.push(if has_timers { VERSION } else { VERSION_WITHOUT_TIMERS });
+        self.bytes.push(if has_timers { VERSION_WITH_TIMERS } else { self.version });
         let head = [u64::from(tables.topic_id_max), u64::from(tables.consumer_group_id_max), tables.reflects.0];
         head.into_iter().for_each(|number| varint(&mut self.bytes, number));
         varint(&mut self.bytes, tables.topics.len() as u64);
@@ -190,11 +202,10 @@ impl Default for SnapshotWriter {
 impl Snapshot {
     pub fn decode(body: &[u8]) -> Result<Snapshot, StateRecordError> {
         let mut reader = Reader(body);
-        let has_timers = match reader.byte()? {
-            VERSION => true,
-            VERSION_WITHOUT_TIMERS => false,
-            newer => return Err(StateRecordError::NewerVersion(newer)),
-        };
+        let version = reader.byte()?;
+        if !matches!(version, VERSION | VERSION_IN_ORDER | VERSION_WITH_TIMERS) {
+            return Err(StateRecordError::NewerVersion(version));
+        }
         let (topic_id_max, consumer_group_id_max) = (reader.small()?, reader.small()?);
         let reflects = CommitLogOffset(reader.number()?);
         let mut topics = Vec::new();
@@ -229,8 +240,9 @@ impl Snapshot {
             let reflects = CommitLogOffset(reader.number()?);
             let entries = read_entries(&mut reader)?;
             let of_pair = |entry: &Entry| match entry {
-                Entry::Start { cell, .. } | Entry::ChangeLease { cell, .. } => {
-                    (cell.consumer_group_id, cell.topic_id) == pair
+                Entry::Start { cell, .. } | Entry::ChangeLease { cell, .. } => is_of(pair, cell),
+                Entry::Lease(LeaseEntry { cell, .. }) | Entry::Ack { cell, .. } if version > VERSION => {
+                    is_of(pair, cell)
                 }
                 _ => false,
             };
@@ -240,7 +252,7 @@ impl Snapshot {
             pairs.push(PairPart { pair, reflects, entries });
         }
         let mut timers = TimersPart::default();
-        if has_timers {
+        if version == VERSION_WITH_TIMERS {
             timers.reflects = CommitLogOffset(reader.number()?);
             timers.entries = read_entries(&mut reader)?;
             let of_timers = |entry: &Entry| {
@@ -256,6 +268,10 @@ impl Snapshot {
         let tables = TablesPart { topic_id_max, consumer_group_id_max, reflects, topics, consumer_groups };
         Ok(Snapshot { tables, pairs, timers })
     }
+}
+
+fn is_of(pair: Pair, cell: &CellKey) -> bool {
+    (cell.consumer_group_id, cell.topic_id) == pair
 }
 
 fn read_entries(reader: &mut Reader<'_>) -> Result<Vec<Entry>, StateRecordError> {
@@ -321,7 +337,7 @@ mod tests {
         let bytes = body(&entries);
         assert_eq!(
             hex(&bytes),
-            "02".to_owned() + "000001" + "0000" + "00" + "8407" + "0b" + "30058827ac0200" + "31020307"
+            "03".to_owned() + "000001" + "0000" + "00" + "8407" + "0b" + "30058827ac0200" + "31020307"
         );
         let timers = Snapshot::decode(&bytes).unwrap().timers;
         assert_eq!((timers.reflects, timers.entries), (CommitLogOffset(900), entries));

@@ -563,6 +563,14 @@ impl CommitLog {
         }
     }
 
+    /// File and offset in it of what lies at `at`, for people.
+    pub fn place(&self, at: CommitLogOffset) -> (PathBuf, u64) {
+        match self.shared.segment_of(at.0) {
+            Some(segment) => (segment.path().to_path_buf(), segment.at(at.0)),
+            None => (PathBuf::from("commitlog"), at.0),
+        }
+    }
+
     /// Microseconds that syncs took.
     pub fn syncs(&self) -> HistogramStats {
         self.shared.flusher.syncs()

@@ -31,9 +31,10 @@ use bytes::Bytes;
 
 use crate::clock::Timestamp;
 use crate::delivery::filter::tag_hash;
-use crate::message::{Message, StoredMessage, property, raw_properties, sys_flag};
+use crate::message::{Message, StoredMessage, property, sys_flag};
 use crate::names::{TOPIC_BYTES_MAX, TopicName};
 use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
+use crate::state::source::Source;
 
 /// The topic's length is one byte.
 pub const MAGIC_V1: u32 = 0xDAA3_20A7;
@@ -164,43 +165,37 @@ impl RecordDraft {
         draft
     }
 
-    /// A record of the broker's own: no properties, born where and when it is stored.
-    pub fn state(topic: &TopicName, queue_id: QueueId, store_host: SocketAddr, body: impl Into<Bytes>) -> RecordDraft {
-        RecordDraft::new(topic, queue_id, store_host, body.into(), CRC_BLOCK_LEN)
-    }
-
-    /// A stored message again, for another place. What it says of itself stays but for the properties in `without`;
-    /// before all others stands of what this record is the proof.
-    pub fn again(
+    /// A message on its way to another topic: born as it was, its properties those it had without our own, and in front of
+    /// them from where it was moved. Properties named in `instead` are given these values.
+    pub fn moved(
         topic: &TopicName,
         queue_id: QueueId,
         store_host: SocketAddr,
-        source: &str,
         message: &StoredMessage,
-        without: &[&str],
+        source: &Source,
+        instead: &[(&str, &str)],
     ) -> RecordDraft {
-        const NOT_KEPT: i32 = sys_flag::TRANSACTION_MASK | sys_flag::INNER_BATCH;
         let properties_bytes = message.properties.len() + PROPERTIES_BYTES_USUAL;
         let mut draft = RecordDraft {
             flag: message.flag,
-            sys_flag: message.sys_flag & !NOT_KEPT,
+            sys_flag: message.sys_flag & !sys_flag::TRANSACTION_MASK,
             born_timestamp: Some(message.born_timestamp),
             born_host: message.born_host,
-            reconsume_times: message.reconsume_times,
             tag_hash: message.tag().map_or(0, tag_hash),
             ..RecordDraft::new(topic, queue_id, store_host, message.body.clone(), properties_bytes)
         };
-        draft.push_property(property::SOURCE, source);
-        for (name, value) in raw_properties(&message.properties) {
-            let is_left_out = |left_out: &&str| left_out.as_bytes() == name;
-            let known = [property::SOURCE, property::CRC];
-            if !name.is_empty() && !known.iter().chain(without).any(is_left_out) {
-                for piece in [name, &[1], value, &[2]] {
-                    draft.tail.extend_from_slice(piece);
-                }
-            }
-        }
+        draft.push_property(property::SOURCE, &source.to_string());
+        let is_ours = |name: &str| name == property::CRC || name.starts_with(property::GANTRY_PREFIX);
+        let is_replaced = |name: &str| instead.iter().any(|(replaced, _)| *replaced == name);
+        let kept = message.properties().filter(|(name, _)| !is_ours(name) && !is_replaced(name));
+        kept.for_each(|(name, value)| draft.push_property(name, value));
+        instead.iter().for_each(|(name, value)| draft.push_property(name, value));
         draft
+    }
+
+    /// A record of the broker's own: no properties, born where and when it is stored.
+    pub fn state(topic: &TopicName, queue_id: QueueId, store_host: SocketAddr, body: impl Into<Bytes>) -> RecordDraft {
+        RecordDraft::new(topic, queue_id, store_host, body.into(), CRC_BLOCK_LEN)
     }
 
     fn new(

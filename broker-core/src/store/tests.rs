@@ -109,19 +109,22 @@ fn stamp_of(message: &StoredMessage) -> Option<CommitLogOffset> {
 fn topics(store: &Store) -> Result<Vec<TopicAtStart>, StoreError> {
     let mut topics = BTreeMap::new();
     let mut last = None;
-    store.read_state(|message| {
-        assert!(last < Some(message.commit_log_offset), "in the order of the log");
-        last = Some(message.commit_log_offset);
-        let text = String::from_utf8(message.body[8..].to_vec()).unwrap();
-        match text.split(' ').collect::<Vec<_>>()[..] {
-            ["create", topic, queues] => {
-                let topic = TopicName::from_client(topic).unwrap();
-                topics.insert(topic, (Incarnation(message.commit_log_offset.0), queues.parse().unwrap()));
+    store.read_state(
+        |_| false,
+        |message| {
+            assert!(last < Some(message.commit_log_offset), "in the order of the log");
+            last = Some(message.commit_log_offset);
+            let text = String::from_utf8(message.body[8..].to_vec()).unwrap();
+            match text.split(' ').collect::<Vec<_>>()[..] {
+                ["create", topic, queues] => {
+                    let topic = TopicName::from_client(topic).unwrap();
+                    topics.insert(topic, (Incarnation(message.commit_log_offset.0), queues.parse().unwrap()));
+                }
+                ["delete", topic] => drop(topics.remove(topic)),
+                _ => {}
             }
-            ["delete", topic] => drop(topics.remove(topic)),
-            _ => {}
-        }
-    })?;
+        },
+    )?;
     let at_start = |(topic, (incarnation, queues))| TopicAtStart { topic, incarnation, queues, queue_ends: Vec::new() };
     Ok(topics.into_iter().map(at_start).collect())
 }

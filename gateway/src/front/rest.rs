@@ -136,6 +136,7 @@ fn routes() -> OpenApiRouter<Arc<RestState>> {
         .routes(routes!(receipts::settle_messages))
         .routes(routes!(receipts::ack_message, receipts::change_invisible_duration))
         .routes(routes!(receipts::nack_message))
+        .routes(routes!(receipts::forward_message_to_dead_letter_queue))
         .routes(routes!(stats::topic_stats))
         .routes(routes!(stats::broker_stats))
         .routes(routes!(brokers::describe_storage))

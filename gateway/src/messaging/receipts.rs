@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use gantry_broker_core::BrokerError;
-use gantry_broker_core::broker::ChangeInvisibleDuration;
+use gantry_broker_core::broker::{ChangeInvisibleDuration, DeadLetterReason, ForwardToDeadLetterQueue};
 use gantry_broker_core::clock::Timestamp;
+use gantry_broker_core::names::TopicName;
+use gantry_broker_core::receipt_handle::ReceiptHandleError;
 
 use super::Messaging;
 use crate::error::GatewayError;
@@ -17,6 +19,9 @@ pub struct ChangedReceipt {
     pub receipt_handle: String,
     pub invisible_until: Timestamp,
 }
+
+/// A delivery to be given up, and why.
+pub type DeadLetter<'a> = (&'a str, Option<DeadLetterReason>);
 
 impl Messaging {
     pub async fn ack_messages<'a>(
@@ -49,7 +54,7 @@ impl Messaging {
                 let handle = self.handle_keys.verify(handle)?;
                 Ok(ChangeInvisibleDuration { handle, invisible, suspend })
             })
-            .collect::<Vec<Result<_, gantry_broker_core::receipt_handle::ReceiptHandleError>>>();
+            .collect::<Vec<Result<_, ReceiptHandleError>>>();
         let valid = verified.iter().flatten().cloned().collect();
         let answers = self.broker.change_invisible_durations(valid).await;
         self.counts.settled(Settle::Change, verified.len(), &answers);
@@ -64,6 +69,28 @@ impl Messaging {
                         invisible_until: changed.invisible_until,
                     })
                 }
+                Err(_) => Err(BrokerError::InvalidReceiptHandle.into()),
+            })
+            .collect())
+    }
+
+    /// Says which dead letter queue each message is in.
+    pub async fn forward_messages_to_dead_letter_queue<'a>(
+        &self,
+        forwards: impl IntoIterator<Item = DeadLetter<'a>>,
+    ) -> Result<Vec<Result<TopicName, GatewayError>>, GatewayError> {
+        let verified: Vec<_> = forwards
+            .into_iter()
+            .map(|(handle, reason)| Ok(ForwardToDeadLetterQueue { handle: self.handle_keys.verify(handle)?, reason }))
+            .collect::<Vec<Result<_, ReceiptHandleError>>>();
+        let valid = verified.iter().flatten().cloned().collect();
+        let answers = self.broker.forward_messages_to_dead_letter_queue(valid).await;
+        self.counts.settled(Settle::DeadLetter, verified.len(), &answers);
+        let mut answers = answers?.into_iter();
+        Ok(verified
+            .iter()
+            .map(|verified| match verified {
+                Ok(_) => Ok(answers.next().expect("one answer per handle")?),
                 Err(_) => Err(BrokerError::InvalidReceiptHandle.into()),
             })
             .collect())

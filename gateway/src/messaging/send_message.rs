@@ -9,14 +9,14 @@ use gantry_broker_core::message::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, Message};
 use gantry_broker_core::names::TopicName;
 use gantry_broker_core::offset::QueueId;
 
-use super::Messaging;
+use super::{Messaging, message_group};
 use crate::error::GatewayError;
 
 /// A message with the producer's wishes on where it goes.
 #[derive(Debug)]
 pub struct OutgoingMessage {
     pub message: Message,
-    /// Pins the message to a queue of this broker.
+    /// Pins the message to a queue of this broker. A message group has its queue, whatever is said here.
     pub queue_id: Option<QueueId>,
     pub idempotency_key: Option<String>,
 }
@@ -62,11 +62,12 @@ impl Messaging {
         let messages = messages
             .into_iter()
             .map(|outgoing| SendMessage {
-                queue_id: match (&outgoing.queue_id, &outgoing.idempotency_key) {
-                    (Some(queue_id), _) => *queue_id,
+                queue_id: match (outgoing.message.message_group(), outgoing.queue_id, &outgoing.idempotency_key) {
+                    (Some(group), ..) => message_group::queue_of(group, write_queues),
+                    (None, Some(queue_id), _) => queue_id,
                     // Every retry through any gateway must reach the same queue.
-                    (None, Some(key)) => QueueId(java_hash(key).unsigned_abs() % write_queues),
-                    (None, None) => QueueId(turn),
+                    (None, None, Some(key)) => QueueId(java_hash(key).unsigned_abs() % write_queues),
+                    (None, None, None) => QueueId(turn),
                 },
                 message: outgoing.message,
                 idempotency_key: outgoing.idempotency_key.map(String::into_boxed_str),

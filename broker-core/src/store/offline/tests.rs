@@ -61,21 +61,25 @@ fn open_with(files: &SimulatedFiles, durability: Durability, queue_ends: &[Queue
     let mut topics = BTreeMap::new();
     let mut topic_ids = 0;
     store
-        .read_state(|message| {
-            for entry in state_record::decode(&message.body).unwrap() {
-                match entry {
-                    Entry::PutTopic { topic_id, config, .. } => {
-                        let incarnation = Incarnation(message.commit_log_offset.0);
-                        let queue_ends = queue_ends.to_vec();
-                        let at_start = TopicAtStart { topic: config.topic, incarnation, queues: QUEUES, queue_ends };
-                        topics.insert(topic_id, at_start);
-                        topic_ids = topic_id;
+        .read_state(
+            |_| false,
+            |message| {
+                for entry in state_record::decode(&message.body).unwrap() {
+                    match entry {
+                        Entry::PutTopic { topic_id, config, .. } => {
+                            let incarnation = Incarnation(message.commit_log_offset.0);
+                            let queue_ends = queue_ends.to_vec();
+                            let at_start =
+                                TopicAtStart { topic: config.topic, incarnation, queues: QUEUES, queue_ends };
+                            topics.insert(topic_id, at_start);
+                            topic_ids = topic_id;
+                        }
+                        Entry::DeleteTopic { topic_id } => drop(topics.remove(&topic_id)),
+                        _ => {}
                     }
-                    Entry::DeleteTopic { topic_id } => drop(topics.remove(&topic_id)),
-                    _ => {}
                 }
-            }
-        })
+            },
+        )
         .unwrap();
     store.start(&topics.into_values().collect::<Vec<_>>()).unwrap();
     let opened = Opened { store, topic_ids };

@@ -10,10 +10,6 @@ use md5::{Digest as _, Md5};
 use super::words;
 use crate::messaging::ReceivedMessage;
 
-/// Where a message in a dead letter queue came from.
-const ORIGIN_TOPIC: &str = "DLQ_ORIGIN_TOPIC";
-const ORIGIN_MESSAGE_ID: &str = "DLQ_ORIGIN_MESSAGE_ID";
-
 /// `topic` is the one the consumer asked for: it gets no other, wherever a redelivery may rest.
 pub fn message(received: ReceivedMessage, topic: &v2::Resource) -> v2::Message {
     let ReceivedMessage { popped, receipt_handle } = received;
@@ -51,9 +47,13 @@ pub fn message(received: ReceivedMessage, topic: &v2::Resource) -> v2::Message {
                     system.delivery_timestamp = due.map(words::wire_timestamp);
                 }
             }
+            property::MESSAGE_GROUP => {
+                system.message_group = Some(value.to_string());
+                system.message_type = v2::MessageType::Fifo.into();
+            }
             property::TRACE_CONTEXT => system.trace_context = Some(value.to_string()),
-            ORIGIN_TOPIC => origin.topic = value.to_string(),
-            ORIGIN_MESSAGE_ID => origin.message_id = value.to_string(),
+            property::DLQ_ORIGIN_TOPIC => origin.topic = value.to_string(),
+            property::DLQ_ORIGIN_MESSAGE_ID => origin.message_id = value.to_string(),
             name if is_reserved_property(name) => {}
             name => {
                 user_properties.insert(name.to_string(), value.to_string());

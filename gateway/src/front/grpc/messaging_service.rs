@@ -119,15 +119,18 @@ impl MessagingService for GrpcFront {
         Ok(Response::new(RecallMessageResponse { status, message_id: recalled.unwrap_or_default() }))
     }
 
-    // What this version does not do.
-
     async fn forward_message_to_dead_letter_queue(
         &self,
-        _: Request<ForwardMessageToDeadLetterQueueRequest>,
+        request: Request<ForwardMessageToDeadLetterQueueRequest>,
     ) -> Reply<ForwardMessageToDeadLetterQueueResponse> {
-        let status = Some(status::not_implemented("forwarding to the dead letter queue"));
-        Ok(Response::new(ForwardMessageToDeadLetterQueueResponse { status }))
+        let forwarded = match caller::identified(&request) {
+            Ok(()) => self.forward(request.get_ref()).await,
+            Err(error) => Err(error),
+        };
+        Ok(Response::new(ForwardMessageToDeadLetterQueueResponse { status: Some(status::of(&forwarded)) }))
     }
+
+    // What this version does not do.
 
     type PullMessageStream = BoxStream<PullMessageResponse>;
 

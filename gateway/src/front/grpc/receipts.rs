@@ -35,6 +35,18 @@ impl GrpcFront {
         self.messaging.ack_messages(entries.iter().map(|entry| entry.receipt_handle.as_str())).await
     }
 
+    /// Push consumers give a message up that they could not consume in order.
+    pub(super) async fn forward(
+        &self,
+        request: &v2::ForwardMessageToDeadLetterQueueRequest,
+    ) -> Result<(), GatewayError> {
+        words::consumer_group(request.group.as_ref())?;
+        words::topic(request.topic.as_ref())?;
+        let forwards = [(request.receipt_handle.as_str(), None)];
+        self.messaging.forward_messages_to_dead_letter_queue(forwards).await?.remove(0)?;
+        Ok(())
+    }
+
     pub(super) async fn change(
         &self,
         request: &v2::ChangeInvisibleDurationRequest,

@@ -147,6 +147,7 @@ fn pop_messages(request: &v2::ReceiveMessageRequest) -> Result<PopMessages, Gate
         messages_max: u32::try_from(request.batch_size).unwrap_or(1).clamp(1, POP_MESSAGES_MAX),
         lease: lease_length(request)?,
         filter: words::filter(request.filter_expression.as_ref())?,
+        attempt_id: words::attempt_id(request.attempt_id.as_deref())?,
     })
 }
 

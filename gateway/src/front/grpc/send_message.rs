@@ -7,7 +7,7 @@ use std::time::Duration;
 use gantry_broker_core::BrokerError;
 use gantry_broker_core::broker::SendReceipt;
 use gantry_broker_core::clock::Timestamp;
-use gantry_broker_core::message::{Delivery, MESSAGE_GROUP_BYTES_MAX, Message, MessageError, MessageType};
+use gantry_broker_core::message::{Delivery, Message, MessageError, MessageType};
 use gantry_broker_core::names::TopicName;
 use gantry_proto::grpc::v2;
 
@@ -46,7 +46,7 @@ impl GrpcFront {
         for (message, message_id) in messages.into_iter().zip(message_ids) {
             let message = outgoing_message(message, message_id, now, peer)?;
             let kind = message.message.message_type;
-            if !matches!(kind, MessageType::Normal | MessageType::Delay) {
+            if !matches!(kind, MessageType::Normal | MessageType::Fifo | MessageType::Delay) {
                 misfit = Some(kind);
             }
             outgoing.push(message);
@@ -157,16 +157,16 @@ fn outgoing_message(
         return Err(bad_id.into());
     }
     message.body_compressed = body_compressed;
-    let kind = message_type(&system, now)?;
+    let message_type = message_type(&system, now)?;
+    if let Some(message_group) = message_group(&system) {
+        message = message.with_message_group(message_group)?;
+    }
+    if message_type == MessageType::Transaction {
+        message.message_type = message_type;
+    }
     match system.delivery_timestamp.as_ref() {
-        Some(due) => {
-            let kinds = [(kind == MessageType::Transaction, kind), (has_message_group(&system), MessageType::Fifo)];
-            if let Some((_, other)) = kinds.into_iter().find(|(is_it, _)| *is_it) {
-                message.message_type = other;
-            }
-            message = message.with_delivery(Delivery::At(words::timestamp(due)))?;
-        }
-        None => message.message_type = kind,
+        Some(due) => message = message.with_delivery(Delivery::At(words::timestamp(due)))?,
+        None => message.message_type = message_type,
     }
     let idempotency_key = wire.user_properties.get(IDEMPOTENCY_KEY).map(|key| idempotency_key(key)).transpose()?;
     Ok(OutgoingMessage { message, queue_id: None, idempotency_key })
@@ -186,8 +186,8 @@ fn keys(wire: &[String]) -> Result<impl Iterator<Item = &str>, MessageError> {
     Ok(wire.iter().flat_map(|key| key.split_whitespace()))
 }
 
-fn has_message_group(system: &v2::SystemProperties) -> bool {
-    system.message_group.as_deref().is_some_and(|group| !group.is_empty())
+fn message_group(system: &v2::SystemProperties) -> Option<&str> {
+    system.message_group.as_deref().filter(|group| !group.is_empty())
 }
 
 /// What kind a message is follows from what it carries; only a transaction says so itself.
@@ -213,31 +213,14 @@ fn message_type(system: &v2::SystemProperties, now: Timestamp) -> Result<Message
             });
         }
     }
-    let message_group = system.message_group.as_deref().filter(|group| !group.is_empty());
-    if let Some(group) = message_group {
-        check_message_group(group)?;
-    }
     Ok(match system {
         _ if transaction => MessageType::Transaction,
         v2::SystemProperties { delivery_timestamp: Some(_), .. } => MessageType::Delay,
-        _ if message_group.is_some() => MessageType::Fifo,
+        _ if message_group(system).is_some() => MessageType::Fifo,
         v2::SystemProperties { lite_topic: Some(_), .. } => MessageType::Lite,
         v2::SystemProperties { priority: Some(_), .. } => MessageType::Priority,
         _ => MessageType::Normal,
     })
-}
-
-fn check_message_group(group: &str) -> Result<(), MessageError> {
-    let invalid = |reason| Err(MessageError::InvalidMessageGroup { reason });
-    if group.trim().is_empty() {
-        invalid("is blank")
-    } else if group.contains(char::is_control) {
-        invalid("holds a control character")
-    } else if group.len() > MESSAGE_GROUP_BYTES_MAX {
-        invalid("is longer than 63 bytes")
-    } else {
-        Ok(())
-    }
 }
 
 fn idempotency_key(key: &str) -> Result<String, MessageError> {

@@ -122,6 +122,10 @@ impl Broker for Memory {
         Ok(results)
     }
 
+    async fn recall_message(&self, _: RecallMessage) -> Result<RecallOutcome, BrokerError> {
+        Ok(RecallOutcome::Recalled)
+    }
+
     async fn pull_messages(&self, _: PullMessages) -> Result<PulledMessages, BrokerError> {
         unasked()
     }
@@ -139,6 +143,13 @@ impl Broker for Memory {
                 invisible_until: Timestamp(0),
             })
             .collect())
+    }
+
+    async fn forward_messages_to_dead_letter_queue(
+        &self,
+        forwards: Vec<ForwardToDeadLetterQueue>,
+    ) -> Result<Vec<Result<TopicName, BrokerError>>, BrokerError> {
+        Ok(forwards.iter().map(|_| Ok(TopicName::from_client("%DLQ%shop").unwrap())).collect())
     }
 
     async fn await_messages(&self, _: AwaitMessages) -> Result<bool, BrokerError> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gantry_broker_core::BrokerError;
+use gantry_broker_core::broker::ATTEMPT_ID_BYTES_MAX;
 use gantry_broker_core::clock::Timestamp;
 use gantry_broker_core::delivery::filter::Filter;
 use gantry_broker_core::message::MessageType;
@@ -68,6 +69,16 @@ pub fn accepted_message_types(topic_type: MessageType) -> Vec<i32> {
         }
     };
     accepted.iter().map(|accepted| i32::from(*accepted)).collect()
+}
+
+/// A receive's own name; many clients give none.
+pub fn attempt_id(text: Option<&str>) -> Result<Option<Box<str>>, GatewayError> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
+    if text.len() > ATTEMPT_ID_BYTES_MAX {
+        let reason = format!("attempt_id has more than {ATTEMPT_ID_BYTES_MAX} bytes");
+        return Err(GatewayError::InvalidParameter { at: FieldAt::Pointer("attempt_id".into()), reason });
+    }
+    Ok(Some(text.into()))
 }
 
 /// `None` for a negative one.

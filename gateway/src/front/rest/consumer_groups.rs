@@ -8,7 +8,7 @@ use axum::response::IntoResponse;
 use gantry_broker_core::BrokerError;
 use gantry_broker_core::broker::{
     ConsumerGroupConfig, ConsumerGroupDescription, INVISIBLE_DURATION_MAX, INVISIBLE_DURATION_MIN, QUEUES_MAX,
-    RetryPolicy, StartFrom,
+    RETRY_WITHOUT_END, RetryPolicy, StartFrom,
 };
 use gantry_broker_core::names::ConsumerGroup;
 use gantry_broker_core::offset::{QueueId, QueueOffset};
@@ -36,7 +36,8 @@ struct GroupOut {
     consume_enabled: bool,
     orderly: bool,
     broadcast_enabled: bool,
-    retry_max_times: u32,
+    /// Deliveries after the first before a message goes to the dead letter queue; -1 is without end.
+    retry_max_times: i64,
     retry_policy: RetryPolicyOut,
     consume_timeout: String,
     retry_queues: u32,
@@ -72,7 +73,10 @@ impl GroupOut {
             consume_enabled: config.consume_enabled,
             orderly: config.orderly,
             broadcast_enabled: config.broadcast_enabled,
-            retry_max_times: config.retry_max_times,
+            retry_max_times: match config.retry_max_times {
+                RETRY_WITHOUT_END => -1,
+                times => times.into(),
+            },
             retry_policy: match &config.retry_policy {
                 RetryPolicy::Customized(pauses) => {
                     RetryPolicyOut::Customized { next: pauses.iter().map(|pause| duration::format(*pause)).collect() }
@@ -139,6 +143,9 @@ pub(super) async fn put_consumer_group(
     }
 }
 
+/// RocketMQ's own limit.
+const RETRY_TIMES_MAX: u32 = i32::MAX as u32;
+
 /// A lease of this length must be possible.
 const CONSUME_TIMEOUT: RangeInclusive<Duration> = INVISIBLE_DURATION_MIN..=INVISIBLE_DURATION_MAX;
 
@@ -148,7 +155,14 @@ fn read(mut fields: Fields<'_>, name: ConsumerGroup) -> Result<ConsumerGroupConf
         consume_enabled: fields.flag("consumeEnabled")?.unwrap_or(default.consume_enabled),
         orderly: fields.flag("orderly")?.unwrap_or(default.orderly),
         broadcast_enabled: fields.flag("broadcastEnabled")?.unwrap_or(default.broadcast_enabled),
-        retry_max_times: fields.count("retryMaxTimes")?.unwrap_or(default.retry_max_times),
+        retry_max_times: match fields.integer("retryMaxTimes")? {
+            None => default.retry_max_times,
+            Some(-1) => RETRY_WITHOUT_END,
+            Some(times) => u32::try_from(times)
+                .ok()
+                .filter(|times| *times <= RETRY_TIMES_MAX)
+                .ok_or_else(|| fields.refuse("retryMaxTimes", "must be -1 (without end) or 0 to 2147483647"))?,
+        },
         retry_queues: fields.count("retryQueues")?.unwrap_or(default.retry_queues),
         consume_timeout: fields.duration("consumeTimeout")?.unwrap_or(default.consume_timeout),
         retry_policy: match fields.object("retryPolicy")? {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gantry_broker_core::clock::Timestamp;
-use gantry_broker_core::message::{Delivery, MESSAGE_GROUP_BYTES_MAX, Message, MessageError, MessageType, property};
+use gantry_broker_core::message::{Delivery, Message, MessageError, MessageType, property};
 use gantry_broker_core::offset::QueueId;
 
 use super::RestState;
@@ -104,6 +104,9 @@ impl Draft<'_> {
         };
         let mut message = Message::new(body, unique_key, sender.now, sender.born_host).map_err(of_new)?;
         message.message_type = message_type;
+        if let Some(group) = &self.message_group {
+            message = message.with_message_group(group).map_err(of("messageGroup"))?;
+        }
         if let Some((field, delivery)) = self.delivery() {
             message = message.with_delivery(delivery).map_err(of(field))?;
         }
@@ -128,6 +131,10 @@ impl Draft<'_> {
         if let Some(traceparent) = &self.traceparent {
             message = message.with_trace_context(traceparent).map_err(of("traceparent"))?;
         }
+        if self.message_group.is_some() && self.queue.is_some() {
+            let reason = "a message group has its queue: give one of them".into();
+            return Err(GatewayError::InvalidParameter { at: source.at("queue"), reason });
+        }
         let queue_id = match self.queue {
             Some((broker, _)) if broker != sender.state.broker_name => {
                 let error = GatewayError::BrokerNotFound { broker: broker.into_owned() };
@@ -143,11 +150,6 @@ impl Draft<'_> {
     /// What kind of message this is; the topic says whether it takes such.
     fn message_type(&self, now: Timestamp, source: Source<'_>) -> Result<MessageType, GatewayError> {
         let timed = self.check_delivery_time(now, source)?;
-        if let Some(group) = &self.message_group {
-            check_message_group(group)
-                .map_err(|reason| MessageError::InvalidMessageGroup { reason })
-                .map_err(|error| GatewayError::from(error).at_field(source.at("messageGroup")))?;
-        }
         Ok(match () {
             () if self.message_group.is_some() => MessageType::Fifo,
             () if timed => MessageType::Delay,
@@ -212,19 +214,6 @@ impl Draft<'_> {
     }
 }
 
-fn check_message_group(group: &str) -> Result<(), &'static str> {
-    if group.trim().is_empty() {
-        return Err("is blank");
-    }
-    if group.len() > MESSAGE_GROUP_BYTES_MAX {
-        return Err("is longer than 63 bytes");
-    }
-    if group.contains(char::is_control) {
-        return Err("holds a control character");
-    }
-    Ok(())
-}
-
 /// Is this a W3C `traceparent`?
 pub(super) fn is_traceparent(text: &str) -> bool {
     let hex = |part: &str, len: usize| {
@@ -281,15 +270,6 @@ mod tests {
             let error = kind(&draft).unwrap_err();
             assert_eq!(crate::front::error_table::answer(&error).code, "invalid_delivery_time", "{draft:?}");
             assert!(error.at().is_some(), "{draft:?}");
-        }
-    }
-
-    #[test]
-    fn message_groups_have_bounds() {
-        for group in ["", " ", "a\u{1}", &"g".repeat(64)] {
-            let draft = Draft { message_group: Some(group.into()), ..Draft::default() };
-            let error = kind(&draft).unwrap_err();
-            assert_eq!(error.at(), Some(&FieldAt::Header("Gantry-Message-Group")), "{group:?}");
         }
     }
 

@@ -103,16 +103,13 @@ pub(super) struct MessageOut<'a> {
 }
 
 // RocketMQ's names for what its own producers store.
-const MESSAGE_GROUP: &str = "__SHARDINGKEY";
 const HALF: &str = "TRAN_MSG";
-const DEAD_LETTER_TOPIC: &str = "DLQ_ORIGIN_TOPIC";
-const DEAD_LETTER_MESSAGE_ID: &str = "DLQ_ORIGIN_MESSAGE_ID";
 
 fn message_type(message: &StoredMessage) -> &'static str {
     let has = |name| message.property(name).is_some();
     match () {
         () if has(HALF) => "transaction",
-        () if has(MESSAGE_GROUP) => "fifo",
+        () if has(property::MESSAGE_GROUP) => "fifo",
         () if has(property::TIMER_DELIVER_MS) || has(property::DELAY_LEVEL) => "delay",
         () => "normal",
     }
@@ -124,6 +121,11 @@ fn message_type(message: &StoredMessage) -> &'static str {
 struct DeadLetter<'a> {
     topic: &'a str,
     message_id: &'a str,
+    /// Deliveries that it had.
+    delivery_attempts: u32,
+    /// What its consumer said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -185,10 +187,12 @@ impl<'a> MessageOut<'a> {
             tag: message.tag(),
             keys: message.keys().collect(),
             properties: Properties { message, system: view.system_properties },
-            message_group: message.property(MESSAGE_GROUP),
-            dead_letter: message.property(DEAD_LETTER_TOPIC).map(|topic| DeadLetter {
+            message_group: message.message_group(),
+            dead_letter: message.property(property::DLQ_ORIGIN_TOPIC).map(|topic| DeadLetter {
                 topic,
-                message_id: message.property(DEAD_LETTER_MESSAGE_ID).unwrap_or_default(),
+                message_id: message.property(property::DLQ_ORIGIN_MESSAGE_ID).unwrap_or_default(),
+                delivery_attempts: message.reconsume_times.cast_unsigned(),
+                reason: message.property(property::DEAD_LETTER_REASON),
             }),
             traceparent: message.property(property::TRACE_CONTEXT),
             born_timestamp: view.time(message.born_timestamp),

@@ -137,7 +137,8 @@ const REFUSALS: &[(&str, &[u16])] = &[
     ("ack_message", &[404, 410, 507]),
     ("change_invisible_duration", &[404, 410, 413, 415, 507]),
     ("nack_message", &[404, 410, 413, 415, 507]),
-    ("settle_messages", &[413, 415, 501]),
+    ("forward_message_to_dead_letter_queue", &[404, 410, 413, 415, 507]),
+    ("settle_messages", &[413, 415]),
     ("list_consumer_groups", &[]),
     ("put_consumer_group", &[403, 409, 412, 413, 415, 428, 501, 507]),
     ("describe_consumer_group", &[404]),
@@ -373,7 +374,9 @@ pub(super) struct GroupIn {
     broadcast_enabled: Option<bool>,
     /// Deliveries after the first
     #[schema(default = 16)]
-    retry_max_times: Option<u32>,
+    /// -1 is without end
+    #[schema(minimum = -1, maximum = 2147483647)]
+    retry_max_times: Option<i64>,
     retry_policy: Option<super::consumer_groups::RetryPolicyOut>,
     /// Lease of clients that renew it themselves
     #[schema(default = "15m")]
@@ -441,6 +444,9 @@ pub(super) struct ReceiveIn {
     #[schema(default = "60s")]
     invisible_duration: Option<String>,
     filter: Option<FilterIn>,
+    /// Names this receive: sent again with the same name, it gets the same messages again
+    #[schema(min_length = 1, max_length = 128)]
+    attempt_id: Option<String>,
 }
 
 #[derive(ToSchema)]
@@ -474,6 +480,14 @@ pub(super) struct NackIn {
 
 #[derive(ToSchema)]
 #[allow(dead_code)]
+pub(super) struct DeadLetterIn {
+    /// Kept with the message
+    #[schema(max_length = 1024)]
+    reason: Option<String>,
+}
+
+#[derive(ToSchema)]
+#[allow(dead_code)]
 pub(super) struct SettleIn {
     #[schema(min_items = 1, max_items = 1024)]
     entries: Vec<SettleEntry>,
@@ -492,6 +506,9 @@ struct SettleEntry {
     retry_after: Option<String>,
     /// With `nack`
     suspend: Option<bool>,
+    /// With `deadLetter`
+    #[schema(max_length = 1024)]
+    reason: Option<String>,
 }
 
 #[derive(ToSchema)]
@@ -512,6 +529,7 @@ pub(super) struct SettleResult {
     receipt_handle: Option<String>,
     invisible_until: Option<Time>,
     visible_at: Option<Time>,
+    dlq_topic: Option<String>,
     problem: Option<Problem>,
 }
 

@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use gantry_broker_core::BrokerError;
 use gantry_broker_core::broker::{
-    INVISIBLE_DURATION_MAX, INVISIBLE_DURATION_MIN, LeaseLength, POP_MESSAGES_MAX, PopMessages,
+    ATTEMPT_ID_BYTES_MAX, INVISIBLE_DURATION_MAX, INVISIBLE_DURATION_MIN, LeaseLength, POP_MESSAGES_MAX, PopMessages,
 };
 use gantry_broker_core::delivery::filter::Filter;
 use gantry_broker_core::names::ConsumerGroup;
@@ -33,7 +33,7 @@ struct Received<'a> {
 }
 
 /// Takes messages on a lease, waiting for a first one if asked to
-#[utoipa::path(post, path = "/v1/groups/{group}/receive", tag = "receipts", params(("group" = String, Path, max_length = 255, pattern = "^[%|a-zA-Z0-9_-]+$"), ViewParams, Waiting, ("topic" = Option<String>, Query), ("maxMessages" = Option<u32>, Query, minimum = 1, maximum = 32), ("invisibleDuration" = Option<String>, Query), ("filter" = Option<String>, Query), ("filterType" = Option<String>, Query)), request_body = Option<ReceiveIn>, responses((status = 200, description = "Up to `maxMessages`; with `Accept: application/vnd.gantry.raw` the one message's own bytes, its metadata in headers", content((Received<'static> = "application/json"), (Vec<u8> = "*/*"))), (status = 204, description = "With `Accept: application/vnd.gantry.raw`: no message")))]
+#[utoipa::path(post, path = "/v1/groups/{group}/receive", tag = "receipts", params(("group" = String, Path, max_length = 255, pattern = "^[%|a-zA-Z0-9_-]+$"), ViewParams, Waiting, ("topic" = Option<String>, Query), ("maxMessages" = Option<u32>, Query, minimum = 1, maximum = 32), ("invisibleDuration" = Option<String>, Query), ("filter" = Option<String>, Query), ("filterType" = Option<String>, Query), ("attemptId" = Option<String>, Query, description = "Names this receive: sent again with the same name, it gets the same messages again", min_length = 1, max_length = 128)), request_body = Option<ReceiveIn>, responses((status = 200, description = "Up to `maxMessages`; with `Accept: application/vnd.gantry.raw` the one message's own bytes, its metadata in headers", content((Received<'static> = "application/json"), (Vec<u8> = "*/*"))), (status = 204, description = "With `Accept: application/vnd.gantry.raw`: no message")))]
 pub(super) async fn pop_messages(
     State(state): Shared,
     Segments(group): Segments<String>,
@@ -95,6 +95,7 @@ struct Receive {
     invisible: Option<(Duration, FieldAt)>,
     filter: Option<(String, FieldAt)>,
     filter_type: Option<(String, FieldAt)>,
+    attempt_id: Option<(String, FieldAt)>,
 }
 
 impl Receive {
@@ -113,8 +114,7 @@ impl Receive {
             receive.filter_type = filter.text("type")?.map(|kind| (kind.into_owned(), filter.at("type")));
             filter.end()?;
         }
-        // An attempt id is about message groups, which no topic has yet.
-        fields.text("attemptId")?;
+        receive.attempt_id = fields.text("attemptId")?.map(|id| (id.into_owned(), fields.at("attemptId")));
         fields.end()?;
         Ok(receive)
     }
@@ -123,13 +123,13 @@ impl Receive {
         let at = |name: &str| FieldAt::Query(name.into());
         let invisible = query.take("invisibleDuration")?;
         let invisible = invisible.map(|text| parse_duration(&text, at("invisibleDuration"))).transpose()?;
-        query.take("attemptId")?;
         Ok(Receive {
             topic: query.take("topic")?.map(|topic| (topic, at("topic"))),
             messages_max: query.take_number("maxMessages")?.map(|count| (count, at("maxMessages"))),
             invisible: invisible.map(|length| (length, at("invisibleDuration"))),
             filter: query.take("filter")?.map(|expression| (expression, at("filter"))),
             filter_type: query.take("filterType")?.map(|kind| (kind, at("filterType"))),
+            attempt_id: query.take("attemptId")?.map(|id| (id, at("attemptId"))),
         })
     }
 
@@ -153,6 +153,7 @@ impl Receive {
             invisible: one(self.invisible, query.invisible)?,
             filter: one(self.filter, query.filter)?,
             filter_type: one(self.filter_type, query.filter_type)?,
+            attempt_id: one(self.attempt_id, query.attempt_id)?,
         })
     }
 
@@ -201,7 +202,15 @@ impl Receive {
                 return Err(GatewayError::InvalidParameter { at, reason });
             }
         };
-        Ok(PopMessages { consumer_group, topic, messages_max, lease: LeaseLength::Exactly(invisible), filter })
+        let attempt_id = match self.attempt_id {
+            Some((id, at)) if id.is_empty() || id.len() > ATTEMPT_ID_BYTES_MAX => {
+                let reason = format!("an attempt id has 1 to {ATTEMPT_ID_BYTES_MAX} bytes");
+                return Err(GatewayError::InvalidParameter { at, reason });
+            }
+            id => id.map(|(id, _)| id.into_boxed_str()),
+        };
+        let lease = LeaseLength::Exactly(invisible);
+        Ok(PopMessages { consumer_group, topic, messages_max, lease, filter, attempt_id })
     }
 }
 

@@ -6,19 +6,21 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::response::IntoResponse;
 use gantry_broker_core::BrokerError;
-use gantry_broker_core::broker::INVISIBLE_DURATION_MAX;
+use gantry_broker_core::broker::{DeadLetterReason, INVISIBLE_DURATION_MAX};
 use gantry_broker_core::message::BATCH_ENTRIES_MAX;
+use gantry_broker_core::names::TopicName;
 use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::json::Fields;
-use super::openapi::{ExtendIn, NackIn, SettleIn, SettleResult, TimeParams};
+use super::openapi::{DeadLetterIn, ExtendIn, NackIn, SettleIn, SettleResult, TimeParams};
 use super::problem::Problem;
 use super::request::{Query, Segments, json, read_json};
 use super::units::Time;
 use super::{Answer, Shared};
 use crate::error::{FieldAt, GatewayError};
+use crate::messaging::ChangedReceipt;
 
 /// Acknowledges one delivery
 #[utoipa::path(delete, path = "/v1/receipts/{handle}", tag = "receipts", params(("handle" = String, Path, description = "As it was received")), responses((status = 204, description = "Done with, also when it was before")))]
@@ -84,6 +86,38 @@ pub(super) async fn nack_message(
     Ok(json(StatusCode::OK, &Nacked { visible_at: Time { at: changed.invisible_until, as_ms } }))
 }
 
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct DeadLettered {
+    dlq_topic: String,
+}
+
+/// Gives a message up: it moves to its group's dead letter queue
+#[utoipa::path(post, path = "/v1/receipts/{handle}/dead-letter", tag = "receipts", params(("handle" = String, Path, description = "As it was received")), request_body = Option<DeadLetterIn>, responses((status = 200, description = "Where it is, also when it was settled before", body = DeadLettered)))]
+pub(super) async fn forward_message_to_dead_letter_queue(
+    State(state): Shared,
+    Segments(handle): Segments<String>,
+    query: Query,
+    request: Request,
+) -> Answer {
+    query.end()?;
+    let (parts, body) = request.into_parts();
+    let text = read_json(&parts.headers, body).await?;
+    let mut fields = Fields::parse(&text)?;
+    let reason = reason(&mut fields)?;
+    fields.end()?;
+    let forwards = [(handle.as_str(), reason)];
+    let dlq_topic = state.messaging.forward_messages_to_dead_letter_queue(forwards).await?.remove(0)?;
+    Ok(json(StatusCode::OK, &DeadLettered { dlq_topic: dlq_topic.to_string() }))
+}
+
+/// Why a message is given up.
+fn reason(fields: &mut Fields<'_>) -> Result<Option<DeadLetterReason>, GatewayError> {
+    let Some(reason) = fields.text("reason")?.filter(|reason| !reason.is_empty()) else { return Ok(None) };
+    let reason = DeadLetterReason::new(&reason);
+    Ok(Some(reason.map_err(|error| GatewayError::from(error).at_field(fields.at("reason")))?))
+}
+
 /// How long a message shall stay away from now on.
 fn invisible(fields: &mut Fields<'_>, name: &str) -> Result<Option<Duration>, GatewayError> {
     let duration = fields.duration(name)?;
@@ -102,11 +136,12 @@ struct Entry<'a> {
     action: Action,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Action {
     Ack,
     Extend(Duration),
     Nack { after: Option<Duration>, suspend: bool },
+    DeadLetter { reason: Option<DeadLetterReason> },
 }
 
 #[derive(Serialize, ToSchema)]
@@ -138,6 +173,11 @@ enum OneOf {
         #[serde(flatten)]
         nacked: Nacked,
     },
+    DeadLettered {
+        status: u16,
+        #[serde(flatten)]
+        dead_lettered: DeadLettered,
+    },
     Refused {
         status: u16,
         problem: Problem,
@@ -152,25 +192,34 @@ pub(super) async fn settle_messages(State(state): Shared, mut query: Query, requ
     let (parts, body) = request.into_parts();
     let text = read_json(&parts.headers, body).await?;
     let entries = read_entries(&text)?;
-    let readable = || entries.iter().flatten().map(|entry| (&*entry.receipt_handle, entry.action));
-    let acks: Vec<&str> = readable().filter(|(_, action)| *action == Action::Ack).map(|(handle, _)| handle).collect();
-    let changes: Vec<_> = readable()
-        .filter_map(|(handle, action)| match action {
-            Action::Ack => None,
-            Action::Extend(invisible) => Some((handle, Some(invisible), false)),
-            Action::Nack { after, suspend } => Some((handle, after, suspend)),
-        })
-        .collect();
-    // A refusal of one half must not hide what became of the other.
-    let (acks_count, changes_count) = (acks.len(), changes.len());
+    let (mut acks, mut changes, mut forwards) = (Vec::new(), Vec::new(), Vec::new());
+    for Entry { receipt_handle, action } in entries.iter().flatten() {
+        let handle = &**receipt_handle;
+        match action {
+            Action::Ack => acks.push(handle),
+            Action::Extend(invisible) => changes.push((handle, Some(*invisible), false)),
+            Action::Nack { after, suspend } => changes.push((handle, *after, *suspend)),
+            Action::DeadLetter { reason } => forwards.push((handle, reason.clone())),
+        }
+    }
+    // A refusal of one part must not hide what became of the others.
+    let (acks_count, changes_count, forwards_count) = (acks.len(), changes.len(), forwards.len());
     let acked = state.messaging.ack_messages(acks).await;
     let changed = state.messaging.change_invisible_durations(changes).await;
-    let mut acked = each(acked, acks_count);
-    let mut changed = each(changed, changes_count);
+    let forwarded = match forwards.is_empty() {
+        true => Ok(Vec::new()),
+        false => state.messaging.forward_messages_to_dead_letter_queue(forwards).await,
+    };
+    let mut outcomes = Outcomes {
+        acked: each(acked, acks_count),
+        changed: each(changed, changes_count),
+        forwarded: each(forwarded, forwards_count),
+        as_ms,
+    };
 
     let results: Vec<OneOf> = entries
         .into_iter()
-        .map(|entry| match settled(entry.map(|entry| entry.action), &mut acked, &mut changed, as_ms) {
+        .map(|entry| match entry.and_then(|entry| outcomes.of(&entry.action)) {
             Ok(one) => one,
             Err(error) => {
                 let problem = Problem::of_entry(&error);
@@ -183,28 +232,43 @@ pub(super) async fn settle_messages(State(state): Shared, mut query: Query, requ
     Ok(json(status, &Settled { summary: Summary { ok: results.len() - failed, failed }, results }))
 }
 
-fn settled(
-    action: Result<Action, GatewayError>,
-    acked: &mut impl Iterator<Item = Result<(), GatewayError>>,
-    changed: &mut impl Iterator<Item = Result<crate::messaging::ChangedReceipt, GatewayError>>,
+/// What became of each kind of entry, in the order of the entries.
+struct Outcomes<A, C, F> {
+    acked: A,
+    changed: C,
+    forwarded: F,
     as_ms: bool,
-) -> Result<OneOf, GatewayError> {
-    match action? {
-        Action::Ack => {
-            acked.next().expect("one answer per ack")?;
-            Ok(OneOf::Acked { status: 204 })
-        }
-        Action::Extend(_) => {
-            let changed = changed.next().expect("one answer per change")?;
-            let invisible_until = Time { at: changed.invisible_until, as_ms };
-            let extended = Extended { receipt_handle: changed.receipt_handle, invisible_until };
-            Ok(OneOf::Extended { status: 200, extended })
-        }
-        Action::Nack { .. } => {
-            let changed = changed.next().expect("one answer per change")?;
-            let nacked = Nacked { visible_at: Time { at: changed.invisible_until, as_ms } };
-            Ok(OneOf::Nacked { status: 200, nacked })
-        }
+}
+
+impl<A, C, F> Outcomes<A, C, F>
+where
+    A: Iterator<Item = Result<(), GatewayError>>,
+    C: Iterator<Item = Result<ChangedReceipt, GatewayError>>,
+    F: Iterator<Item = Result<TopicName, GatewayError>>,
+{
+    fn of(&mut self, action: &Action) -> Result<OneOf, GatewayError> {
+        let as_ms = self.as_ms;
+        Ok(match action {
+            Action::Ack => {
+                self.acked.next().expect("one answer per ack")?;
+                OneOf::Acked { status: 204 }
+            }
+            Action::Extend(_) => {
+                let changed = self.changed.next().expect("one answer per change")?;
+                let invisible_until = Time { at: changed.invisible_until, as_ms };
+                let extended = Extended { receipt_handle: changed.receipt_handle, invisible_until };
+                OneOf::Extended { status: 200, extended }
+            }
+            Action::Nack { .. } => {
+                let changed = self.changed.next().expect("one answer per change")?;
+                let nacked = Nacked { visible_at: Time { at: changed.invisible_until, as_ms } };
+                OneOf::Nacked { status: 200, nacked }
+            }
+            Action::DeadLetter { .. } => {
+                let dlq_topic = self.forwarded.next().expect("one answer per dead letter")?.to_string();
+                OneOf::DeadLettered { status: 200, dead_lettered: DeadLettered { dlq_topic } }
+            }
+        })
     }
 }
 
@@ -253,11 +317,8 @@ fn read_entry(mut fields: Fields<'_>) -> Result<Entry<'_>, GatewayError> {
             after: invisible(&mut fields, "retryAfter")?,
             suspend: fields.flag("suspend")?.unwrap_or_default(),
         },
-        "deadLetter" => {
-            let error = GatewayError::NotImplemented { what: "moving a message to the dead letter queue".into() };
-            return Err(error.at_field(fields.at("action")));
-        }
-        _ => return Err(fields.refuse("action", "must be ack, nack or extend")),
+        "deadLetter" => Action::DeadLetter { reason: reason(&mut fields)? },
+        _ => return Err(fields.refuse("action", "must be ack, nack, extend or deadLetter")),
     };
     fields.end()?;
     Ok(Entry { receipt_handle, action })
@@ -277,7 +338,7 @@ mod tests {
             {"receiptHandle":"d","action":"extend","invisibleDuration":"0s"},
             {"receiptHandle":"e","action":"extend"},
             {"receiptHandle":"f","action":"extend","invisibleDuration":"13h"},
-            {"receiptHandle":"g","action":"deadLetter"},
+            {"receiptHandle":"g","action":"deadLetter","reason":"no such account"},
             {"receiptHandle":"h","action":"ack","retryAfter":"1s"},
             {"action":"ack"},
             {"receiptHandle":"j","action":"forget"},
@@ -298,7 +359,7 @@ mod tests {
                 Ok(Action::Extend(Duration::ZERO)),
                 Err("invalid_parameter"),
                 Err("invalid_invisible_duration"),
-                Err("not_implemented"),
+                Ok(Action::DeadLetter { reason: Some(DeadLetterReason::new("no such account").unwrap()) }),
                 Err("unknown_field"),
                 Err("invalid_parameter"),
                 Err("invalid_parameter"),

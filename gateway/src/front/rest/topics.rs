@@ -102,6 +102,7 @@ fn read(mut fields: Fields<'_>, name: TopicName) -> Result<TopicConfig, GatewayE
     }
     let message_type = match message_type.as_deref() {
         None | Some(NORMAL) => MessageType::Normal,
+        Some(FIFO) => MessageType::Fifo,
         Some(DELAY) => MessageType::Delay,
         Some(MIXED) => MessageType::Mixed,
         Some(other) => {
@@ -146,18 +147,19 @@ fn attributes(fields: &mut Fields<'_>) -> Result<TopicAttributes, GatewayError> 
 }
 
 const NORMAL: &str = "normal";
+const FIFO: &str = "fifo";
 const DELAY: &str = "delay";
 const MIXED: &str = "mixed";
 const MESSAGE_TYPES: &str = "must be normal, fifo, delay, transaction, priority, lite or mixed";
 
 fn is_message_type(text: &str) -> bool {
-    matches!(text, NORMAL | "fifo" | DELAY | "transaction" | "priority" | "lite" | MIXED)
+    matches!(text, NORMAL | FIFO | DELAY | "transaction" | "priority" | "lite" | MIXED)
 }
 
 fn message_type_word(message_type: MessageType) -> &'static str {
     match message_type {
         MessageType::Normal => NORMAL,
-        MessageType::Fifo => "fifo",
+        MessageType::Fifo => FIFO,
         MessageType::Delay => DELAY,
         MessageType::Transaction => "transaction",
         MessageType::Priority => "priority",

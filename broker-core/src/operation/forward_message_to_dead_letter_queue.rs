@@ -1,0 +1,212 @@
+//! Giving messages up: on a consumer's word, or because their deliveries are used up.
+//!
+//! A message leaves its place by one record: the dead letter itself, which names the delivery that it ends. So there is no
+//! moment in which it is at both places or at none.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::broker::{ConsumerGroupConfig, ForwardToDeadLetterQueue, RETRY_WITHOUT_END};
+use crate::delivery::cell::{Lease, Verdict};
+use crate::delivery::redelivery::Pair;
+use crate::error::BrokerError;
+use crate::local_broker::Parts;
+use crate::message::{MessageError, property};
+use crate::names::{ConsumerGroup, TopicName};
+use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
+use crate::operation::ack_message::{Locked, apply, check_handle, wake_lanes};
+use crate::operation::topics;
+use crate::state::record::{CellKey, Entry};
+use crate::state::source::Source;
+use crate::state::tables::Tables;
+use crate::store::commit_log::{Append, AppendClass, Window};
+use crate::store::record::{RecordDraft, RecordError};
+
+/// A dead letter queue's one queue.
+const QUEUE: QueueId = QueueId(0);
+/// Most messages that are given up under one lock, and by one append.
+const GIVEN_UP_AT_ONCE_MAX: usize = 64;
+/// What could not be given up is tried again after this.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How many deliveries a message gets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AttemptLimit(Option<u32>);
+
+impl AttemptLimit {
+    /// Nothing is moved from a group's dead letter queue to itself: consumed by its own group, that keeps its messages.
+    pub(crate) fn of(group: &ConsumerGroupConfig, topic: &TopicName) -> AttemptLimit {
+        let is_its_end = *topic == TopicName::dead_letter_queue(&group.consumer_group);
+        let is_endless = is_its_end || group.retry_max_times == RETRY_WITHOUT_END;
+        AttemptLimit((!is_endless).then(|| group.retry_max_times + 1))
+    }
+
+    /// Does a message that was delivered so often get no further delivery?
+    pub(crate) fn is_reached(self, attempt: u32) -> bool {
+        self.0.is_some_and(|max| attempt >= max)
+    }
+}
+
+pub(crate) async fn forward_messages_to_dead_letter_queue(
+    parts: &Parts,
+    forwards: &[ForwardToDeadLetterQueue],
+) -> Result<Vec<Result<TopicName, BrokerError>>, BrokerError> {
+    if let Some(failure) = parts.store.failure() {
+        return Err(BrokerError::ReadOnly { reason: failure });
+    }
+    for group in groups_of(parts, forwards) {
+        topics::make_derived(parts, &TopicName::dead_letter_queue(&group), 1)?;
+    }
+    let mut end = CommitLogOffset(0);
+    let mut results = Vec::with_capacity(forwards.len());
+    {
+        let tables = parts.tables();
+        let checked: Vec<_> = forwards.iter().map(|forward| check_handle(parts, &tables, &forward.handle)).collect();
+        let mut locked = Locked::new(parts, checked.iter().flatten());
+        let mut locked = locked.lock();
+        let now = parts.store.now();
+        for (forward, checked) in forwards.iter().zip(checked) {
+            results.push(checked.and_then(|key| {
+                let group = tables.consumer_group_by_id(key.consumer_group_id).expect("checked above");
+                let to = TopicName::dead_letter_queue(&group.config.consumer_group);
+                let cells = locked.get(&(key.consumer_group_id, key.topic_id)).ok_or(BrokerError::ReceiptSuperseded)?;
+                let cell = cells.get(&key.queue_id).ok_or(BrokerError::ReceiptSuperseded)?;
+                let offset = forward.handle.queue_offset.0;
+                if let Verdict::Current(lease) = cell.decide_settle(offset, forward.handle.lease_id, now)? {
+                    let reason = forward.reason.as_ref().map(|reason| reason.as_str());
+                    let letter = Letter { key, offset, lease, reason };
+                    // One by one: what is moved ends the lease, so that a handle given twice finds it settled.
+                    if let Some(append) = letter.append(parts, &tables, &to)? {
+                        let mut batch = parts.store.append(vec![append])?;
+                        batch.entries.pop().expect("one result for one record")?;
+                        end = end.max(batch.end);
+                        apply(&mut locked, &[letter.entry()]);
+                    }
+                }
+                Ok(to)
+            }));
+        }
+        wake_lanes(parts, &tables, &locked);
+    }
+    if let Err(error) = parts.reached(end).await {
+        // Appended, and nobody can say whether it stays.
+        results.iter_mut().filter(|result| result.is_ok()).for_each(|result| *result = Err(error.clone()));
+    }
+    Ok(results)
+}
+
+/// The groups that these handles name.
+fn groups_of(parts: &Parts, forwards: &[ForwardToDeadLetterQueue]) -> BTreeSet<ConsumerGroup> {
+    let tables = parts.tables();
+    let known = forwards.iter().filter_map(|forward| tables.consumer_group_by_id(forward.handle.consumer_group_id));
+    known.map(|group| group.config.consumer_group.clone()).collect()
+}
+
+/// Gives up what came back to this group once too often. What cannot be moved now waits.
+pub(crate) fn give_up_exhausted(parts: &Parts, pair: Pair) {
+    loop {
+        match give_up_some(parts, pair) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                tracing::warn!(%error, "messages whose deliveries are used up stay where they are for now");
+                return parts.redelivery.arm(pair, parts.store.now().plus(PAUSE));
+            }
+        }
+    }
+}
+
+/// Says whether there may be more.
+fn give_up_some(parts: &Parts, pair: Pair) -> Result<bool, BrokerError> {
+    let tables = parts.tables();
+    let (Some(group), Some(topic)) = (tables.consumer_group_by_id(pair.0), tables.topic_by_id(pair.1)) else {
+        return Ok(false);
+    };
+    let limit = AttemptLimit::of(&group.config, &topic.config.topic);
+    let cells = parts.cells.of(pair);
+    let mut cells = cells.lock().expect("no code panics while holding it");
+    let now = parts.store.now();
+    let letters = cells.iter().filter(|(_, cell)| limit.is_reached(cell.attempt_max())).flat_map(|(queue_id, cell)| {
+        let key = CellKey { consumer_group_id: pair.0, topic_id: pair.1, queue_id: *queue_id };
+        let exhausted = cell.due(now).filter(|(_, lease)| limit.is_reached(lease.attempt));
+        exhausted.map(move |(offset, lease)| Letter { key, offset, lease, reason: None })
+    });
+    let letters: Vec<_> = letters.take(GIVEN_UP_AT_ONCE_MAX).collect();
+    if letters.is_empty() {
+        return Ok(false);
+    }
+    let to = TopicName::dead_letter_queue(&group.config.consumer_group);
+    if tables.topic(&to).is_none() {
+        drop((cells, tables));
+        topics::make_derived(parts, &to, 1)?;
+        return Ok(true);
+    }
+    let (mut appends, mut entries) = (Vec::with_capacity(letters.len()), Vec::with_capacity(letters.len()));
+    for letter in &letters {
+        match letter.append(parts, &tables, &to) {
+            Ok(Some(append)) => {
+                appends.push(append);
+                entries.push(letter.entry());
+            }
+            Ok(None) => {}
+            Err(error) => tracing::error!(
+                topic = %topic.config.topic, queue_id = %letter.key.queue_id, queue_offset = letter.offset, %error,
+                "a message whose deliveries are used up cannot be moved"
+            ),
+        }
+    }
+    let moved = appends.len();
+    let batch = parts.store.append(appends)?;
+    for (appended, entry) in batch.entries.into_iter().zip(&entries) {
+        appended?;
+        cells.apply([entry]);
+    }
+    parts.mark(batch.end);
+    Ok(moved == GIVEN_UP_AT_ONCE_MAX)
+}
+
+/// A message that is given up.
+struct Letter<'a> {
+    key: CellKey,
+    offset: u64,
+    lease: Lease,
+    reason: Option<&'a str>,
+}
+
+impl Letter<'_> {
+    /// What its record means for the delivery; replay reads the same out of the record.
+    fn entry(&self) -> Entry {
+        Entry::Ack { cell: self.key, offsets: vec![self.offset] }
+    }
+
+    /// `None`: retention has taken the message, so it is settled by that.
+    fn append(&self, parts: &Parts, tables: &Tables, to: &TopicName) -> Result<Option<Append>, BrokerError> {
+        let topic = tables.topic_by_id(self.key.topic_id).expect("whoever has its cells locked has looked it up");
+        let not_found = || BrokerError::TopicNotFound { topic: to.to_string() };
+        let target = parts.store.queue(to, QUEUE).ok_or_else(not_found)?;
+        let Some(queue) = parts.store.queue(&topic.config.topic, self.key.queue_id) else { return Ok(None) };
+        let mut entries = Vec::with_capacity(1);
+        parts.store.read_queue(&queue, QueueOffset(self.offset), 1, &mut entries)?;
+        let Some(entry) = entries.first() else { return Ok(None) };
+        let at = QueueOffset(self.offset);
+        let Some(message) = parts.store.read_message(&mut Window::default(), &queue, at, entry)? else {
+            return Ok(None);
+        };
+        let source = Source::Lease { cell: self.key, offset: self.offset };
+        let physical = message.offset_message_id();
+        let unique_key = message.unique_key().unwrap_or(&physical);
+        let mut instead = vec![
+            (property::RETRY_TOPIC, message.property(property::RETRY_TOPIC).unwrap_or(message.topic())),
+            (property::ORIGIN_MESSAGE_ID, message.property(property::ORIGIN_MESSAGE_ID).unwrap_or(&physical)),
+            (property::DLQ_ORIGIN_TOPIC, message.topic()),
+            (property::DLQ_ORIGIN_MESSAGE_ID, unique_key),
+        ];
+        instead.extend(self.reason.map(|reason| (property::DEAD_LETTER_REASON, reason)));
+        let mut draft = RecordDraft::moved(to, QUEUE, parts.config.store_host, &message, &source, &instead);
+        draft.reconsume_times = i32::try_from(self.lease.attempt).unwrap_or(i32::MAX);
+        // Only foreign messages are so near to a record's limit.
+        let too_large = |error: RecordError| MessageError::PropertiesTooLarge { reason: error.to_string() };
+        let record = draft.encode().map_err(too_large)?;
+        Ok(Some(Append { record, queue: target.counter().clone(), class: AppendClass::Message }))
+    }
+}
