@@ -112,7 +112,7 @@ impl LocalBroker {
             },
         )?;
 
-        let Replay { mut tables, cells, timers, mut queue_ends, .. } = replay(&store)?;
+        let Replay { mut tables, cells, mut timers, mut queue_ends, .. } = replay(&store)?;
         let mut import = Import::begin(&store, &mut tables)?;
         queue_ends.extend(import.iter_mut().flat_map(Import::take_queue_ends));
         let topics: Vec<_> = tables
@@ -127,7 +127,7 @@ impl LocalBroker {
         store.start(&topics)?;
         tables.topics().for_each(|topic| operation::retention::begin_as_decided(&store, &tables, topic));
         if let Some(import) = import {
-            import.finish(&store, &mut tables, &cells)?;
+            import.finish(&store, &mut tables, &cells, &mut timers)?;
         }
 
         let handle_keys = match store.read_small_file(HANDLE_KEYS_FILE)? {
@@ -202,10 +202,14 @@ impl LocalBroker {
         if let Err(error) = operation::fire_messages::record_fired(&self.parts) {
             tracing::error!(%error, "what was fired last is known by its records alone");
         }
-        let exported = export(&self.parts.store, &self.parts.tables(), &self.parts.cells).unwrap_or_else(|error| {
-            tracing::error!(%error, "RocketMQ's files were not written: only Gantry should open this store next");
-            Vec::new()
-        });
+        if let Err(error) = operation::fire_messages::leave_wheel(&self.parts) {
+            tracing::error!(%error, "RocketMQ's timer files were not written: only Gantry should open this store next");
+        }
+        let exported = export(&self.parts.store, &self.parts.tables(), &self.parts.cells, &self.parts.delayed.timers())
+            .unwrap_or_else(|error| {
+                tracing::error!(%error, "RocketMQ's files were not written: only Gantry should open this store next");
+                Vec::new()
+            });
         let stopped = self.parts.append_state_patiently(&[Entry::Stop { exported }]);
         if stopped.is_ok()
             && let Err(error) = operation::snapshot::take_snapshot(&self.parts)

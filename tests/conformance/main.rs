@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bench;
+mod delayed;
 mod full_disk;
 mod grpc;
 mod kill_9;

@@ -33,11 +33,15 @@ impl Timers {
     pub fn apply(&mut self, entry: &Entry) {
         match entry {
             Entry::TimersFired { through, read_to, kept_from } => {
+                // It speaks for all proofs before it, unless it says nothing new of the seconds.
+                if (self.through, self.read_to) != (*through, *read_to) {
+                    self.done.clear();
+                }
                 // Never back: an import may say less than we know.
                 self.through = self.through.max(*through);
                 self.read_to = self.read_to.max(*read_to);
                 self.kept_from = self.kept_from.max(*kept_from);
-                self.done.clear();
+                self.done.retain(|at| *at >= kept_from.0);
             }
             Entry::LevelFired { level, next } => self.level_done(*level, *next),
             Entry::TimersDone { offsets } => self.done.extend(offsets),
@@ -76,6 +80,10 @@ impl Timers {
 
     pub fn through(&self) -> Timestamp {
         self.through
+    }
+
+    pub fn read_to(&self) -> QueueOffset {
+        self.read_to
     }
 
     pub fn kept_from(&self) -> QueueOffset {
@@ -152,8 +160,13 @@ mod tests {
         let mut again = Timers::default();
         timers.entries().iter().for_each(|entry| again.apply(entry));
         assert_eq!(again, timers);
+        // Said again with nothing new of the seconds: the proof still counts.
+        let kept =
+            Entry::TimersFired { through: Timestamp(9_000), read_to: QueueOffset(10), kept_from: QueueOffset(2) };
+        again.apply(&kept);
+        assert!(again.is_done(QueueOffset(12), Timestamp(99_000)));
         for (at, second, done) in
-            [(0, 99_000, true), (2, 9_000, true), (2, 10_000, false), (10, 9_000, false), (12, 99_000, true)]
+            [(1, 99_000, true), (2, 9_000, true), (2, 10_000, false), (10, 9_000, false), (12, 99_000, true)]
         {
             assert_eq!(again.is_done(QueueOffset(at), Timestamp(second)), done, "{at} {second}");
         }

@@ -17,12 +17,14 @@ use crate::broker::TimerStats;
 use crate::clock::Timestamp;
 use crate::delivery::filter::tag_hash;
 use crate::delivery::timers::Timers;
+use crate::foreign::delayed;
 use crate::local_broker::Parts;
 use crate::message::{StoredMessage, property, raw_properties};
 use crate::names::{SCHEDULE_TOPIC, TIMER_TOPIC, TopicName};
 use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
 use crate::operation::delay::{
-    SECOND, TIMER_QUEUE, floor, queue_of_level, roll_second, schedule_topic, timer_topic, with_roll,
+    SECOND, TIMER_QUEUE, ensure_topic, floor, queue_of_level, roll_second, schedule_topic, second_of, timer_topic,
+    with_roll,
 };
 use crate::state::record::Entry;
 use crate::state::source::Source;
@@ -225,6 +227,17 @@ pub(crate) fn record_fired(parts: &Parts) -> Result<(), StoreError> {
     }
 }
 
+/// Leaves the wheel as RocketMQ has it. At a clean stop, after `record_fired`.
+pub(crate) fn leave_wheel(parts: &Parts) -> Result<(), StoreError> {
+    let mut in_use = parts.delayed.wheel.lock().expect("no code panics while holding it");
+    match &mut *in_use {
+        WheelInUse { complete: Some(complete), wheel: Some(wheel), .. } => {
+            delayed::leave_wheel(&parts.store, wheel, complete.through)
+        }
+        _ => Ok(()),
+    }
+}
+
 /// How many wait, and how far behind the first of them is.
 pub(crate) fn stats(parts: &Parts) -> TimerStats {
     let delayed = &parts.delayed;
@@ -284,8 +297,8 @@ struct Firing<'a> {
     body_bytes: u64,
 }
 
-#[derive(Default)]
 struct Call<'a> {
+    class: AppendClass,
     appends: Vec<Append>,
     firings: Vec<Firing<'a>>,
     bytes: usize,
@@ -294,6 +307,10 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
+    fn new(class: AppendClass) -> Call<'a> {
+        Call { class, appends: Vec::new(), firings: Vec::new(), bytes: 0, given_up: Vec::new() }
+    }
+
     fn is_full(&self) -> bool {
         self.appends.len() + self.given_up.len() >= FIRED_AT_ONCE_MAX || self.bytes >= FIRED_BYTES_AT_ONCE_MAX
     }
@@ -307,7 +324,7 @@ impl<'a> Call<'a> {
         body_bytes: usize,
     ) {
         self.bytes += record.record_len() as usize;
-        self.appends.push(Append { record, queue: queue.counter().clone(), class: AppendClass::Message });
+        self.appends.push(Append { record, queue: queue.counter().clone(), class: self.class });
         self.firings.push(Firing { at, topic, body_bytes: body_bytes as u64 });
     }
 
@@ -408,15 +425,13 @@ fn fire_level(parts: &Parts, queue: &ConsumeQueue, level: u32) -> Result<(bool, 
     let mut entries = Vec::new();
     parts.store.read_queue(queue, next, FIRED_AT_ONCE_MAX, &mut entries)?;
     let now = parts.store.now();
-    // Of another list of levels, or somebody else's clock: no longer than the level says.
-    let longest = now.plus(parts.config.delay_levels.delay_of_stored(level as usize));
-    let due_of = |entry: &QueueEntry| if entry.tag_hash > longest.0 { now } else { Timestamp(entry.tag_hash) };
+    let due_of = |entry: &QueueEntry| due_of_level(parts, level, entry, now);
     let due_count = entries.iter().take_while(|entry| due_of(entry) <= now).count();
     if due_count == 0 {
         return Ok((false, entries.first().map(due_of)));
     }
     let tables = parts.tables();
-    let mut call = Call::default();
+    let mut call = Call::new(AppendClass::Message);
     let mut window = Window::default();
     for (at, entry) in (next.0..).map(QueueOffset).zip(&entries[..due_count]) {
         if call.is_full() {
@@ -440,6 +455,12 @@ fn fire_level(parts: &Parts, queue: &ConsumeQueue, level: u32) -> Result<(bool, 
     }
     call.append(parts, |timers, at| timers.apply_level_fired(level, at))?;
     Ok((true, None))
+}
+
+/// Of another list of levels, or somebody else's clock: no longer than the level says.
+fn due_of_level(parts: &Parts, level: u32, entry: &QueueEntry, now: Timestamp) -> Timestamp {
+    let longest = now.plus(parts.config.delay_levels.delay_of_stored(level as usize));
+    if entry.tag_hash > longest.0 { now } else { Timestamp(entry.tag_hash) }
 }
 
 /// What cannot be read will never be: it must not hold up what comes behind it.
@@ -567,6 +588,9 @@ fn fire_second(parts: &Parts, wheel: &mut TimerWheel, queue: &ConsumeQueue, seco
     let mut recalled: HashSet<Box<str>> = parts.delayed.timers().recalled(second).map(Box::from).collect();
     let mut left = Vec::new();
     for at in waiting.recalls {
+        if parts.delayed.timers().is_done(at, second) {
+            continue;
+        }
         let unit = wheel.unit(at)?;
         if unit.rolls {
             left.push(at);
@@ -579,22 +603,29 @@ fn fire_second(parts: &Parts, wheel: &mut TimerWheel, queue: &ConsumeQueue, seco
         let key = || Some(recall_key(message.property(property::REAL_TOPIC)?, message.unique_key()?));
         !recalled.is_empty() && key().is_some_and(|key| recalled.contains(key.as_str()))
     };
+    let mut foreign = ForeignCopies::default();
     let mut left = left.into_iter().peekable();
     while left.peek().is_some() {
         let tables = parts.tables();
-        let mut call = Call::default();
+        let mut call = Call::new(AppendClass::Message);
         while !call.is_full()
             && let Some(at) = left.next()
         {
-            if parts.delayed.timers().is_done(at, second) {
+            let is_done = parts.delayed.timers().is_done(at, second);
+            let unit = wheel.unit(at)?;
+            let is_foreign = unit.commit_log_offset < parts.store.foreign_end();
+            if is_done && !is_foreign {
                 continue;
             }
-            let unit = wheel.unit(at)?;
             let Some(message) = read(parts, &mut window, queue, at, &entry_of(&unit)) else {
                 call.given_up.push(at);
                 continue;
             };
-            if is_recalled(&message) {
+            let is_copy = is_foreign && !foreign.insert_original(&message);
+            if is_done {
+                continue;
+            }
+            if is_copy || is_recalled(&message) {
                 call.given_up.push(at);
                 continue;
             }
@@ -625,6 +656,128 @@ fn fire_second(parts: &Parts, wheel: &mut TimerWheel, queue: &ConsumeQueue, seco
     }
     wheel.done(second);
     Ok(())
+}
+
+/// The log is about to go below this place: what waits there is put into the topic of timers again, whatever its time.
+/// Says whether there was anything.
+pub(crate) fn put_back_below(parts: &Parts, below: CommitLogOffset) -> Result<bool, StoreError> {
+    let before = parts.store.max_offset();
+    for queue in parts.store.queues(&schedule_topic()) {
+        put_level_back(parts, &queue, below)?;
+    }
+    let Some(queue) = parts.store.queue(&timer_topic(), TIMER_QUEUE) else { return Ok(false) };
+    let mut in_use = parts.delayed.wheel.lock().expect("no code panics while holding it");
+    let outcome = put_wheel_back(parts, &mut in_use, &queue, below);
+    outcome.map_err(|trouble| match trouble {
+        Trouble::Store(error) => error,
+        Trouble::Wheel(error) => {
+            in_use.wheel = None;
+            StoreError::io("the timer log", &error)
+        }
+    })?;
+    Ok(parts.store.max_offset() > before)
+}
+
+/// Into the wheel, since it must not wait behind others of its level.
+fn put_level_back(parts: &Parts, queue: &ConsumeQueue, below: CommitLogOffset) -> Result<(), StoreError> {
+    let level = queue.queue_id().0 + 1;
+    let until = parts.store.offset_at_place(queue, below)?;
+    let mut entries = Vec::new();
+    let mut window = Window::default();
+    loop {
+        let next = parts.delayed.timers().level_next(level).max(queue.min_offset());
+        if next >= until {
+            return Ok(());
+        }
+        ensure_topic(parts, &timer_topic(), 1)
+            .map_err(|error| StoreError::Failed { reason: format!("the topic of timers: {error}") })?;
+        let timers = parts.store.queue(&timer_topic(), TIMER_QUEUE).expect("just made");
+        let count = ((until.0 - next.0) as usize).min(FIRED_AT_ONCE_MAX);
+        entries.clear();
+        parts.store.read_queue(queue, next, count, &mut entries)?;
+        let now = parts.store.now();
+        let mut call = Call::new(AppendClass::State);
+        for (at, entry) in (next.0..).map(QueueOffset).zip(&entries) {
+            if call.is_full() {
+                break;
+            }
+            let Some(message) = read(parts, &mut window, queue, at, entry) else {
+                call.given_up.push(at);
+                continue;
+            };
+            let due = due_of_level(parts, level, entry, now);
+            let (deliver, out) = (due.0.to_string(), second_of(due).0.to_string());
+            let instead = [(property::TIMER_DELIVER_MS, &*deliver), (property::TIMER_OUT_MS, &*out)];
+            let source = Source::Level { level, offset: at };
+            match moved(parts, &timer_topic(), TIMER_QUEUE, source, &message, &instead).encode() {
+                Ok(record) => call.put(at, record, &timers, None, 0),
+                Err(_) => {
+                    parts.delayed.dropped(&message, "its properties do not fit a record any more");
+                    call.given_up.push(at);
+                }
+            }
+        }
+        call.append(parts, |timers, at| timers.apply_level_fired(level, at))?;
+    }
+}
+
+fn put_wheel_back(
+    parts: &Parts,
+    in_use: &mut WheelInUse,
+    queue: &ConsumeQueue,
+    below: CommitLogOffset,
+) -> Result<(), Trouble> {
+    let until = parts.store.offset_at_place(queue, below)?;
+    // What is due and can be delivered goes now; on a full disk it is put back like the others.
+    if let Err(Trouble::Wheel(error)) = fire_timers(parts, in_use) {
+        return Err(Trouble::Wheel(error));
+    }
+    let WheelInUse { wheel: Some(wheel), complete, .. } = in_use else { return Ok(()) };
+    let mut next = queue.min_offset().max(parts.delayed.timers().kept_from());
+    if next >= until.min(wheel.end()) {
+        return Ok(());
+    }
+    let until = until.min(wheel.end());
+    let mut window = Window::default();
+    while next < until {
+        let mut call = Call::new(AppendClass::State);
+        while next < until && !call.is_full() {
+            let at = next;
+            next.0 += 1;
+            let unit = wheel.unit(at)?;
+            if parts.delayed.timers().is_done(at, unit.second) {
+                continue;
+            }
+            let Some(message) = read(parts, &mut window, queue, at, &entry_of(&unit)) else { continue };
+            match put_back(parts, Source::Timer { offset: at }, &message) {
+                Ok(record) => call.put(at, record, queue, None, 0),
+                Err(_) => parts.delayed.dropped(&message, "its properties do not fit a record any more"),
+            }
+        }
+        call.append(parts, Timers::apply_fired)?;
+    }
+    let mut timers = parts.delayed.timers();
+    let Complete { through, read_to } =
+        complete.unwrap_or(Complete { through: timers.through(), read_to: timers.read_to() });
+    let entry = Entry::TimersFired { through, read_to, kept_from: until };
+    parts.append_state(std::slice::from_ref(&entry)).map_err(|refused| refused.store_error())?;
+    timers.apply(&entry);
+    Ok(())
+}
+
+/// RocketMQ puts far messages back without a word about the copy before, which stands in the same second here.
+#[derive(Default)]
+struct ForeignCopies(HashSet<String>);
+
+impl ForeignCopies {
+    /// Is it the first of its copies?
+    fn insert_original(&mut self, message: &StoredMessage) -> bool {
+        let Some((topic, unique_key)) = message.property(property::REAL_TOPIC).zip(message.unique_key()) else {
+            return true;
+        };
+        let was_rolled = message.property(property::TIMER_ROLL_TIMES).is_some();
+        self.0.insert(recall_key(topic, unique_key)) || !was_rolled
+    }
 }
 
 /// The message that waits on, in a record of its own that the log keeps for longer.

@@ -101,7 +101,7 @@ impl TimerUnit {
 }
 
 /// Bytes before this unit's first, over all files.
-fn place(at: Option<QueueOffset>) -> i64 {
+pub fn place(at: Option<QueueOffset>) -> i64 {
     at.map_or(-1, |at| {
         let place = at.0 / UNITS_PER_FILE * FILE_BYTES + at.0 % UNITS_PER_FILE * UNIT_BYTES as u64;
         i64::try_from(place).unwrap_or(i64::MAX)
@@ -186,6 +186,11 @@ impl TimerLog {
     pub fn set_previous(&mut self, of: QueueOffset, previous: Option<QueueOffset>) -> io::Result<()> {
         let at = of.0 % UNITS_PER_FILE * UNIT_BYTES as u64 + PREVIOUS_AT;
         self.file(of.0 / UNITS_PER_FILE)?.write_at(at, &place(previous).to_be_bytes())
+    }
+
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.open.values().try_for_each(|file| file.sync())?;
+        self.files.sync_dir(&self.dir)
     }
 
     /// Nothing is left of the units from `end` on (rule B11).

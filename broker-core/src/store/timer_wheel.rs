@@ -7,16 +7,22 @@ use std::collections::BTreeMap;
 use std::io;
 
 use crate::clock::Timestamp;
-use crate::offset::QueueOffset;
+use crate::offset::{CommitLogOffset, QueueOffset};
 use crate::store::consume_queue::{ConsumeQueue, QueueEntry};
-use crate::store::timer_log::{TimerLog, TimerUnit, UNITS_PER_FILE};
+use crate::store::timer_log::{self, TimerLog, TimerUnit, UNITS_PER_FILE};
 
 /// Units and entries compared at once when the wheel is read back.
 const UNITS_AT_ONCE: u64 = 4_096;
 /// Units read at once while a second is walked: its neighbours are often of the same second.
 const BLOCK_UNITS: u64 = 64;
+/// RocketMQ's wheel: two weeks of seconds.
+pub const TIMER_WHEEL_FILE: &str = "timerwheel";
+pub const SLOT_BYTES: usize = 32;
+const SLOTS: u64 = 2 * 7 * 24 * 3_600;
+pub const TIMER_WHEEL_BYTES: u64 = SLOTS * SLOT_BYTES as u64;
 
 struct Second {
+    first: QueueOffset,
     last: QueueOffset,
     count: u64,
 }
@@ -110,7 +116,7 @@ impl TimerWheel {
     }
 
     fn add(&mut self, at: QueueOffset, second: Timestamp) {
-        let known = self.seconds.entry(second).or_insert(Second { last: at, count: 0 });
+        let known = self.seconds.entry(second).or_insert(Second { first: at, last: at, count: 0 });
         known.last = at;
         known.count += 1;
         self.waiting += 1;
@@ -119,7 +125,7 @@ impl TimerWheel {
     /// All that waits for this second.
     pub fn waiting_for(&mut self, second: Timestamp) -> io::Result<Waiting> {
         let mut waiting = Waiting::default();
-        let Some(Second { last, count }) = self.seconds.get(&second) else { return Ok(waiting) };
+        let Some(Second { last, count, .. }) = self.seconds.get(&second) else { return Ok(waiting) };
         let (mut next, count) = (Some(*last), *count);
         for _ in 0..count {
             let at = next.ok_or_else(|| broken("a second has fewer messages than it counts"))?;
@@ -153,6 +159,49 @@ impl TimerWheel {
         self.block = (from, Vec::with_capacity(count as usize));
         self.log.read(from, count, &mut self.block.1)?;
         self.block.1.get((at.0 - from.0) as usize).copied().ok_or_else(|| broken("a message has no unit"))
+    }
+
+    /// The seconds as RocketMQ's `timerwheel` has them: each slot with its place in the file.
+    pub fn slots(&self) -> impl Iterator<Item = (u64, [u8; SLOT_BYTES])> {
+        self.seconds.iter().filter_map(|(second, waiting)| {
+            let tick = second.0.div_euclid(1_000);
+            let at = u64::try_from(tick).ok()? % SLOTS * SLOT_BYTES as u64;
+            let mut slot = [0; SLOT_BYTES];
+            let count = i32::try_from(waiting.count).unwrap_or(i32::MAX);
+            slot[..8].copy_from_slice(&tick.to_be_bytes());
+            slot[8..16].copy_from_slice(&timer_log::place(Some(waiting.first)).to_be_bytes());
+            slot[16..24].copy_from_slice(&timer_log::place(Some(waiting.last)).to_be_bytes());
+            slot[24..28].copy_from_slice(&count.to_be_bytes());
+            Some((at, slot))
+        })
+    }
+
+    /// Fills the first file up to where it begins to mean something, since RocketMQ stops reading at the first place that
+    /// is no unit, and syncs all. What is put there waits for a second that is over.
+    pub fn complete(&mut self, over: Timestamp) -> io::Result<()> {
+        let begin = self.first.0 / UNITS_PER_FILE * UNITS_PER_FILE;
+        let filler = TimerUnit {
+            previous: None,
+            rolls: false,
+            recalls: false,
+            base: over,
+            second: over,
+            commit_log_offset: CommitLogOffset(0),
+            record_len: 0,
+            topic_hash: 0,
+        };
+        if self.end > self.first {
+            for from in (begin..self.first.0).step_by(UNITS_AT_ONCE as usize) {
+                let count = UNITS_AT_ONCE.min(self.first.0 - from) as usize;
+                self.log.write(QueueOffset(from), &vec![filler; count])?;
+            }
+        }
+        self.log.sync()
+    }
+
+    /// Where the next unit will begin.
+    pub fn end_place(&self) -> i64 {
+        timer_log::place(Some(self.end))
     }
 
     /// Retention has taken the messages below: files that hold no others go.

@@ -502,3 +502,82 @@ async fn a_full_disk_delays_and_loses_nothing() {
     files.limit_space(None);
     assert_eq!(delivered(&broker).await.len(), 20);
 }
+
+#[tokio::test]
+async fn b7_what_waits_is_put_back_before_its_segment_goes() {
+    let files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let open = |files: &SimulatedFiles| {
+        let retention = Retention { commit_log_bytes_max: Some(200 << 10), ..Retention::default() };
+        open_simulated_by(files, retention, Box::new(hands.clone())).unwrap()
+    };
+    let broker = open(&files);
+    with_delay_topic(&broker).await;
+    let far = 30 * DAY as u64;
+    let recalled = send_one(&broker, "recalled", after(far)).await;
+    let recall = RecallMessage { topic: topic(), unique_key: "recalled".into(), second: recalled.waits_for.unwrap() };
+    broker.recall_message(recall).await.unwrap();
+    let sent = [("far", after(far)), ("near", after(60_000)), ("level", Delivery::Level(18))];
+    for (id, delivery) in sent {
+        send_one(&broker, id, delivery).await;
+    }
+    let other = TopicName::from_client("other").unwrap();
+    broker.put_topic(TopicConfig::new(other.clone()), PutWhen::Missing).await.unwrap();
+    for round in 0..12 {
+        let body = "x".repeat(20 << 10);
+        for at in 0..4 {
+            let send = SendMessages { topic: other.clone(), ..send(0, message(&format!("{round}-{at}"), &body)) };
+            broker.send_messages(send).await.unwrap().remove(0).unwrap();
+        }
+        broker.take_snapshot().unwrap();
+        broker.enforce_retention().unwrap();
+        assert!(delivered(&broker).await.is_empty());
+    }
+    assert!(broker.parts().store.min_offset().0 > 512 << 10, "{}", broker.parts().store.min_offset());
+    let files = files.power_cut(7);
+    drop(broker);
+    let broker = open(&files);
+    hands.pass(60_000);
+    assert_eq!(delivered(&broker).await, ["near"]);
+    hands.pass(7_200_000);
+    assert_eq!(delivered(&broker).await, ["near", "level"]);
+    for _ in 0..60 {
+        hands.pass(DAY / 2);
+        delivered(&broker).await;
+    }
+    assert_eq!(delivered(&broker).await, ["near", "level", "far"]);
+}
+
+#[tokio::test]
+async fn b8_a_clean_stop_leaves_the_wheel_as_rocketmq_has_it() {
+    let files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let broker = open_at(&files, &hands);
+    with_delay_topic(&broker).await;
+    for (id, ms) in [("a", 1), ("b", 60_000), ("c", 60_000), ("d", 90_000)] {
+        send_one(&broker, id, after(ms)).await;
+    }
+    send_one(&broker, "e", Delivery::Level(1)).await;
+    hands.pass(1_000);
+    assert_eq!(delivered(&broker).await.len(), 2);
+    broker.close().unwrap();
+    drop(broker);
+    let number = |bytes: &[u8], at: usize| i64::from_be_bytes(bytes[at..at + 8].try_into().unwrap());
+    let check = files.read("/data/config/timercheck".as_ref()).unwrap();
+    assert_eq!(check.len(), 4_096);
+    let firsts = [0, 8, 16, 24].map(|at| number(&check, at));
+    assert_eq!(firsts, [START + 1_000, 4 * 52, 4, 4]);
+    let wheel = files.read("/data/timerwheel".as_ref()).unwrap();
+    assert_eq!(wheel.len(), 38_707_200);
+    let slots: Vec<_> = wheel.chunks(32).enumerate().filter(|(_, slot)| slot.iter().any(|byte| *byte != 0)).collect();
+    let told = slots.iter().map(|(index, slot)| (*index as i64, [0, 8, 16].map(|at| number(slot, at)), slot[27]));
+    let tick = |ahead: i64| (START / 1_000 + ahead, (START / 1_000 + ahead) % 1_209_600);
+    let ((early, early_at), (late, late_at)) = (tick(59), tick(89));
+    assert_eq!(told.collect::<Vec<_>>(), [(early_at, [early, 52, 104], 2), (late_at, [late, 156, 156], 1)]);
+    let levels = files.read("/data/config/delayOffset.json".as_ref()).unwrap();
+    let levels = crate::store::config_json::parse(&levels).unwrap();
+    assert_eq!(levels["offsetTable"], serde_json::json!({"1": 1}));
+    let broker = open_at(&files, &hands);
+    hands.pass(90_000);
+    assert_eq!(delivered(&broker).await.len(), 5);
+}

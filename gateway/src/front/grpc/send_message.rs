@@ -42,35 +42,38 @@ impl GrpcFront {
         }
         let now = self.clock.wall();
         let mut outgoing = Vec::with_capacity(messages.len());
-        let mut misfit = None;
+        let mut kinds: Vec<MessageType> = Vec::new();
         for (message, message_id) in messages.into_iter().zip(message_ids) {
             let message = outgoing_message(message, message_id, now, peer)?;
             let kind = message.message.message_type;
-            if !matches!(kind, MessageType::Normal | MessageType::Fifo | MessageType::Delay) {
-                misfit = Some(kind);
+            if kind != MessageType::Normal && !kinds.contains(&kind) {
+                kinds.push(kind);
             }
             outgoing.push(message);
         }
-        if let Some(kind) = misfit {
-            return Err(self.misfit(topic, kind).await);
+        if !kinds.is_empty() {
+            self.check_kinds(&topic, &kinds).await?;
         }
         self.messaging.send_messages(topic, outgoing).await
     }
 
-    /// Why a message of a kind that nobody takes yet cannot be sent.
-    async fn misfit(&self, topic: TopicName, kind: MessageType) -> GatewayError {
-        match self.messaging.broker.describe_topic(topic).await {
-            Ok(topic) if topic.config.message_type == kind => {
-                GatewayError::NotImplemented { what: format!("sending {} messages", kind_name(kind)) }
+    /// The broker checks each message, too; here it is all or nothing.
+    async fn check_kinds(&self, topic: &TopicName, kinds: &[MessageType]) -> Result<(), GatewayError> {
+        let config = self.messaging.broker.describe_topic(topic.clone()).await?.config;
+        for kind in kinds {
+            if ![*kind, MessageType::Mixed].contains(&config.message_type) && !topic.is_derived() {
+                return Err(BrokerError::MessageTypeMismatch {
+                    topic: topic.to_string(),
+                    message_type: kind_name(*kind),
+                    topic_type: kind_name(config.message_type),
+                }
+                .into());
             }
-            Ok(topic) => BrokerError::MessageTypeMismatch {
-                topic: topic.config.topic.to_string(),
-                message_type: kind_name(kind),
-                topic_type: kind_name(topic.config.message_type),
+            if !matches!(kind, MessageType::Fifo | MessageType::Delay) {
+                return Err(GatewayError::NotImplemented { what: format!("sending {} messages", kind_name(*kind)) });
             }
-            .into(),
-            Err(error) => error.into(),
         }
+        Ok(())
     }
 }
 

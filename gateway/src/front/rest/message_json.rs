@@ -110,7 +110,7 @@ fn message_type(message: &StoredMessage) -> &'static str {
     match () {
         () if has(HALF) => "transaction",
         () if has(property::MESSAGE_GROUP) => "fifo",
-        () if has(property::TIMER_DELIVER_MS) || has(property::DELAY_LEVEL) => "delay",
+        () if has(property::TIMER_OUT_MS) || has(property::TIMER_DELIVER_MS) || has(property::DELAY_LEVEL) => "delay",
         () => "normal",
     }
 }
