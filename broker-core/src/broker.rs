@@ -105,6 +105,9 @@ pub trait Broker: Send + Sync {
         offsets: Vec<(QueueId, QueueOffset)>,
     ) -> Result<Vec<Result<(), BrokerError>>, BrokerError>;
 
+    /// Moves a group on a topic, back or ahead; what it has in flight there is void. Says from where to where, by queue.
+    async fn reset_offsets(&self, reset: ResetOffsets) -> Result<Vec<OffsetReset>, BrokerError>;
+
     /// The message whose record begins at this place of the log.
     async fn read_message(&self, at: CommitLogOffset) -> Result<StoredMessage, BrokerError>;
     /// The newest message of a topic with this unique key.
@@ -532,6 +535,40 @@ pub struct Consumption {
     pub messages_out: u64,
     /// Of their records.
     pub bytes_out: u64,
+}
+
+#[derive(Debug, Clone)]
+pub struct ResetOffsets {
+    pub consumer_group: ConsumerGroup,
+    pub topic: TopicName,
+    pub to: ResetTo,
+    /// These queues alone.
+    pub queues: Option<Vec<QueueId>>,
+    /// Also while the group consumes.
+    pub force: bool,
+    /// Say what would be done, and do nothing.
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResetTo {
+    /// The oldest message kept.
+    Min,
+    /// Behind the newest message.
+    Max,
+    /// The first message stored at or after this time.
+    Time(Timestamp),
+    Offset(QueueOffset),
+    /// As far as another group is; queues that it has never received from are left alone.
+    Group(ConsumerGroup),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OffsetReset {
+    pub queue_id: QueueId,
+    /// Everything below was consumed; `None` before the group's first receive.
+    pub from: Option<QueueOffset>,
+    pub to: QueueOffset,
 }
 
 /// How far a group is with one queue.

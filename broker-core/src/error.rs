@@ -50,6 +50,8 @@ pub enum BrokerError {
     #[error("a message with this idempotency key is being stored")]
     IdempotencyInProgress,
 
+    #[error("consumer group '{consumer_group}' is consuming: stop it first, or say that it shall be done by force")]
+    GroupOnline { consumer_group: String },
     #[error("no message is stored there")]
     MessageNotFound,
     #[error("the offset lies below {min}, the oldest message kept")]

@@ -562,6 +562,10 @@ impl Broker for LocalBroker {
         operation::consume_offsets::update_consume_offsets(&self.parts, &group, &topic, &offsets)
     }
 
+    async fn reset_offsets(&self, reset: ResetOffsets) -> Result<Vec<OffsetReset>, BrokerError> {
+        operation::reset_offsets::reset_offsets(&self.parts, &reset)
+    }
+
     async fn read_message(&self, at: CommitLogOffset) -> Result<StoredMessage, BrokerError> {
         operation::read_message::read_message(&self.parts, at)
     }

@@ -14,6 +14,7 @@ pub mod pop_message;
 pub mod pull_message;
 pub mod read_message;
 pub mod recall_message;
+pub mod reset_offsets;
 pub mod retention;
 pub mod send_message;
 pub mod snapshot;

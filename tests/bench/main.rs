@@ -10,7 +10,7 @@ use clap::Parser;
 
 use crate::measure::Pace;
 use crate::null_servers::Face;
-use crate::rows::{Bench, GOALS};
+use crate::rows::{Bench, GOALS, LONG_GOALS};
 use crate::table::Report;
 use crate::warm::WarmMemory;
 
@@ -83,7 +83,10 @@ fn bench(line: CommandLine) -> Result<(), String> {
     let bench =
         Bench { gantry, scratch, console: root.join("web-console/dist"), pace, warm: WarmMemory::new(pace.warm_bytes) };
 
-    let chosen = |goal: &&str| line.goals.is_empty() || line.goals.iter().any(|chosen| chosen == goal);
+    let chosen = |goal: &&str| match line.goals.is_empty() {
+        true => !(line.quick && LONG_GOALS.contains(goal)),
+        false => line.goals.iter().any(|chosen| chosen == goal),
+    };
     let goals: Vec<&str> = GOALS.into_iter().filter(chosen).collect();
     let mut report = Report { about: about(&bench), ..Report::default() };
     for goal in goals {
@@ -93,6 +96,9 @@ fn bench(line: CommandLine) -> Result<(), String> {
     if line.goals.is_empty() {
         eprintln!("bench: the machine");
         report.device = device::probe(&bench.scratch);
+    }
+    if line.quick && line.goals.is_empty() {
+        report.about.push(("also out".into(), format!("goals {}: name them with --row", LONG_GOALS.join(", "))));
     }
     report.about.push(("took".into(), format!("{} s", begin.elapsed().as_secs())));
     print!("{}", report.text());

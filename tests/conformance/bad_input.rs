@@ -109,11 +109,11 @@ fn rows() -> Vec<Row> {
         row("POST", "/v1/topics/rmq_sys_GANTRY_STATE/messages", &[], "x", 403, "system_resource"),
         row("PUT", "/v1/topics/rmq_sys_x", &[JSON], "{}", 403, "system_resource"),
         row("PUT", "/v1/groups/CID_RMQ_SYS_x", &[JSON], "{}", 403, "system_resource"),
-        row("PUT", "/v1/topics/x", &[JSON], r#"{"messageType":"fifo"}"#, 501, "not_implemented"),
+        row("PUT", "/v1/topics/x", &[JSON], r#"{"messageType":"transaction"}"#, 501, "not_implemented"),
         row("PUT", "/v1/topics/x", &[JSON], r#"{"writeQueues":0}"#, 400, "invalid_parameter"),
         row("PUT", "/v1/topics/x", &[JSON], r#"{"writeQueues":1025}"#, 400, "invalid_parameter"),
         row("PUT", "/v1/topics/x", &[JSON], r#"{"queues":1}"#, 400, "unknown_field"),
-        row("PUT", "/v1/groups/x", &[JSON], r#"{"orderly":true}"#, 501, "not_implemented"),
+        row("PUT", "/v1/groups/x", &[JSON], r#"{"retryMaxTimes":-2}"#, 400, "invalid_parameter"),
         row("PUT", "/v1/groups/x", &[JSON], r#"{"consumeTimeout":900}"#, 400, "invalid_duration"),
         // Receiving.
         row("POST", RECEIVE, &[JSON], "{}", 400, "invalid_parameter"),
@@ -163,6 +163,25 @@ fn rows() -> Vec<Row> {
         row("GET", "/v1/topics?limit=501", &[], "", 400, "invalid_parameter"),
         row("GET", format!("/v1/topics?prefix={}", long(9_000)), &[], "", 431, "headers_too_large"),
     ];
+    // Giving up, moving groups.
+    for (path, body, status, code) in [
+        ("/v1/receipts/garbage/dead-letter", "", 400, "invalid_receipt_handle"),
+        ("/v1/receipts/garbage/dead-letter", r#"{"reason":1}"#, 400, "invalid_parameter"),
+        ("/v1/groups/nobody/dlq/resend", r#"{"messageIds":["a"]}"#, 404, "group_not_found"),
+        ("/v1/groups/nobody/offsets/skip", r#"{"topic":"t"}"#, 404, "group_not_found"),
+        ("/v1/groups/nobody/offsets/reset", r#"{"topic":"t","to":{"timestamp":"soon"}}"#, 400, "invalid_timestamp"),
+        ("/v1/groups/nobody/offsets/clone", r#"{"topic":"t","fromGroup":"a/b"}"#, 400, "invalid_group"),
+    ] {
+        rows.push(row("POST", path, &[JSON], body, status, code));
+    }
+    rows.push(row(
+        "POST",
+        RECEIVE,
+        &[JSON],
+        format!(r#"{{"topic":"t","attemptId":"{}"}}"#, long(129)),
+        400,
+        "invalid_parameter",
+    ));
     // What could be a path, as a topic and as a group, wherever a name stands.
     for name in ["a%2Fb", "..", "%2e%2e", "..%2f..%2fetc", "a%00b", "a.b", "%5C", "a%20b", &long(128)] {
         for (method, path, code) in [

@@ -3,6 +3,7 @@
 mod bad_input;
 mod bench;
 mod delayed;
+mod delivery;
 mod full_disk;
 mod grpc;
 mod kill_9;

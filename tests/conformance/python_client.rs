@@ -118,3 +118,35 @@ async fn the_clients_survive_a_kill_of_the_server_between_their_lives() {
     let received = digests(&python("simple_consumer.py", &server, home.path(), &["simple_consumer.py", "200"]));
     assert!(received == sent, "{} of {}", received.len(), sent.len());
 }
+
+/// The client keeps order itself, repeats what failed by the group's policy, and gives it up in the end.
+#[tokio::test]
+async fn l6_l7_a_push_consumer_gets_its_message_groups_in_order_and_gives_up_what_it_cannot_consume() {
+    const GROUPS: u64 = 6;
+    const EACH: u64 = 10;
+    let home = Home::new();
+    let server = Server::start(&home.data(), &[]);
+    let http = Client::new();
+    let put = |path: &str, body| http.put(server.url(path)).json(&body);
+    ask(put("/v1/topics/t", json!({"messageType": "fifo", "readQueues": 4}))).await.unwrap().expect(201);
+    let retry = json!({"type": "customized", "next": ["1s"]});
+    let group = json!({"orderly": true, "retryMaxTimes": 1, "retryPolicy": retry, "startFrom": "min"});
+    ask(put("/v1/groups/fifo", group)).await.unwrap().expect(201);
+    let output = python("fifo.py", &server, home.path(), &["fifo", &GROUPS.to_string(), &EACH.to_string()]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    let mut consumed: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (group, number) in said.lines().filter_map(|line| line.split_once(' ')) {
+        consumed.entry(group).or_default().push(number);
+    }
+    for group in 0..GROUPS {
+        let mut expected: Vec<String> = (0..EACH).map(|number| number.to_string()).collect();
+        if group == 0 {
+            expected.splice(1..2, ["1 bad".to_string(), "1 bad".to_string()]);
+        }
+        assert_eq!(consumed[&*group.to_string()], expected, "message group {group}");
+    }
+    let letters = ask(http.get(server.url("/v1/groups/fifo/dlq/messages"))).await.unwrap().expect(200).json();
+    assert_eq!((letters["items"].as_array().unwrap().len(), &letters["items"][0]["body"]), (1, &json!("0 1 bad")));
+    let lag = ask(http.get(server.url("/v1/groups/fifo/lag?topic=t"))).await.unwrap().expect(200).json();
+    assert_eq!((&lag["totalLag"], &lag["topics"][0]["inflight"]), (&json!(0), &json!(0)));
+}

@@ -66,6 +66,7 @@ async fn write(dir: &Path, behind: Duration, messages: u64) {
         messages_max: 1,
         lease: LeaseLength::Exactly(INVISIBLE_DURATION_MIN),
         filter: Filter::All,
+        attempt_id: None,
     };
     assert_eq!(broker.pop_messages(pop).await.unwrap().len(), 1);
     broker.close().unwrap();

@@ -188,6 +188,7 @@ async fn work(broker: &LocalBroker) {
             messages_max: 8,
             lease: LeaseLength::Exactly(Duration::from_secs(60)),
             filter: Filter::All,
+            attempt_id: None,
         })
         .await
         .unwrap();

@@ -700,6 +700,7 @@ async fn pop(broker: &LocalBroker, of: &str) -> Vec<(u32, u64, u32)> {
             messages_max: 3,
             lease: LeaseLength::Exactly(Duration::from_secs(60)),
             filter: Filter::All,
+            attempt_id: None,
         })
         .await
         .unwrap();
@@ -1092,6 +1093,7 @@ async fn b8_a_stop_that_is_killed_is_nobody_elses() {
                 messages_max: 3,
                 lease: LeaseLength::Exactly(Duration::from_secs(60)),
                 filter: Filter::All,
+                attempt_id: None,
             })
             .await
             .unwrap();

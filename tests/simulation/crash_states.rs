@@ -326,6 +326,7 @@ fn pop(
         messages_max,
         lease: LeaseLength::Exactly(Duration::from_secs(20)),
         filter: Filter::All,
+        attempt_id: None,
     }))?;
     let each = popped.into_iter().map(|popped| {
         let read = read_of(&popped.message);

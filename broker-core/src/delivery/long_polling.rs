@@ -76,6 +76,15 @@ impl LongPolling {
         parked.len -= woken;
     }
 
+    /// Does anybody of this group wait for messages of this topic?
+    pub fn is_parked(&self, topic: &TopicName, consumer_group: &ConsumerGroup) -> bool {
+        let parked = self.parked.lock().expect("no code panics while holding it");
+        parked
+            .topics
+            .get(topic)
+            .is_some_and(|groups| groups.get(consumer_group).is_some_and(|waiters| !waiters.is_empty()))
+    }
+
     /// So many messages that a group had to leave for later have their turn now.
     pub fn may_go_on(&self, topic: &TopicName, consumer_group: &ConsumerGroup, count: u64) {
         let mut parked = self.parked.lock().expect("no code panics while holding it");

@@ -103,6 +103,7 @@ fn broker_answer(error: &B) -> Answer {
         B::MessageNotFound              => refused(404, "message_not_found",           "Message not found",           Code::MessageNotFound),
         B::TopicExists { .. }           => refused(409, "already_exists",              "Topic exists already",        Code::BadRequest),
         B::ConsumerGroupExists { .. }   => refused(409, "already_exists",              "Group exists already",        Code::BadRequest),
+        B::GroupOnline { .. }           => refused(409, "group_online",                "Group is consuming",          Code::PreconditionFailed),
         B::IdempotencyInProgress        => try_again(409, "idempotency_in_progress",   "Still being stored",          Code::TooManyRequests),
         B::OffsetExpired { .. }         => refused(410, "offset_expired",              "Offset expired",              Code::IllegalOffset),
         B::ReceiptExpired               => refused(410, "receipt_expired",             "Receipt handle expired",      Code::InvalidReceiptHandle),

@@ -29,6 +29,7 @@ use crate::metrics::HttpCounts;
 mod brokers;
 mod browse;
 mod consumer_groups;
+mod dead_letters;
 mod draft;
 mod envelope;
 mod handover;
@@ -38,6 +39,7 @@ mod lag;
 mod list;
 mod message_json;
 mod messages;
+mod offsets;
 mod openapi;
 mod ops;
 mod pop_message;
@@ -130,6 +132,12 @@ fn routes() -> OpenApiRouter<Arc<RestState>> {
             consumer_groups::describe_consumer_group,
             consumer_groups::delete_consumer_group
         ))
+        .routes(routes!(offsets::reset_offsets))
+        .routes(routes!(offsets::skip_offsets))
+        .routes(routes!(offsets::clone_offsets))
+        .routes(routes!(dead_letters::describe_dead_letter_queue))
+        .routes(routes!(dead_letters::browse_dead_letters))
+        .routes(routes!(dead_letters::resend_dead_letters))
         .routes(routes!(pop_message::pop_messages))
         .routes(routes!(lag::query_consume_offsets))
         .routes(routes!(consumer_groups::update_consume_offsets))

@@ -145,6 +145,10 @@ impl Broker for Memory {
             .collect())
     }
 
+    async fn reset_offsets(&self, _: ResetOffsets) -> Result<Vec<OffsetReset>, BrokerError> {
+        unasked()
+    }
+
     async fn forward_messages_to_dead_letter_queue(
         &self,
         forwards: Vec<ForwardToDeadLetterQueue>,
@@ -492,7 +496,7 @@ async fn what_is_not_built_says_so_in_the_status_of_a_good_reply() {
             assert_eq!(status.code(), Code::NotImplemented, stringify!($rpc));
         )*};
     }
-    refused!(house.client, forward_message_to_dead_letter_queue, update_offset, get_offset, query_offset);
+    refused!(house.client, update_offset, get_offset, query_offset);
     refused!(house.client, end_transaction, sync_lite_subscription);
     refused!(house.admin, describe_topic_status, list_subscription, describe_subscription, delete_subscription);
     refused!(house.admin, describe_group_accumulation, list_consumer_connection, reset_group_offset, query_message);

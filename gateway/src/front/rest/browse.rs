@@ -5,19 +5,21 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use gantry_broker_core::BrokerError;
 use gantry_broker_core::broker::BrowseMessages;
 use gantry_broker_core::delivery::filter::Filter;
+use gantry_broker_core::names::TopicName;
 use gantry_broker_core::offset::{CommitLogOffset, QueueId};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::message_json::{MessageOut, View};
 use super::openapi::{Order, ViewParams};
 use super::request::{Query, Segments, invalid_query, json, topic_name};
 use super::units::{Time, parse_timestamp};
-use super::{Answer, Shared};
+use super::{Answer, RestState, Shared};
 use crate::error::{FieldAt, GatewayError};
 
 const CURSOR_PREFIX: &str = "c1.";
@@ -29,7 +31,7 @@ const PAGE_BYTES_MAX: u32 = 8 * 1024 * 1024;
 #[derive(Serialize, ToSchema)]
 #[schema(as = MessagePage)]
 #[serde(rename_all = "camelCase")]
-struct BrowsedPage<'a> {
+pub(super) struct BrowsedPage<'a> {
     items: Vec<MessageOut<'a>>,
     /// Goes on where this answer ends. With `order=asc` and no `to` it is always there: messages stored from now on
     /// come behind it.
@@ -39,7 +41,7 @@ struct BrowsedPage<'a> {
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Scan {
+pub(super) struct Scan {
     /// Messages looked at, those of other tags included.
     scanned: u64,
     /// Nothing that was asked for is left.
@@ -48,14 +50,36 @@ struct Scan {
     to: Option<Time>,
 }
 
+/// What a look takes and how it is cut into pages.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+#[allow(dead_code)]
+pub(super) struct Look {
+    /// Stored at or after this time: RFC 3339, or milliseconds since 1970
+    from: Option<String>,
+    /// Stored before this time
+    to: Option<String>,
+    /// A tag expression, such as `a || b`
+    tag: Option<String>,
+    /// `desc`, the newest first, if it is missing
+    #[param(inline)]
+    order: Option<Order>,
+    /// One queue alone
+    queue_id: Option<u32>,
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<u32>,
+    /// `nextCursor` of the page before
+    cursor: Option<String>,
+}
+
 /// Looks through a topic by time, over all its queues
-#[utoipa::path(get, path = "/v1/topics/{topic}/messages", tag = "messages", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), ViewParams, ("from" = Option<String>, Query, description = "Stored at or after this time: RFC 3339, or milliseconds since 1970"), ("to" = Option<String>, Query, description = "Stored before this time"), ("tag" = Option<String>, Query, description = "A tag expression, such as `a || b`"), ("order" = inline(Option<Order>), Query, description = "`desc`, the newest first, if it is missing"), ("queueId" = Option<u32>, Query, description = "One queue alone"), ("limit" = Option<u32>, Query, minimum = 1, maximum = 500), ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before")), responses((status = 200, description = "A page of messages", body = BrowsedPage)))]
-pub(super) async fn browse_messages(
-    State(state): Shared,
-    Segments(topic): Segments<String>,
-    mut query: Query,
-) -> Answer {
+#[utoipa::path(get, path = "/v1/topics/{topic}/messages", tag = "messages", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), ViewParams, Look), responses((status = 200, description = "A page of messages", body = BrowsedPage)))]
+pub(super) async fn browse_messages(State(state): Shared, Segments(topic): Segments<String>, query: Query) -> Answer {
     let topic = topic_name(&topic)?;
+    browse(&state, topic, query).await
+}
+
+pub(super) async fn browse(state: &RestState, topic: TopicName, mut query: Query) -> Answer {
     let view = View::take(&mut query)?;
     let mut time =
         |name: &str| query.take(name)?.map(|text| parse_timestamp(&text, FieldAt::Query(name.into()))).transpose();
@@ -76,7 +100,15 @@ pub(super) async fn browse_messages(
     query.end()?;
 
     // A cursor of one look is none of another; another incarnation of the topic is another look.
-    let incarnation = state.messaging.broker.describe_topic(topic.clone()).await?.incarnation;
+    let incarnation = match state.messaging.broker.describe_topic(topic.clone()).await {
+        Ok(topic) => topic.incarnation,
+        // A group's dead letter queue is made with the first dead letter.
+        Err(BrokerError::TopicNotFound { .. }) if topic.is_derived() => {
+            let scan = Scan { scanned: 0, complete: true, from: None, to: None };
+            return Ok(json(StatusCode::OK, &BrowsedPage { items: Vec::new(), next_cursor: None, scan }));
+        }
+        Err(error) => return Err(error.into()),
+    };
     let look = format!("{topic} {incarnation:?} {newest_first} {queue_id:?} {from:?} {to:?} {tag}");
     // Hashed, for a tag expression may be longer than a cursor should be.
     let binding = format!("browse {}\n", STANDARD_NO_PAD.encode(Sha256::digest(look)));

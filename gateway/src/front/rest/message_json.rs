@@ -304,6 +304,9 @@ mod tests {
         assert_eq!(shown_type("TIMER_OUT_MS"), "delay");
         assert_eq!(shown_type("TRAN_MSG"), "transaction");
         let dead = stored(b"x", &[("DLQ_ORIGIN_TOPIC", "orders"), ("DLQ_ORIGIN_MESSAGE_ID", "01AB")]);
-        assert_eq!(shown(&dead, View::default())["deadLetter"], json!({"topic": "orders", "messageId": "01AB"}));
+        assert_eq!(
+            shown(&dead, View::default())["deadLetter"],
+            json!({"topic": "orders", "messageId": "01AB", "deliveryAttempts": 0})
+        );
     }
 }

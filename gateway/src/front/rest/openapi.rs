@@ -143,6 +143,12 @@ const REFUSALS: &[(&str, &[u16])] = &[
     ("put_consumer_group", &[403, 409, 412, 413, 415, 428, 501, 507]),
     ("describe_consumer_group", &[404]),
     ("delete_consumer_group", &[403, 404, 507]),
+    ("reset_offsets", &[404, 409, 410, 413, 415, 507]),
+    ("skip_offsets", &[404, 409, 413, 415, 507]),
+    ("clone_offsets", &[404, 409, 413, 415, 507]),
+    ("describe_dead_letter_queue", &[404]),
+    ("browse_dead_letters", &[404]),
+    ("resend_dead_letters", &[404, 413, 415, 501]),
     ("query_consume_offsets", &[404]),
     ("update_consume_offsets", &[403, 404, 413, 415]),
     ("topic_stats", &[404]),
@@ -476,6 +482,76 @@ pub(super) struct NackIn {
     retry_after: Option<String>,
     /// The delivery does not count as an attempt
     suspend: Option<bool>,
+}
+
+/// One queue.
+#[derive(ToSchema)]
+#[schema(as = QueueRef)]
+#[serde(rename_all = "camelCase")]
+#[allow(dead_code)]
+struct QueueRefIn {
+    broker_name: String,
+    queue_id: u32,
+}
+
+#[derive(ToSchema)]
+#[allow(dead_code)]
+pub(super) struct ResetOffsetsIn {
+    topic: String,
+    to: ResetToIn,
+    /// All, if they are missing
+    #[schema(min_items = 1)]
+    queues: Option<Vec<QueueRefIn>>,
+    /// Also while the group consumes
+    force: Option<bool>,
+}
+
+/// One of the three.
+#[derive(ToSchema)]
+#[schema(as = ResetTo)]
+#[allow(dead_code)]
+struct ResetToIn {
+    /// The first message stored at or after this time
+    timestamp: Option<String>,
+    offset: Option<u64>,
+    /// `min` or `max`
+    position: Option<String>,
+}
+
+#[derive(ToSchema)]
+#[allow(dead_code)]
+pub(super) struct SkipOffsetsIn {
+    topic: String,
+    #[schema(min_items = 1)]
+    queues: Option<Vec<QueueRefIn>>,
+    force: Option<bool>,
+}
+
+#[derive(ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[allow(dead_code)]
+pub(super) struct CloneOffsetsIn {
+    topic: String,
+    from_group: String,
+    #[schema(min_items = 1)]
+    queues: Option<Vec<QueueRefIn>>,
+    force: Option<bool>,
+}
+
+#[derive(ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[allow(dead_code)]
+pub(super) struct ResendIn {
+    /// These; or else those given up from a time to a time
+    #[schema(min_items = 1, max_items = 1000)]
+    message_ids: Option<Vec<String>>,
+    from: Option<String>,
+    to: Option<String>,
+    #[schema(minimum = 1, maximum = 1000, default = 1000)]
+    limit: Option<u32>,
+    /// `originalTopic`, or `{"topic": …}`
+    #[schema(value_type = Option<Object>)]
+    target: Option<String>,
 }
 
 #[derive(ToSchema)]

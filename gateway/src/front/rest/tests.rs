@@ -248,7 +248,7 @@ async fn a_raw_message_comes_back_with_its_metadata() {
 #[tokio::test]
 async fn a_settle_answers_entry_by_entry() {
     let face = Face::new().await;
-    for body in ["a", "b", "c"] {
+    for body in ["a", "b", "c", "d"] {
         face.ask("POST /v1/topics/t/messages", &[], body).await.expect(201);
     }
     let received = face.receive().await;
@@ -256,12 +256,13 @@ async fn a_settle_answers_entry_by_entry() {
         {"receiptHandle": received[0]["receiptHandle"], "action": "ack"},
         {"receiptHandle": "garbage", "action": "ack"},
         {"receiptHandle": received[1]["receiptHandle"], "action": "extend", "invisibleDuration": "2m"},
-        {"receiptHandle": received[2]["receiptHandle"], "action": "deadLetter"},
+        {"receiptHandle": received[3]["receiptHandle"], "action": "deadLetter", "reason": "no such account"},
         {"receiptHandle": received[2]["receiptHandle"], "action": "nack", "retryAfter": "0s"},
     ]});
     let settled = face.ask("POST /v1/receipts/settle", &[], entries.to_string()).await.expect(207).json();
     let status: Vec<_> = settled["results"].as_array().unwrap().iter().map(|result| result["status"].clone()).collect();
-    assert_eq!(status, [204, 400, 200, 501, 200]);
+    assert_eq!(status, [204, 400, 200, 200, 200]);
+    assert_eq!(settled["results"][3]["dlqTopic"], "%DLQ%g");
     assert_eq!(settled["results"][1]["problem"]["code"], "invalid_receipt_handle");
     let again = face.receive().await;
     assert_eq!((again.len(), &again[0]["body"], &again[0]["deliveryAttempt"]), (1, &json!("c"), &json!(2)));
@@ -270,6 +271,143 @@ async fn a_settle_answers_entry_by_entry() {
     face.ask(&path, &merge_patch, r#"{"invisibleDuration":"1m"}"#).await.expect(200);
     let none = face.ask(&path, &merge_patch, r#"{"invisibleDuration":null}"#).await;
     assert_eq!(none.refused(), (400, "invalid_parameter".into()));
+    let letters = face.ask("GET /v1/topics/%25DLQ%25g/messages", &[], "").await.expect(200).json();
+    let origin = &letters["items"][0]["deadLetter"];
+    assert_eq!((&origin["topic"], &origin["reason"]), (&json!("t"), &json!("no such account")));
+    assert_eq!((&origin["messageId"], &origin["deliveryAttempts"]), (&received[3]["messageId"], &json!(1)));
+}
+
+#[tokio::test]
+async fn a_message_given_up_is_given_up_once() {
+    let face = Face::new().await;
+    face.ask("POST /v1/topics/t/messages", &[], "a").await.expect(201);
+    let handle = face.receive().await[0]["receiptHandle"].as_str().unwrap().to_string();
+    let path = format!("POST /v1/receipts/{handle}/dead-letter");
+    let long = format!(r#"{{"reason":"{}"}}"#, "r".repeat(1_025));
+    for (body, code) in [(long.as_str(), "invalid_parameter"), (r#"{"why":""}"#, "unknown_field")] {
+        assert_eq!(face.ask(&path, &[], body.to_string()).await.refused(), (400, code.into()), "{body}");
+    }
+    for _ in 0..2 {
+        assert_eq!(face.ask(&path, &[], "").await.expect(200).json(), json!({"dlqTopic": "%DLQ%g"}));
+    }
+    let garbage = face.ask("POST /v1/receipts/garbage/dead-letter", &[], "").await;
+    assert_eq!(garbage.refused(), (400, "invalid_receipt_handle".into()));
+    let letters = face.ask("GET /v1/topics/%25DLQ%25g/messages", &[], "").await.expect(200).json();
+    assert_eq!(letters["items"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn dead_letters_are_counted_shown_and_sent_once_more() {
+    let face = Face::new().await;
+    let missing = face.ask("GET /v1/groups/nobody/dlq", &[], "").await;
+    assert_eq!(missing.refused(), (404, "group_not_found".into()));
+    let headers = [("gantry-tag", "paid"), ("gantry-keys", "7"), ("gantry-property", "Region=eu")];
+    face.ask("POST /v1/topics/t/messages", &headers, "a").await.expect(201);
+    let received = face.receive().await;
+    let none = face.ask("GET /v1/groups/g/dlq", &[], "").await.expect(200).json();
+    assert_eq!(none, json!({"topic": "%DLQ%g", "count": 0, "oldest": null, "newest": null}));
+    assert_eq!(face.ask("GET /v1/groups/g/dlq/messages", &[], "").await.expect(200).json()["items"], json!([]));
+    let handle = received[0]["receiptHandle"].as_str().unwrap();
+    face.ask(&format!("POST /v1/receipts/{handle}/dead-letter"), &[], "").await.expect(200);
+    let one = face.ask("GET /v1/groups/g/dlq", &[], "").await.expect(200).json();
+    assert_eq!((&one["count"], &one["oldest"]), (&json!(1), &one["newest"]));
+    let letters = face.ask("GET /v1/groups/g/dlq/messages", &[], "").await.expect(200).json();
+    let id = letters["items"][0]["messageId"].as_str().unwrap().to_string();
+
+    let path = "POST /v1/groups/g/dlq/resend";
+    let by_id = json!({"messageIds": [id, "unknown"]}).to_string();
+    let dry = face.ask(&format!("{path}?dryRun=true"), &[], by_id.clone()).await.expect(207);
+    assert_eq!(dry.header("gantry-dry-run"), "true");
+    assert_eq!(dry.json()["results"][0], json!({"messageId": id, "status": 200, "target": "t"}));
+    assert!(face.receive().await.is_empty(), "a dry run sends nothing");
+    let sent = face.ask(path, &[], by_id).await.expect(207).json();
+    assert_eq!(sent["summary"], json!({"ok": 1, "failed": 1}));
+    assert_eq!(sent["results"][1]["problem"]["code"], "message_not_found");
+    let again = face.receive().await;
+    assert_eq!(again[0]["messageId"], sent["results"][0]["newMessageId"]);
+    assert_ne!(again[0]["messageId"], json!(id));
+    let as_it_was = ["body", "tag", "keys", "properties"];
+    as_it_was.iter().for_each(|field| assert_eq!(again[0][field], received[0][field], "{field}"));
+    assert!(again[0].get("deadLetter").is_none(), "it is a message like any other");
+
+    let by_time = json!({"from": 0, "to": "2100-01-01T00:00:00Z", "target": {"topic": "t"}}).to_string();
+    let sent = face.ask(path, &[], by_time).await.expect(200).json();
+    assert_eq!(sent["summary"], json!({"ok": 1, "failed": 0}));
+    assert_eq!(face.ask("GET /v1/groups/g/dlq", &[], "").await.json()["count"], 1, "a dead letter stays");
+}
+
+#[tokio::test]
+async fn a_fifo_topic_keeps_a_message_group_in_order() {
+    let face = Face::new().await;
+    let fifo = r#"{"messageType":"fifo","readQueues":4}"#;
+    let made = face.ask("PUT /v1/topics/ledger", &[], fifo).await.expect(201).json();
+    assert_eq!(made["messageType"], "fifo");
+    let moved = face.ask("PUT /v1/topics/ledger", &[("if-match", "*")], r#"{"messageType":"fifo"}"#).await;
+    assert_eq!(moved.refused(), (400, "invalid_parameter".into()));
+    let path = "POST /v1/topics/ledger/messages";
+    for body in ["+5", "-3"] {
+        let sent = face.ask(path, &[("gantry-message-group", "order-1")], body).await.expect(201).json();
+        assert_eq!(sent["queueId"], 3, "where RocketMQ puts this group");
+    }
+    let without = face.ask(path, &[], "x").await;
+    assert_eq!(without.refused(), (400, "message_type_mismatch".into()));
+    let pinned = [("gantry-message-group", "order-1"), ("gantry-queue", "broker-a/1")];
+    assert_eq!(face.ask(path, &pinned, "x").await.refused(), (400, "invalid_parameter".into()));
+    let receive = async |attempt: &str| {
+        let body = format!(r#"{{"topic":"ledger","maxMessages":1,"attemptId":"{attempt}"}}"#);
+        face.ask("POST /v1/groups/g/receive", &[], body).await.expect(200).json()["messages"].clone()
+    };
+    let first = receive("1").await;
+    assert_eq!((&first[0]["body"], &first[0]["messageGroup"]), (&json!("+5"), &json!("order-1")));
+    assert_eq!(receive("1").await[0]["body"], "+5", "the answer was lost");
+    assert_eq!(receive("2").await, json!([]));
+    let handle = receive("1").await[0]["receiptHandle"].as_str().unwrap().to_string();
+    face.ask(&format!("DELETE /v1/receipts/{handle}"), &[], "").await.expect(204);
+    assert_eq!(receive("2").await[0]["body"], "-3");
+}
+
+#[tokio::test]
+async fn a_group_is_moved_by_hand_and_a_dry_run_says_where_to() {
+    let face = Face::new().await;
+    for body in ["a", "b", "c"] {
+        face.ask("POST /v1/topics/t/messages", &[("gantry-queue", "broker-a/0")], body).await.expect(201);
+    }
+    let received = face.receive().await;
+    assert_eq!(received.len(), 3);
+    let back = r#"{"topic":"t","to":{"offset":1},"queues":[{"brokerName":"broker-a","queueId":0}]}"#;
+    let online = face.ask("POST /v1/groups/g/offsets/reset", &[], back).await;
+    assert_eq!(online.refused(), (409, "group_online".into()));
+    let dry = face.ask("POST /v1/groups/g/offsets/reset?dryRun=true", &[], back).await.expect(200);
+    let plan = json!({"brokerName": "broker-a", "queueId": 0, "from": 0, "to": 1, "delta": 1});
+    assert_eq!((dry.header("gantry-dry-run"), dry.json()["queues"].clone()), ("true", json!([plan])));
+    let force = r#"{"topic":"t","to":{"position":"max"},"force":true}"#;
+    let moved = face.ask("POST /v1/groups/g/offsets/reset", &[], force).await.expect(200).json();
+    assert_eq!(moved["queues"][0]["to"], 3);
+    let handle = received[0]["receiptHandle"].as_str().unwrap();
+    let void = face.ask(&format!("POST /v1/receipts/{handle}/nack"), &[], "").await;
+    assert_eq!(void.refused(), (410, "receipt_expired".into()));
+    face.ask("POST /v1/groups/g/offsets/reset", &[], back).await.expect(200);
+    assert_eq!(face.receive().await.len(), 2);
+    face.ask("PUT /v1/groups/h", &[], "{}").await.expect(201);
+    let clone = face.ask("POST /v1/groups/h/offsets/clone", &[], r#"{"topic":"t","fromGroup":"g"}"#).await;
+    assert_eq!(clone.expect(200).json()["queues"][0]["to"], 1);
+    let skip = face.ask("POST /v1/groups/h/offsets/skip", &[], r#"{"topic":"t"}"#).await.expect(200).json();
+    assert_eq!((&skip["queues"][0]["from"], &skip["queues"][0]["delta"]), (&json!(1), &json!(2)));
+    for (path, body, refused) in [
+        ("reset", r#"{"topic":"t"}"#, (400, "invalid_parameter")),
+        ("reset", r#"{"topic":"t","to":{}}"#, (400, "invalid_parameter")),
+        ("reset", r#"{"topic":"t","to":{"offset":1,"position":"min"}}"#, (400, "invalid_parameter")),
+        ("reset", r#"{"topic":"t","to":{"position":"middle"}}"#, (400, "unknown_field")),
+        ("reset", r#"{"topic":"t","to":{"offset":9}}"#, (400, "invalid_offset")),
+        ("reset", r#"{"topic":"gone","to":{"offset":0}}"#, (404, "topic_not_found")),
+        ("skip", r#"{"topic":"t","queues":[{"brokerName":"broker-a","queueId":99}]}"#, (404, "not_found")),
+        ("skip", r#"{"topic":"t","queues":[{"brokerName":"other","queueId":0}]}"#, (404, "broker_not_found")),
+        ("clone", r#"{"topic":"t"}"#, (400, "invalid_parameter")),
+        ("clone", r#"{"topic":"t","fromGroup":"nobody"}"#, (404, "group_not_found")),
+    ] {
+        let answer = face.ask(&format!("POST /v1/groups/h/offsets/{path}"), &[], body).await;
+        assert_eq!(answer.refused(), (refused.0, refused.1.to_string()), "{path} {body}");
+    }
 }
 
 #[tokio::test]

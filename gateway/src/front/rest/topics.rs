@@ -356,7 +356,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         for (text, code, pointer) in [
-            (r#"{"messageType":"fifo"}"#, "not_implemented", "/messageType"),
+            (r#"{"messageType":"transaction"}"#, "not_implemented", "/messageType"),
             (r#"{"messageType":"odd"}"#, "invalid_parameter", "/messageType"),
             (r#"{"perm":"all"}"#, "invalid_parameter", "/perm"),
             (r#"{"order":true}"#, "not_implemented", "/order"),
