@@ -274,7 +274,7 @@ pub(crate) fn state_entries(message: &StoredMessage) -> Result<Vec<Entry>, Store
 }
 
 /// From where a message was moved, of which its properties say that it was.
-fn source_of(message: &StoredMessage) -> Result<Source, StoreError> {
+pub(crate) fn source_of(message: &StoredMessage) -> Result<Source, StoreError> {
     let at = message.commit_log_offset;
     let text = message.property(property::SOURCE).unwrap_or_default();
     Source::parse(text).map_err(|error| refused_state(format!("moved message at {at}").into(), at.0, &error))

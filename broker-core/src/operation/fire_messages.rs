@@ -168,6 +168,10 @@ impl Delayed {
     }
 
     fn dropped(&self, message: &StoredMessage, why: &str) {
+        if why == OF_THE_SYSTEM {
+            // RocketMQ lets its check points of pops wait here; they were taken over when its store was.
+            return;
+        }
         self.dropped.fetch_add(1, Ordering::Relaxed);
         let topic = message.property(property::REAL_TOPIC).unwrap_or_default();
         tracing::warn!(topic, at = %message.commit_log_offset, why, "a delayed message was dropped");
@@ -176,14 +180,23 @@ impl Delayed {
 
 /// The life of the thread that fires.
 pub(crate) fn keep_firing(parts: &Parts) {
+    let mut failed = false;
     loop {
         let wait_max = match fire_due(parts) {
-            Ok(next) => next.map(|due| sleep_until(parts, due)),
+            Ok(next) => {
+                if std::mem::take(&mut failed) {
+                    tracing::info!("delayed messages are delivered again");
+                }
+                next.map(|due| sleep_until(parts, due))
+            }
             Err(error) => {
                 if parts.store.failure().is_some() {
                     return;
                 }
-                tracing::warn!(%error, "delayed messages could not be delivered; it is tried again");
+                // Once, and not ten times a second.
+                if !std::mem::replace(&mut failed, true) {
+                    tracing::warn!(%error, "delayed messages cannot be delivered; it is tried again and again");
+                }
                 Some(PAUSE_AFTER_FAILURE)
             }
         };
@@ -258,6 +271,8 @@ pub(crate) fn stats(parts: &Parts) -> TimerStats {
     }
 }
 
+const OF_THE_SYSTEM: &str = "its topic is the system's";
+
 /// Where a delayed message goes.
 struct Target<'a> {
     topic: &'a Arc<LiveTopic>,
@@ -269,7 +284,7 @@ fn target<'a>(parts: &Parts, tables: &'a Tables, message: &StoredMessage) -> Res
     let name = message.property(property::REAL_TOPIC).ok_or("it names no topic")?;
     let name = TopicName::from_store(name.as_bytes()).map_err(|_| "its topic has no legal name")?;
     if name.is_system() {
-        return Err("its topic is the system's");
+        return Err(OF_THE_SYSTEM);
     }
     let topic = tables.topic(&name).ok_or("its topic is gone")?;
     let at = message.commit_log_offset;

@@ -581,3 +581,49 @@ async fn b8_a_clean_stop_leaves_the_wheel_as_rocketmq_has_it() {
     hands.pass(90_000);
     assert_eq!(delivered(&broker).await.len(), 5);
 }
+
+#[tokio::test]
+async fn a_state_made_anew_knows_what_was_fired() {
+    use crate::recover_state::{RecoverState, recover_state};
+    let files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let open = |files: &SimulatedFiles| {
+        let retention = Retention { commit_log_bytes_max: Some(200 << 10), ..Retention::default() };
+        open_simulated_by(files, retention, Box::new(hands.clone())).unwrap()
+    };
+    let broker = open(&files);
+    with_delay_topic(&broker).await;
+    let normal = TopicName::from_client("normal").unwrap();
+    broker.put_topic(TopicConfig::new(normal.clone()), PutWhen::Missing).await.unwrap();
+    for round in 0..6 {
+        for at in 0..8 {
+            let message = message(&format!("{round}-{at}"), &"x".repeat(10 << 10));
+            let send = SendMessages { topic: normal.clone(), ..send(0, message) };
+            broker.send_messages(send).await.unwrap().remove(0).unwrap();
+        }
+        broker.take_snapshot().unwrap();
+        broker.enforce_retention().unwrap();
+    }
+    assert!(broker.parts().store.min_offset().0 > 0);
+    for (id, delivery) in [("a", after(1)), ("b", Delivery::Level(1)), ("c", after(60_000)), ("d", Delivery::Level(5))]
+    {
+        send_one(&broker, id, delivery).await;
+    }
+    hands.pass(1_000);
+    assert_eq!(delivered(&broker).await.len(), 2);
+    let files = files.kill();
+    drop(broker);
+    let gantry = std::path::Path::new("/data/gantry");
+    for listed in files.list(gantry).unwrap() {
+        if listed.name.to_string_lossy().starts_with("snapshot-") {
+            files.remove_file(&gantry.join(listed.name)).unwrap();
+        }
+    }
+    let options = RecoverState { write: true, invent: true };
+    recover_state(Arc::new(files.clone()), "/data".as_ref(), Timestamp(START + 1_000), options).unwrap();
+    let broker = open(&files);
+    hands.pass(59_000);
+    let mut came = delivered(&broker).await;
+    came.sort();
+    assert_eq!(came, ["a", "b", "c", "d"]);
+}
