@@ -147,6 +147,10 @@ struct Owner {
 }
 
 /// What becomes of a message that may be sent.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are appends, and a box would cost each of them an allocation"
+)]
 enum Admitted {
     Append {
         append: Append,

@@ -261,8 +261,8 @@ mod tests {
     fn unit(at: u64) -> TimerUnit {
         TimerUnit {
             previous: at.checked_sub(1).map(QueueOffset),
-            rolls: at % 3 == 0,
-            recalls: at % 5 == 0,
+            rolls: at.is_multiple_of(3),
+            recalls: at.is_multiple_of(5),
             base: Timestamp(1_700_000_000_123),
             second: Timestamp(1_700_000_007_000),
             commit_log_offset: CommitLogOffset(at * 100),
