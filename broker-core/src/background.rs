@@ -2,7 +2,7 @@
 //!
 //! | thread | runs | does | ends |
 //! | --- | --- | --- | --- |
-//! | `redelivery` | at the next deadline of a lease | wakes parked receives | `Redelivery::close` |
+//! | `redelivery` | at the next deadline of a lease | wakes parked receives, gives up what came back too often | `Redelivery::close` |
 //! | `timers` | when a delayed message comes or is due | delivers it | `Bell::close` |
 //! | `upkeep` | every 10 s | takes a snapshot when one is due, lets old messages go | `Background::stop` |
 //!

@@ -2,7 +2,7 @@
 //!
 //! Every offset below `next` is either leased (its lease may have run out: then it is due again) or settled. So the
 //! leases alone say everything: an offset below `next` without a lease was acked, or passed over by a filter, and the
-//! floor is the oldest lease. The map is as large as what is in flight, not as what was acked.
+//! floor is the oldest of them. The map is as large as what is in flight, not as what was acked.
 //!
 //! Where order is kept, messages are handed out past others that have to wait for their lane. What was is leased or settled
 //! above `next`; the first that waits is `next`.
@@ -80,7 +80,7 @@ impl Cell {
 
     /// Everything below is settled.
     pub fn floor(&self) -> u64 {
-        self.leases.first_key_value().map_or(self.next, |(offset, _)| *offset)
+        self.leases.first_key_value().map_or(self.next, |(offset, _)| self.next.min(*offset))
     }
 
     pub fn in_flight(&self) -> usize {

@@ -472,6 +472,9 @@ impl Take<'_> {
             return Ok(());
         }
         let mut window = Window::default();
+        let wanted_count = |cell: &Cell, unwanted: &[u64], max: usize| {
+            cell.ready().filter(|offset| unwanted.binary_search(offset).is_err()).take(max).count()
+        };
         let mut ready = cell.ready().take(self.left).count();
         let mut to_look_at = cell.to_look_at(queue.max_offset().0);
         to_look_at.start = to_look_at.start.max(queue.min_offset().0);
@@ -487,23 +490,27 @@ impl Take<'_> {
                 let offset = to_look_at.start;
                 let message = self.parts.store.read_message(&mut window, queue, QueueOffset(offset), entry)?;
                 cell.looked_at(offset, LaneId::of(message.as_ref().and_then(StoredMessage::message_group)));
+                if !message.is_some_and(|message| self.filter.matches(message.tag())) && !cell.is_passed(offset) {
+                    unwanted.push(offset);
+                }
                 to_look_at.start += 1;
                 self.looked_at_left -= 1;
             }
-            ready = cell.ready().take(self.left).count();
+            ready = wanted_count(cell, unwanted, self.left);
         }
-        for offset in cell.ready() {
-            if self.is_full() {
+        // What was looked at by an earlier receive may be unwanted only now.
+        let mut late = Vec::new();
+        for offset in cell.ready().filter(|offset| unwanted.binary_search(offset).is_err()) {
+            if self.is_full() || late.len() == LOOKED_AT_MAX {
                 break;
             }
             match self.read(&mut window, queue, offset)? {
                 Some(message) => self.push(message, 1),
-                None => unwanted.push(offset),
-            }
-            if unwanted.len() == LOOKED_AT_MAX {
-                break;
+                None => late.push(offset),
             }
         }
+        unwanted.append(&mut late);
+        unwanted.sort_unstable();
         Ok(())
     }
 

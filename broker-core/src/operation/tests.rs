@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod delayed;
+mod model;
 mod offsets;
 mod order;
 mod recover_state;

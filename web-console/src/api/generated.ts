@@ -139,6 +139,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/groups/{group}/dlq": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How many messages a consumer group has given up */
+        get: operations["describeDeadLetterQueue"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/groups/{group}/dlq/messages": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Dead letters of a consumer group by time */
+        get: operations["browseDeadLetters"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/groups/{group}/dlq/resend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Sends dead letters once more, as new messages */
+        post: operations["resendDeadLetters"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/groups/{group}/lag": {
         parameters: {
             query?: never;
@@ -150,6 +201,57 @@ export interface paths {
         get: operations["queryConsumeOffsets"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/groups/{group}/offsets/clone": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Moves a group to where another one is */
+        post: operations["cloneOffsets"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/groups/{group}/offsets/reset": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Moves a group to a time, an offset, or an end of a topic */
+        post: operations["resetOffsets"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/groups/{group}/offsets/skip": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Passes over everything that a group is behind */
+        post: operations["skipOffsets"];
         delete?: never;
         options?: never;
         head?: never;
@@ -257,6 +359,23 @@ export interface paths {
         head?: never;
         /** Moves the end of a lease */
         patch: operations["changeInvisibleDuration"];
+        trace?: never;
+    };
+    "/v1/receipts/{handle}/dead-letter": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Gives a message up: it moves to its group's dead letter queue */
+        post: operations["forwardMessageToDeadLetterQueue"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/v1/receipts/{handle}/nack": {
@@ -504,6 +623,12 @@ export interface components {
             name: string;
             ok: boolean;
         };
+        CloneOffsetsIn: {
+            force?: boolean | null;
+            fromGroup: string;
+            queues?: components["schemas"]["QueueRef"][] | null;
+            topic: string;
+        };
         Cluster: {
             brokers: components["schemas"]["Broker"][];
             clusters: components["schemas"]["ClusterInfo"][];
@@ -529,7 +654,10 @@ export interface components {
             inflight?: number | null;
             name: string;
             orderly: boolean;
-            /** Format: int32 */
+            /**
+             * Format: int64
+             * @description Deliveries after the first before a message goes to the dead letter queue; -1 is without end.
+             */
             retryMaxTimes: number;
             retryPolicy: components["schemas"]["RetryPolicy"];
             /** Format: int32 */
@@ -545,8 +673,31 @@ export interface components {
         };
         /** @description Where a dead letter was before it was given up. */
         DeadLetter: {
+            /**
+             * Format: int32
+             * @description Deliveries that it had.
+             */
+            deliveryAttempts: number;
             messageId: string;
+            /** @description What its consumer said. */
+            reason?: string | null;
             topic: string;
+        };
+        DeadLetterIn: {
+            /** @description Kept with the message */
+            reason?: string | null;
+        };
+        /** @description The dead letters of a group. */
+        DeadLetterQueue: {
+            /** Format: int64 */
+            count: number;
+            newest?: components["schemas"]["Time"] | null;
+            oldest?: components["schemas"]["Time"] | null;
+            /** @description RocketMQ's name for where they are. */
+            topic: string;
+        };
+        DeadLettered: {
+            dlqTopic: string;
         };
         /** @description What a delete would take along. */
         DeleteImpact: {
@@ -610,8 +761,9 @@ export interface components {
             consumeTimeout: string | null;
             orderly?: boolean | null;
             /**
-             * Format: int32
+             * Format: int64
              * @description Deliveries after the first
+             *     -1 is without end
              * @default 16
              */
             retryMaxTimes: number | null;
@@ -657,7 +809,10 @@ export interface components {
                 inflight?: number | null;
                 name: string;
                 orderly: boolean;
-                /** Format: int32 */
+                /**
+                 * Format: int64
+                 * @description Deliveries after the first before a message goes to the dead letter queue; -1 is without end.
+                 */
                 retryMaxTimes: number;
                 retryPolicy: components["schemas"]["RetryPolicy"];
                 /** Format: int32 */
@@ -790,6 +945,10 @@ export interface components {
         OffsetsIn: {
             queues: components["schemas"]["QueueOffset"][];
         };
+        OffsetsMoved: {
+            queues: components["schemas"]["QueueMoved"][];
+            topic: string;
+        };
         Problem: {
             code: string;
             detail: string;
@@ -856,6 +1015,23 @@ export interface components {
             /** Format: int32 */
             queueId: number;
         };
+        QueueMoved: {
+            brokerName: string;
+            /**
+             * Format: int64
+             * @description Messages that it is ahead of where it was, or behind.
+             */
+            delta: number;
+            /**
+             * Format: int64
+             * @description Null before the group's first receive from this queue.
+             */
+            from?: number | null;
+            /** Format: int32 */
+            queueId: number;
+            /** Format: int64 */
+            to: number;
+        };
         QueueOffset: {
             brokerName: string;
             /** Format: int64 */
@@ -872,6 +1048,7 @@ export interface components {
             /** Format: int64 */
             nextOffset: number;
         };
+        /** @description One queue. */
         QueueRef: {
             brokerName: string;
             /** Format: int32 */
@@ -885,6 +1062,8 @@ export interface components {
             status: string;
         };
         ReceiveIn: {
+            /** @description Names this receive: sent again with the same name, it gets the same messages again */
+            attemptId?: string | null;
             filter?: components["schemas"]["Filter"] | null;
             /**
              * @description Length of the lease, 10 s to 12 h
@@ -900,6 +1079,55 @@ export interface components {
         };
         Received: {
             messages: components["schemas"]["Message"][];
+        };
+        ResendIn: {
+            from?: string | null;
+            /**
+             * Format: int32
+             * @default 1000
+             */
+            limit: number | null;
+            /** @description These; or else those given up from a time to a time */
+            messageIds?: string[] | null;
+            /** @description `originalTopic`, or `{"topic": …}` */
+            target?: Record<string, never> | null;
+            to?: string | null;
+        };
+        /** @description What became of one dead letter. */
+        ResendResult: {
+            /** @description Of the dead letter. */
+            messageId: string;
+            /** @description Missing in a dry run. */
+            newMessageId?: string | null;
+            problem?: components["schemas"]["Problem"] | null;
+            /** Format: int32 */
+            status: number;
+            target?: string | null;
+        };
+        ResendResults: {
+            results: components["schemas"]["ResendResult"][];
+            summary: components["schemas"]["ResendSummary"];
+        };
+        ResendSummary: {
+            failed: number;
+            ok: number;
+        };
+        ResetOffsetsIn: {
+            /** @description Also while the group consumes */
+            force?: boolean | null;
+            /** @description All, if they are missing */
+            queues?: components["schemas"]["QueueRef"][] | null;
+            to: components["schemas"]["ResetTo"];
+            topic: string;
+        };
+        /** @description One of the three. */
+        ResetTo: {
+            /** Format: int64 */
+            offset?: number | null;
+            /** @description `min` or `max` */
+            position?: string | null;
+            /** @description The first message stored at or after this time */
+            timestamp?: string | null;
         };
         RetryPolicy: {
             next: string[];
@@ -929,6 +1157,8 @@ export interface components {
             action: "ack" | "nack" | "extend";
             /** @description With `extend` */
             invisibleDuration?: string | null;
+            /** @description With `deadLetter` */
+            reason?: string | null;
             receiptHandle: string;
             /** @description With `nack` */
             retryAfter?: string | null;
@@ -940,6 +1170,7 @@ export interface components {
         };
         /** @description What became of one entry: after an ack nothing else, after `extend` the new handle, after `nack` when it comes back. */
         SettleResult: {
+            dlqTopic?: string | null;
             invisibleUntil?: components["schemas"]["Time"] | null;
             problem?: components["schemas"]["Problem"] | null;
             receiptHandle?: string | null;
@@ -950,6 +1181,11 @@ export interface components {
         Settled: {
             results: components["schemas"]["SettleResult"][];
             summary: components["schemas"]["Summary"];
+        };
+        SkipOffsetsIn: {
+            force?: boolean | null;
+            queues?: components["schemas"]["QueueRef"][] | null;
+            topic: string;
         };
         Storage: {
             brokerName: string;
@@ -1810,6 +2046,282 @@ export interface operations {
             };
         };
     };
+    describeDeadLetterQueue: {
+        parameters: {
+            query?: {
+                /** @description `ms` writes every time as milliseconds since 1970 */
+                timeFormat?: "rfc3339" | "ms";
+            };
+            header?: {
+                /** @description Names the request in the answer and in the logs; made if it is missing */
+                "Gantry-Request-Id"?: string;
+            };
+            path: {
+                group: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What is in its dead letter queue */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeadLetterQueue"];
+                };
+            };
+            /** @description The request is malformed; `errors` names the place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An error of ours; the log has it under the request's id */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not now: overloaded, stopping, or the store has failed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    browseDeadLetters: {
+        parameters: {
+            query?: {
+                /** @description `auto`: text when it is UTF-8, else base64 */
+                bodyAs?: "auto" | "text" | "base64" | "json" | "none";
+                /** @description `ms` writes every time as milliseconds since 1970 */
+                timeFormat?: "rfc3339" | "ms";
+                /** @description RocketMQ's own properties too */
+                systemProperties?: boolean;
+                /** @description Stored at or after this time: RFC 3339, or milliseconds since 1970 */
+                from?: string;
+                /** @description Stored before this time */
+                to?: string;
+                /** @description A tag expression, such as `a || b` */
+                tag?: string;
+                /** @description `desc`, the newest first, if it is missing */
+                order?: "asc" | "desc";
+                /** @description One queue alone */
+                queueId?: number;
+                limit?: number;
+                /** @description `nextCursor` of the page before */
+                cursor?: string;
+            };
+            header?: {
+                /** @description Names the request in the answer and in the logs; made if it is missing */
+                "Gantry-Request-Id"?: string;
+            };
+            path: {
+                group: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of messages; `deadLetter` says where each came from */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessagePage"];
+                };
+            };
+            /** @description The request is malformed; `errors` names the place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An error of ours; the log has it under the request's id */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not now: overloaded, stopping, or the store has failed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    resendDeadLetters: {
+        parameters: {
+            query?: {
+                /** @description Say what would be sent, and send nothing */
+                dryRun?: boolean;
+            };
+            header?: {
+                /** @description Names the request in the answer and in the logs; made if it is missing */
+                "Gantry-Request-Id"?: string;
+            };
+            path: {
+                group: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ResendIn"];
+            };
+        };
+        responses: {
+            /** @description All were sent */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ResendResults"];
+                };
+            };
+            /** @description Some were refused */
+            207: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ResendResults"];
+                };
+            };
+            /** @description The request is malformed; `errors` names the place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A media type that is not read here */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An error of ours; the log has it under the request's id */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Known to RocketMQ, and not built here yet */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not now: overloaded, stopping, or the store has failed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     queryConsumeOffsets: {
         parameters: {
             query?: {
@@ -1883,6 +2395,354 @@ export interface operations {
             };
         };
     };
+    cloneOffsets: {
+        parameters: {
+            query?: {
+                /** @description Say what would be moved, and move nothing */
+                dryRun?: boolean;
+            };
+            header?: {
+                /** @description Names the request in the answer and in the logs; made if it is missing */
+                "Gantry-Request-Id"?: string;
+            };
+            path: {
+                group: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CloneOffsetsIn"];
+            };
+        };
+        responses: {
+            /** @description From where to where; queues that the other group has never received from stay */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OffsetsMoved"];
+                };
+            };
+            /** @description The request is malformed; `errors` names the place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It conflicts with what there is */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A media type that is not read here */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An error of ours; the log has it under the request's id */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not now: overloaded, stopping, or the store has failed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The disk is full */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    resetOffsets: {
+        parameters: {
+            query?: {
+                /** @description Say what would be moved, and move nothing */
+                dryRun?: boolean;
+            };
+            header?: {
+                /** @description Names the request in the answer and in the logs; made if it is missing */
+                "Gantry-Request-Id"?: string;
+            };
+            path: {
+                group: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ResetOffsetsIn"];
+            };
+        };
+        responses: {
+            /** @description From where to where */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OffsetsMoved"];
+                };
+            };
+            /** @description The request is malformed; `errors` names the place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It conflicts with what there is */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gone: the lease is over or superseded, or the offset is no longer kept */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A media type that is not read here */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An error of ours; the log has it under the request's id */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not now: overloaded, stopping, or the store has failed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The disk is full */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    skipOffsets: {
+        parameters: {
+            query?: {
+                /** @description Say what would be skipped, and skip nothing */
+                dryRun?: boolean;
+            };
+            header?: {
+                /** @description Names the request in the answer and in the logs; made if it is missing */
+                "Gantry-Request-Id"?: string;
+            };
+            path: {
+                group: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SkipOffsetsIn"];
+            };
+        };
+        responses: {
+            /** @description From where to where */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OffsetsMoved"];
+                };
+            };
+            /** @description The request is malformed; `errors` names the place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It conflicts with what there is */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A media type that is not read here */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An error of ours; the log has it under the request's id */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not now: overloaded, stopping, or the store has failed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The disk is full */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     popMessages: {
         parameters: {
             query?: {
@@ -1897,6 +2757,8 @@ export interface operations {
                 invisibleDuration?: string;
                 filter?: string;
                 filterType?: string;
+                /** @description Names this receive: sent again with the same name, it gets the same messages again */
+                attemptId?: string;
             };
             header?: {
                 /**
@@ -2357,15 +3219,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Known to RocketMQ, and not built here yet */
-            501: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
             /** @description Not now: overloaded, stopping, or the store has failed */
             503: {
                 headers: {
@@ -2502,6 +3355,117 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Extended"];
+                };
+            };
+            /** @description The request is malformed; `errors` names the place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gone: the lease is over or superseded, or the offset is no longer kept */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A media type that is not read here */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An error of ours; the log has it under the request's id */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not now: overloaded, stopping, or the store has failed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The disk is full */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    forwardMessageToDeadLetterQueue: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Names the request in the answer and in the logs; made if it is missing */
+                "Gantry-Request-Id"?: string;
+            };
+            path: {
+                /** @description As it was received */
+                handle: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["DeadLetterIn"] | null;
+            };
+        };
+        responses: {
+            /** @description Where it is, also when it was settled before */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeadLettered"];
                 };
             };
             /** @description The request is malformed; `errors` names the place */

@@ -130,6 +130,12 @@ export const groupsQuery = () =>
 export const groupQuery = (group: string) =>
   queryOptions({ queryKey: keys.group(group), queryFn: ({ signal }) => api.readGroup(group, signal) });
 
+export const deadLettersQuery = (group: string) =>
+  queryOptions({
+    queryKey: [...keys.group(group), "dlq"],
+    queryFn: ({ signal }) => api.readDeadLetters(group, signal),
+  });
+
 export const groupLagQuery = (group: string) =>
   queryOptions({
     queryKey: [...keys.group(group), "lag"],

@@ -132,6 +132,9 @@ export const readGroup = (group: string, signal?: AbortSignal) =>
 export const readGroupLag = (group: string, signal?: AbortSignal) =>
   take(client.GET("/v1/groups/{group}/lag", { params: { path: { group } }, signal }));
 
+export const readDeadLetters = (group: string, signal?: AbortSignal) =>
+  take(client.GET("/v1/groups/{group}/dlq", { params: { path: { group } }, signal }));
+
 export const createGroup = (group: string, body: NewGroup) =>
   take(client.PUT("/v1/groups/{group}", { params: { path: { group }, header: onlyNew }, body: body as GroupIn }));
 

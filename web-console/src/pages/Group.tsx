@@ -5,7 +5,7 @@ import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
 import { lazy, Suspense } from "react";
 import { asProblem } from "../api/problem";
-import { groupLagQuery, groupQuery, useRefreshInterval } from "../api/queries";
+import { deadLettersQuery, groupLagQuery, groupQuery, useRefreshInterval } from "../api/queries";
 import type { Group, GroupLag, QueueLag, TopicLag } from "../api/types";
 import { useWords } from "../i18n/i18n";
 import { apiPaths, serverUrl } from "../paths";
@@ -29,6 +29,7 @@ export function GroupPage() {
   const refetchInterval = useRefreshInterval();
   const query = useQuery({ ...groupQuery(group), refetchInterval });
   const lag = useQuery({ ...groupLagQuery(group), refetchInterval });
+  const deadLetters = useQuery({ ...deadLettersQuery(group), refetchInterval });
   const tab = search.tab ?? "lag";
   useTitle(group, t.nav["/groups"]);
 
@@ -73,6 +74,17 @@ export function GroupPage() {
           { name: t.group.behind, value: <Behind ms={lag.data?.delayMs} /> },
           { name: t.group.inflight, value: shown(sum("inflight")) },
           { name: t.group.ready, value: shown(sum("ready")) },
+          {
+            name: t.group.deadLetters,
+            value: deadLetters.data?.count ? (
+              <Link to="/topics/$topic" params={{ topic: deadLetters.data.topic }}>
+                {shown(deadLetters.data.count)}
+              </Link>
+            ) : (
+              shown(deadLetters.data?.count)
+            ),
+            tone: (deadLetters.data?.count ?? 0) > 0 ? "warn" : undefined,
+          },
           { name: t.group.topics, value: shown(lag.data?.topics.length) },
         ]}
       />
@@ -252,7 +264,7 @@ function Settings({ group }: { group: Group }) {
         <dd>{t.group.startFroms[group.startFrom as keyof typeof t.group.startFroms] ?? group.startFrom}</dd>
         <dt>{t.group.retryMax}</dt>
         <dd>
-          {format.number(group.retryMaxTimes)}
+          {group.retryMaxTimes < 0 ? t.group.endless : format.number(group.retryMaxTimes)}
           <Hint>{t.group.retryMaxHint}</Hint>
         </dd>
         <dt>{t.group.consumeTimeout}</dt>
