@@ -3,6 +3,7 @@
 //! | thread | runs | does | ends |
 //! | --- | --- | --- | --- |
 //! | `redelivery` | at the next deadline of a lease | wakes parked receives, gives up what came back too often | `Redelivery::close` |
+//! | `timers` | when a delayed message comes or is due | delivers it | `Bell::close` |
 //! | `upkeep` | every 10 s | takes a snapshot when one is due, lets old messages go | `Background::stop` |
 //!
 //! The store has three of its own: `log-flusher` and `log-preparer` (`commit_log.rs`), `store-keeper` (`store.rs`).
@@ -12,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::local_broker::Parts;
-use crate::operation::{retention, snapshot};
+use crate::operation::{fire_messages, retention, snapshot};
 use crate::store::failpoint;
 
 /// RocketMQ's `cleanResourceInterval`; and no two snapshots are nearer to each other.
@@ -41,17 +42,20 @@ impl Background {
                 for_redelivery.came_back(pair);
             }
         });
+        let for_timers = parts.clone();
+        let timers = spawn("timers", move || fire_messages::keep_firing(&for_timers));
         let upkeep = spawn("upkeep", move || {
             let interval = if failpoint::hurries() { HURRIED_UPKEEP_INTERVAL } else { UPKEEP_INTERVAL };
             while !until.within(interval) {
                 keep_up(&for_upkeep);
             }
         });
-        Background { threads: vec![redelivery, upkeep], stop }
+        Background { threads: vec![redelivery, timers, upkeep], stop }
     }
 
     pub(crate) fn stop(&mut self, parts: &Parts) {
         parts.redelivery.close();
+        parts.delayed.bell.close();
         *self.stop.stopped.lock().expect("no code panics while holding it") = true;
         self.stop.changed.notify_all();
         for thread in self.threads.drain(..) {

@@ -32,6 +32,9 @@ pub trait Broker: Send + Sync {
     /// keep the others from being stored.
     async fn send_messages(&self, send: SendMessages) -> Result<Vec<Result<SendReceipt, BrokerError>>, BrokerError>;
 
+    /// Takes a delayed message back before its time. Taking back what is taken back already is fine.
+    async fn recall_message(&self, recall: RecallMessage) -> Result<RecallOutcome, BrokerError>;
+
     /// Reads a queue by offset; leases nothing, commits nothing. An offset at the end gives no messages.
     async fn pull_messages(&self, pull: PullMessages) -> Result<PulledMessages, BrokerError>;
 
@@ -142,6 +145,7 @@ pub struct StorageDescription {
     pub dispatch_behind_bytes: u64,
     /// Microseconds that syncs of the log took.
     pub syncs: HistogramStats,
+    pub timers: TimerStats,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -179,6 +183,8 @@ pub struct SendReceipt {
     pub durability: Durability,
     /// An earlier send with the same idempotency key stored it.
     pub duplicate: bool,
+    /// The second at whose end it will be delivered: a recall names it. Only for messages with a delivery time.
+    pub waits_for: Option<Timestamp>,
 }
 
 impl SendReceipt {
@@ -187,6 +193,36 @@ impl SendReceipt {
         let (store_host, commit_log_offset) = (self.store_host, self.commit_log_offset);
         OffsetMessageId { store_host, commit_log_offset }.to_string()
     }
+}
+
+/// Names a message that waits for its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecallMessage {
+    pub topic: TopicName,
+    pub unique_key: Box<str>,
+    /// `SendReceipt::waits_for`.
+    pub second: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecallOutcome {
+    /// It will not be delivered.
+    Recalled,
+    /// Its time has come.
+    AlreadyDelivered,
+}
+
+/// Delayed messages, by level and by time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TimerStats {
+    /// Waiting now; those recalled count until their time.
+    pub scheduled: u64,
+    /// How long the first of them has been due.
+    pub behind: Duration,
+    /// Delivered since the broker started.
+    pub fired: u64,
+    /// Not to be delivered any more, mostly because their topic is gone; since the broker started.
+    pub dropped: u64,
 }
 
 #[derive(Debug, Clone)]

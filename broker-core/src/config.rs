@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::delivery::delay_levels::DelayLevels;
 use crate::names::BrokerName;
 use crate::store::index_file::IndexLayout;
 pub use crate::store::retention::Retention;
@@ -55,6 +56,8 @@ pub struct BrokerConfig {
     pub store_host: SocketAddr,
     /// How long messages are kept, and when the disk is too full for more.
     pub retention: Retention,
+    /// How long messages of a delay level wait (RocketMQ's `messageDelayLevel`).
+    pub delay_levels: DelayLevels,
     /// Make a topic on its first send (RocketMQ's `autoCreateTopicEnable`).
     pub auto_create_topics: bool,
     /// Make a consumer group on its first receive (RocketMQ's `autoCreateSubscriptionGroup`).
@@ -73,6 +76,7 @@ impl BrokerConfig {
             pace: Pace::default(),
             store_host: SocketAddr::from(([127, 0, 0, 1], 10911)),
             retention: Retention::default(),
+            delay_levels: DelayLevels::default(),
             auto_create_topics: false,
             auto_create_consumer_groups: true,
         }

@@ -3,7 +3,9 @@
 
 pub mod cell;
 pub mod cells;
+pub mod delay_levels;
 pub mod filter;
 pub mod lanes;
 pub mod long_polling;
 pub mod redelivery;
+pub mod timers;

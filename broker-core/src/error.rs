@@ -73,6 +73,9 @@ pub enum BrokerError {
     #[error("a newer receipt handle has replaced this one")]
     ReceiptSuperseded,
 
+    #[error("the recall handle is not one of a message that waits for its time")]
+    InvalidRecallHandle,
+
     #[error("the disk is full: messages are refused until space is free")]
     StorageFull,
     #[error("the broker is short of {what}: try again")]

@@ -7,6 +7,7 @@
 //! that the broker that knows how to deliver them finds them; no client sees them.
 
 pub mod config_files;
+pub mod delayed;
 pub mod export;
 pub mod ids;
 pub mod import;

@@ -22,6 +22,7 @@ use crate::metrics::Traffic;
 use crate::names::{ConsumerGroup, STATE_TOPIC, TopicName};
 use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
 use crate::operation;
+use crate::operation::fire_messages::{Bell, Delayed};
 use crate::operation::forward_message_to_dead_letter_queue::{AttemptLimit, give_up_exhausted};
 use crate::operation::idempotency::Idempotency;
 use crate::random::Random;
@@ -51,6 +52,7 @@ pub(crate) struct Parts {
     pub(crate) idempotency: Idempotency,
     pub(crate) long_polling: Arc<LongPolling>,
     pub(crate) redelivery: Redelivery,
+    pub(crate) delayed: Delayed,
     /// Which queue a pop looks at first: each pop begins one further, so no queue starves.
     pub(crate) next_queue: AtomicU32,
     lease_sequence: AtomicU64,
@@ -84,6 +86,8 @@ impl LocalBroker {
     pub fn open(config: BrokerConfig, surroundings: Surroundings) -> Result<LocalBroker, StoreError> {
         let long_polling = Arc::new(LongPolling::default());
         let waiters = long_polling.clone();
+        let bell = Arc::new(Bell::default());
+        let timer_bell = bell.clone();
         let random = surroundings.random.clone();
         let mut store = Store::open(
             StoreConfig {
@@ -93,6 +97,7 @@ impl LocalBroker {
                 store_host: config.store_host,
                 index_layout: config.index_layout,
                 pace: config.pace,
+                delay_levels: config.delay_levels.clone(),
             },
             StoreParts { files: surroundings.files, clock: surroundings.clock, random: surroundings.random },
             StoreHooks {
@@ -100,13 +105,14 @@ impl LocalBroker {
                     for arrival in arrivals {
                         waiters.arrived(&arrival.topic, arrival.count);
                     }
+                    timer_bell.arrived(arrivals);
                 }),
                 failed: surroundings.failed,
                 stamp_of,
             },
         )?;
 
-        let Replay { mut tables, cells, mut queue_ends, .. } = replay(&store)?;
+        let Replay { mut tables, cells, mut timers, mut queue_ends, .. } = replay(&store)?;
         let mut import = Import::begin(&store, &mut tables)?;
         queue_ends.extend(import.iter_mut().flat_map(Import::take_queue_ends));
         let topics: Vec<_> = tables
@@ -121,7 +127,7 @@ impl LocalBroker {
         store.start(&topics)?;
         tables.topics().for_each(|topic| operation::retention::begin_as_decided(&store, &tables, topic));
         if let Some(import) = import {
-            import.finish(&store, &mut tables, &cells)?;
+            import.finish(&store, &mut tables, &cells, &mut timers)?;
         }
 
         let handle_keys = match store.read_small_file(HANDLE_KEYS_FILE)? {
@@ -146,6 +152,7 @@ impl LocalBroker {
                 idempotency: Idempotency::default(),
                 long_polling,
                 redelivery: Redelivery::default(),
+                delayed: Delayed::new(timers, bell),
                 next_queue: AtomicU32::new(0),
                 lease_sequence: AtomicU64::new(0),
                 marked: AtomicU64::new(0),
@@ -192,10 +199,17 @@ impl LocalBroker {
     pub fn close(&self) -> Result<(), StoreError> {
         self.drain();
         self.end_background();
-        let exported = export(&self.parts.store, &self.parts.tables(), &self.parts.cells).unwrap_or_else(|error| {
-            tracing::error!(%error, "RocketMQ's files were not written: only Gantry should open this store next");
-            Vec::new()
-        });
+        if let Err(error) = operation::fire_messages::record_fired(&self.parts) {
+            tracing::error!(%error, "what was fired last is known by its records alone");
+        }
+        if let Err(error) = operation::fire_messages::leave_wheel(&self.parts) {
+            tracing::error!(%error, "RocketMQ's timer files were not written: only Gantry should open this store next");
+        }
+        let exported = export(&self.parts.store, &self.parts.tables(), &self.parts.cells, &self.parts.delayed.timers())
+            .unwrap_or_else(|error| {
+                tracing::error!(%error, "RocketMQ's files were not written: only Gantry should open this store next");
+                Vec::new()
+            });
         let stopped = self.parts.append_state_patiently(&[Entry::Stop { exported }]);
         if stopped.is_ok()
             && let Err(error) = operation::snapshot::take_snapshot(&self.parts)
@@ -260,7 +274,7 @@ pub(crate) fn state_entries(message: &StoredMessage) -> Result<Vec<Entry>, Store
 }
 
 /// From where a message was moved, of which its properties say that it was.
-fn source_of(message: &StoredMessage) -> Result<Source, StoreError> {
+pub(crate) fn source_of(message: &StoredMessage) -> Result<Source, StoreError> {
     let at = message.commit_log_offset;
     let text = message.property(property::SOURCE).unwrap_or_default();
     Source::parse(text).map_err(|error| refused_state(format!("moved message at {at}").into(), at.0, &error))
@@ -428,6 +442,7 @@ impl Broker for LocalBroker {
             flush_behind_bytes: store.max_offset().0.saturating_sub(store.synced_offset().0),
             dispatch_behind_bytes: store.confirm_offset().0.saturating_sub(store.dispatched_offset().0),
             syncs: store.syncs(),
+            timers: operation::fire_messages::stats(&self.parts),
         })
     }
 
@@ -437,6 +452,10 @@ impl Broker for LocalBroker {
 
     async fn send_messages(&self, send: SendMessages) -> Result<Vec<Result<SendReceipt, BrokerError>>, BrokerError> {
         operation::send_message::send_messages(&self.parts, send).await
+    }
+
+    async fn recall_message(&self, recall: RecallMessage) -> Result<RecallOutcome, BrokerError> {
+        operation::recall_message::recall_message(&self.parts, recall).await
     }
 
     async fn pull_messages(&self, pull: PullMessages) -> Result<PulledMessages, BrokerError> {

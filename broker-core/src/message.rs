@@ -1,10 +1,13 @@
 //! A message: as a producer hands it in (`Message`, checked on construction) and as the log holds it (`StoredMessage`).
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::clock::Timestamp;
+use crate::delivery::delay_levels::DELAY_MAX;
 use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
 
 /// Largest message body, in bytes.
@@ -54,6 +57,19 @@ pub mod property {
     pub const INNER_NUM: &str = "INNER_NUM";
     /// Level of a delayed message, from 1.
     pub const DELAY_LEVEL: &str = "DELAY";
+    /// Where a message goes that lies in a system topic until its time has come.
+    pub const REAL_TOPIC: &str = "REAL_TOPIC";
+    pub const REAL_QUEUE_ID: &str = "REAL_QID";
+    /// When a message is to be delivered, in milliseconds since 1970.
+    pub const TIMER_DELIVER_MS: &str = "TIMER_DELIVER_MS";
+    /// The second of the wheel from whose end on it is delivered, in milliseconds since 1970.
+    pub const TIMER_OUT_MS: &str = "TIMER_OUT_MS";
+    /// How often a message was put back into the wheel because its time was far away.
+    pub const TIMER_ROLL_TIMES: &str = "TIMER_ROLL_TIMES";
+    /// Recalls the message of this topic and unique key, with a `+` between them.
+    pub const TIMER_DEL_UNIQKEY: &str = "TIMER_DEL_UNIQKEY";
+    /// The second of the wheel in which a message is put back, because its time is far away.
+    pub const TIMER_ROLL_MS: &str = "__GANTRY_ROLL_MS";
 }
 
 /// Refused as user property names, and hidden where user properties are shown. Sorted, for the binary search.
@@ -149,6 +165,10 @@ pub enum MessageError {
     InvalidMessageGroup { reason: &'static str },
     #[error("the message id {reason}")]
     InvalidUniqueKey { reason: &'static str },
+    #[error("a message cannot be {one} and {other} at once")]
+    ConflictingTypes { one: &'static str, other: &'static str },
+    #[error("the delivery time {reason}")]
+    InvalidDeliveryTime { reason: String },
 }
 
 /// What a producer wants done with a message; more kinds come with their topics.
@@ -161,6 +181,18 @@ pub enum MessageType {
     Transaction,
     Priority,
     Lite,
+    /// Of topics alone: messages of every kind.
+    Mixed,
+}
+
+/// When a message shall be delivered, if not at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// After the pause with this number in the broker's list, 1 being the first.
+    Level(u32),
+    At(Timestamp),
+    /// So long after it was stored.
+    After(Duration),
 }
 
 /// A message on its way in: every field already checked, so that nothing deeper needs to look again.
@@ -173,6 +205,7 @@ pub struct Message {
     unique_key: Box<str>,
     message_group: Option<Box<str>>,
     trace_context: Option<Box<str>>,
+    delivery: Option<Delivery>,
     pub message_type: MessageType,
     pub born_timestamp: Timestamp,
     pub born_host: SocketAddr,
@@ -212,6 +245,7 @@ impl Message {
             unique_key: unique_key.into(),
             message_group: None,
             trace_context: None,
+            delivery: None,
             message_type: MessageType::Normal,
             born_timestamp,
             born_host,
@@ -309,6 +343,32 @@ impl Message {
         self.check_size()
     }
 
+    /// Makes it a delayed message. Whether a time lies too far away, or a level is one of the broker's, the broker says:
+    /// it has the clock and the list.
+    pub fn with_delivery(mut self, delivery: Delivery) -> Result<Message, MessageError> {
+        let refused = match delivery {
+            Delivery::Level(0) => Some("is a delay level, and those count from 1"),
+            Delivery::After(delay) if delay > DELAY_MAX => Some("lies more than 40 days ahead"),
+            _ => None,
+        };
+        if let Some(reason) = refused {
+            return Err(MessageError::InvalidDeliveryTime { reason: reason.into() });
+        }
+        let other = match self.message_type {
+            MessageType::Fifo => Some("FIFO"),
+            MessageType::Transaction => Some("transactional"),
+            MessageType::Priority => Some("of a priority"),
+            MessageType::Lite => Some("of a lite topic"),
+            MessageType::Normal | MessageType::Delay | MessageType::Mixed => None,
+        };
+        if let Some(other) = other {
+            return Err(MessageError::ConflictingTypes { one: "delayed", other });
+        }
+        self.delivery = Some(delivery);
+        self.message_type = MessageType::Delay;
+        Ok(self)
+    }
+
     /// Replaces the id, as an idempotency key does.
     pub fn with_unique_key(mut self, unique_key: &str) -> Message {
         self.unique_key = unique_key.into();
@@ -343,13 +403,16 @@ impl Message {
         &self.unique_key
     }
 
+    pub fn delivery(&self) -> Option<Delivery> {
+        self.delivery
+    }
+
     pub fn message_group(&self) -> Option<&str> {
         self.message_group.as_deref()
     }
 
     /// Everything that goes into the record's property string, reserved names included, in the order it is stored.
-    pub fn stored_properties(&self) -> impl Iterator<Item = (&str, std::borrow::Cow<'_, str>)> {
-        use std::borrow::Cow;
+    pub fn stored_properties(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
         let keys = match &self.keys[..] {
             [] => None,
             [one] => Some(Cow::Borrowed(&**one)),
@@ -576,6 +639,20 @@ mod tests {
         assert!(matches!(many(PROPERTIES_MAX + 1), Err(MessageError::PropertiesTooLarge { .. })));
         let here = "127.0.0.1:1".parse().unwrap();
         assert!(matches!(Message::new(Bytes::new(), "i", Timestamp(1), here), Err(MessageError::EmptyBody)));
+    }
+
+    #[test]
+    fn c6_a_delay_is_a_level_from_one_or_forty_days_at_most() {
+        for delivery in [Delivery::Level(0), Delivery::After(DELAY_MAX + Duration::from_millis(1))] {
+            assert!(matches!(message().with_delivery(delivery), Err(MessageError::InvalidDeliveryTime { .. })));
+        }
+        for delivery in [Delivery::Level(1), Delivery::After(DELAY_MAX), Delivery::At(Timestamp(0))] {
+            let delayed = message().with_delivery(delivery).unwrap();
+            assert_eq!((delayed.delivery(), delayed.message_type), (Some(delivery), MessageType::Delay));
+            let mut fifo = message();
+            fifo.message_type = MessageType::Fifo;
+            assert!(matches!(fifo.with_delivery(delivery), Err(MessageError::ConflictingTypes { .. })));
+        }
     }
 
     #[test]

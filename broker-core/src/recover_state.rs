@@ -24,13 +24,15 @@ use sha2::{Digest as _, Sha256};
 use crate::broker::{ConsumerGroupConfig, StartFrom, TopicConfig};
 use crate::clock::Timestamp;
 use crate::delivery::cells::{AllCells, cell_of};
+use crate::delivery::timers::Timers;
 use crate::foreign::{config_files, ids};
-use crate::local_broker::{queues_of, stamp_of, state_entries};
+use crate::local_broker::{queues_of, source_of, stamp_of, state_entries};
 use crate::message::{StoredMessage, sys_flag};
 use crate::names::{ConsumerGroup, STATE_TOPIC, TopicName};
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
 use crate::state::record::{CellKey, Entry};
-use crate::state::snapshot::{SnapshotWriter, TablesPart};
+use crate::state::snapshot::{SnapshotWriter, TablesPart, TimersPart};
+use crate::state::source::Source as Moved;
 use crate::state::tables::Tables;
 use crate::store::config_json;
 use crate::store::error::StoreError;
@@ -308,6 +310,8 @@ impl Spans {
 /// The state as far as anybody says it.
 #[derive(Default)]
 struct Known {
+    /// Which delayed messages are done, as all of the log says: whatever is left of them, their proofs come after.
+    timers: Timers,
     tables: Tables,
     /// Ids up to here are in the tables, or dead.
     topic_id_exported: u32,
@@ -356,6 +360,12 @@ impl Known {
             if record.topic() == STATE_TOPIC {
                 for entry in state_entries(record)? {
                     self.apply(lost, &entry, record.commit_log_offset);
+                }
+            } else if Moved::is_in(&record.properties) {
+                match source_of(record)? {
+                    Moved::Timer { offset } => self.timers.apply_fired(offset),
+                    Moved::Level { level, offset } => self.timers.apply_level_fired(level, offset),
+                    Moved::Lease { .. } => {}
                 }
             }
             Ok(())
@@ -412,6 +422,7 @@ impl Known {
                 self.tables.apply(entry, at);
             }
             Entry::Boot { .. } | Entry::Stop { .. } | Entry::Mark => {}
+            Entry::TimersFired { .. } | Entry::LevelFired { .. } | Entry::TimersDone { .. } => self.timers.apply(entry),
             Entry::Start { .. }
             | Entry::Lease(_)
             | Entry::Ack { .. }
@@ -559,6 +570,7 @@ impl Known {
                 delivered_again_max: again.get(&pair).copied().unwrap_or(0),
             });
         }
+        snapshot.timers(TimersPart { reflects: lost.end(), entries: self.timers.entries() });
         (snapshot.finish(&part), consumed)
     }
 }

@@ -34,6 +34,8 @@ pub mod simulated_files;
 pub mod snapshots;
 #[cfg(test)]
 mod tests;
+pub mod timer_log;
+pub mod timer_wheel;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -47,6 +49,7 @@ use bytes::Bytes;
 
 use crate::clock::{Clock, EffectiveTime, Timestamp};
 use crate::config::{Durability, Pace};
+use crate::delivery::delay_levels::DelayLevels;
 use crate::message::{StoredMessage, sys_flag};
 use crate::metrics::HistogramStats;
 use crate::names::TopicName;
@@ -70,6 +73,8 @@ use crate::store::record::{EncodedRecord, Glance, Peek};
 use crate::store::recovery::{QueueRecovery, STATE_QUEUE, StampOf};
 use crate::store::retention::{Retention, Seen};
 use crate::store::snapshots::{SnapshotFile, SnapshotHead, Snapshots};
+use crate::store::timer_log::{TIMER_LOG_DIR, TimerLog};
+use crate::store::timer_wheel::{TIMER_WHEEL_BYTES, TIMER_WHEEL_FILE};
 
 /// Queues and index are synced after so many checkpoints' delays...
 const DERIVED_SYNC_TICKS: u32 = 60;
@@ -86,6 +91,8 @@ pub struct StoreConfig {
     pub store_host: SocketAddr,
     pub index_layout: IndexLayout,
     pub pace: Pace,
+    /// How long messages of a delay level wait.
+    pub delay_levels: DelayLevels,
 }
 
 /// A topic as the state knows it when the store starts.
@@ -262,7 +269,7 @@ impl Store {
         files.create_dir(&queues_dir).map_err(|error| io("making consumequeue", &error))?;
         let open_files = OpenFiles::new(files.clone(), queues_dir);
         let table = QueueTable::new(open_files);
-        let dispatch = Dispatch::new(log.clone(), table, found.last_stored, hooks.arrived);
+        let dispatch = Dispatch::new(log.clone(), table, found.last_stored, config.delay_levels.clone(), hooks.arrived);
         let shared = Arc::new(Shared {
             files,
             config,
@@ -435,6 +442,42 @@ impl Store {
     /// Effective time: what everything is decided by.
     pub fn now(&self) -> Timestamp {
         self.shared.time.now()
+    }
+
+    /// The files in which messages wait for their time.
+    pub fn timer_log(&self) -> Result<TimerLog, StoreError> {
+        let Shared { files, config, .. } = &*self.shared;
+        let opened = TimerLog::open(files.clone(), config.data_dir.join(TIMER_LOG_DIR));
+        opened.map_err(|error| StoreError::io("opening timerlog", &error))
+    }
+
+    /// Writes RocketMQ's `timerwheel` anew: slots by their places, zeros elsewhere.
+    pub fn write_timer_wheel(
+        &self,
+        slots: impl Iterator<Item = (u64, [u8; timer_wheel::SLOT_BYTES])>,
+    ) -> Result<(), StoreError> {
+        let Shared { files, config, .. } = &*self.shared;
+        let write = || {
+            let wheel = files.data_file(&config.data_dir.join(TIMER_WHEEL_FILE), TIMER_WHEEL_BYTES)?;
+            wheel.zero(0, TIMER_WHEEL_BYTES)?;
+            slots.into_iter().try_for_each(|(at, slot)| wheel.write_at(at, &slot))?;
+            wheel.sync()?;
+            files.sync_dir(&config.data_dir)
+        };
+        write().map_err(|error: std::io::Error| StoreError::io("writing timerwheel", &error))
+    }
+
+    /// Puts a file under `config/` in place that is no text.
+    pub fn replace_config_bytes(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let Shared { files, config, .. } = &*self.shared;
+        let dir = config.data_dir.join("config");
+        let written = files.create_dir(&dir).and_then(|()| files.replace(&dir.join(name), bytes, false));
+        written.map_err(|error| StoreError::io(format!("writing config/{name}"), &error))
+    }
+
+    /// Where the log of somebody else ended that was taken over last.
+    pub fn foreign_end(&self) -> CommitLogOffset {
+        self.shared.log.foreign_end()
     }
 
     pub fn store_host(&self) -> SocketAddr {
@@ -744,7 +787,14 @@ impl Store {
     ///
     /// Queues begin behind what goes before it goes, so that nobody is sent there; their files go last, after what is
     /// left of them is on record, so that a start finds what it expects.
-    pub fn enforce_retention(&self, rules: &Retention) -> Result<Retained, StoreError> {
+    ///
+    /// `rescue` is told below which place the log will go, and may append what is still needed of it; it says whether it
+    /// did, for that must be on the disk first.
+    pub fn enforce_retention(
+        &self,
+        rules: &Retention,
+        rescue: impl FnOnce(CommitLogOffset) -> Result<bool, StoreError>,
+    ) -> Result<Retained, StoreError> {
         let shared = &self.shared;
         let log = &shared.log;
         let now = self.now();
@@ -770,6 +820,9 @@ impl Store {
         let Some(below) = decision.delete_below else {
             return Ok(Retained { deleted_below: None, wants_snapshot: decision.wants_snapshot });
         };
+        if rescue(below)? {
+            log.on_disk(log.written()).wait()?;
+        }
         let mut trimmed = Vec::new();
         for queue in shared.dispatch.table().all() {
             // A queue that cannot be told would send its consumers to what is gone: then nothing goes this time.

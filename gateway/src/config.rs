@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand};
 use gantry_broker_core::BrokerConfig;
 use gantry_broker_core::config::{Durability, Retention, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN};
+use gantry_broker_core::delivery::delay_levels::DelayLevels;
 use gantry_broker_core::names::BrokerName;
 use serde::{Deserialize, Serialize};
 
@@ -89,6 +90,9 @@ pub struct Flags {
     /// Length of a commit-log segment of a new store, e.g. 64MiB [default: 1GiB]
     #[arg(long, env = "GANTRY_SEGMENT_SIZE", value_name = "SIZE")]
     segment_size: Option<String>,
+    /// How long messages of each delay level wait (RocketMQ's messageDelayLevel) [default: "1s 5s 10s 30s 1m ... 2h"]
+    #[arg(long, env = "GANTRY_MESSAGE_DELAY_LEVEL", value_name = "LEVELS")]
+    message_delay_level: Option<String>,
     /// Serve whoever connects, also from other machines
     #[arg(long, env = "GANTRY_ALLOW_ANONYMOUS", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     allow_anonymous: Option<bool>,
@@ -108,6 +112,7 @@ struct File {
     cluster_name: Option<String>,
     durability: Option<String>,
     segment_size: Option<String>,
+    message_delay_level: Option<String>,
     allow_anonymous: Option<bool>,
     #[serde(default)]
     retention: RetentionKeys,
@@ -126,6 +131,8 @@ pub struct Config {
     pub durability: Durability,
     #[serde(serialize_with = "as_size")]
     pub segment_size: u64,
+    #[serde(serialize_with = "as_text")]
+    pub message_delay_level: DelayLevels,
     pub allow_anonymous: bool,
     #[serde(serialize_with = "as_keys")]
     pub retention: Retention,
@@ -141,6 +148,7 @@ impl Flags {
         let file = self.file()?;
         let durability = self.durability.or(file.durability);
         let segment_size = self.segment_size.or(file.segment_size);
+        let delay_levels = self.message_delay_level.or(file.message_delay_level);
         let config = Config {
             data_dir: self.data_dir.or(file.data_dir).unwrap_or_else(|| "gantry-data".into()),
             http_listen: self.http_listen.or(file.http_listen).unwrap_or(([127, 0, 0, 1], 8080).into()),
@@ -150,6 +158,7 @@ impl Flags {
             cluster_name: self.cluster_name.or(file.cluster_name).unwrap_or_else(|| "DefaultCluster".into()),
             durability: durability.as_deref().map_or(Ok(Durability::Disk), parse_durability)?,
             segment_size: segment_size.as_deref().map_or(Ok(SEGMENT_BYTES_DEFAULT), parse_segment_size)?,
+            message_delay_level: delay_levels.as_deref().map_or(Ok(DelayLevels::default()), parse_delay_levels)?,
             allow_anonymous: self.allow_anonymous.or(file.allow_anonymous).unwrap_or(false),
             retention: self.retention.or(file.retention).effective()?,
         };
@@ -177,6 +186,7 @@ impl File {
     fn check(&self) -> Result<(), ConfigError> {
         self.durability.as_deref().map(parse_durability).transpose()?;
         self.segment_size.as_deref().map(parse_segment_size).transpose()?;
+        self.message_delay_level.as_deref().map(parse_delay_levels).transpose()?;
         self.broker_name.as_deref().map(check_broker_name).transpose()?;
         self.cluster_name.as_deref().map(check_cluster_name).transpose()?;
         self.advertise.as_deref().map(check_advertise).transpose()?;
@@ -207,6 +217,7 @@ impl Config {
             durability: self.durability,
             segment_bytes: self.segment_size,
             retention: self.retention.clone(),
+            delay_levels: self.message_delay_level.clone(),
             ..BrokerConfig::new(&self.data_dir)
         }
     }
@@ -228,6 +239,10 @@ fn parse_segment_size(text: &str) -> Result<u64, ConfigError> {
         return Err(ConfigError("segment_size must be 8MiB to 1GiB and a multiple of 4KiB".into()));
     }
     Ok(bytes)
+}
+
+fn parse_delay_levels(text: &str) -> Result<DelayLevels, ConfigError> {
+    text.parse().map_err(|error| ConfigError(format!("message_delay_level {error}")))
 }
 
 fn check_broker_name(name: &str) -> Result<(), ConfigError> {
@@ -256,6 +271,10 @@ fn parse_size(text: &str) -> Option<u64> {
 
 fn as_keys<S: serde::Serializer>(retention: &Retention, serializer: S) -> Result<S::Ok, S::Error> {
     RetentionKeys::of(retention).serialize(serializer)
+}
+
+fn as_text<S: serde::Serializer>(value: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
 
 fn as_size<S: serde::Serializer>(bytes: &u64, serializer: S) -> Result<S::Ok, S::Error> {
@@ -311,6 +330,7 @@ mod tests {
             ("durability", "durability = \"ram\""),
             ("segment_size", "segment_size = \"1MiB\""),
             ("segment_size", "segment_size = \"long\""),
+            ("message_delay_level", "message_delay_level = \"1s 1w\""),
             ("broker_name", "broker_name = \"a/b\""),
             ("cluster_name", "cluster_name = \"\""),
             ("advertise", "advertise = \"nowhere\""),
@@ -333,6 +353,7 @@ mod tests {
         let file: File = toml::from_str(&text).unwrap();
         assert_eq!(file.advertise.as_deref(), Some("mq.example:443"));
         assert_eq!(file.segment_size.as_deref(), Some("1GiB"));
+        assert_eq!(file.message_delay_level.unwrap().parse(), Ok(config.message_delay_level));
         assert_eq!(file.retention.effective().unwrap(), config.retention);
     }
 }

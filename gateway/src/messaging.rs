@@ -14,11 +14,13 @@ use crate::metrics::MessagingCounts;
 mod message_group;
 mod message_id;
 mod pop_message;
+mod recall;
 mod receipts;
 mod send_message;
 
 pub use message_id::MessageIds;
 pub use pop_message::ReceivedMessage;
+pub use recall::plain_recall_handle;
 pub use receipts::{ChangedReceipt, DeadLetter};
 pub use send_message::OutgoingMessage;
 

@@ -73,6 +73,9 @@ pub const FAMILIES: &[Family] = &[
     family("rocketmq_storage_flush_behind_bytes", Kind::Gauge, "storage_type, storage_medium", "Bytes appended and not synced"),
     family("rocketmq_storage_dispatch_behind_bytes", Kind::Gauge, "storage_type, storage_medium", "Bytes confirmed and not in the consume queues"),
     family("rocketmq_storage_message_reserve_time_milliseconds", Kind::Gauge, "storage_type, storage_medium", "Age of the oldest record that is kept"),
+    family("gantry_scheduled_messages", Kind::Gauge, "", "Messages that wait for their delivery time, recalled ones included"),
+    family("gantry_scheduled_behind_seconds", Kind::Gauge, "", "How long the first of them has been due"),
+    family("gantry_fired_messages_total", Kind::Counter, "outcome", "Messages whose delivery time came: delivered, or dropped because their topic is gone"),
     family("rocketmq_proxy_up", Kind::Gauge, "proxy_mode", "1 while the gateway serves"),
     family("rocketmq_rpc_latency_milliseconds", Kind::Histogram, "protocol_type, request_code, is_long_polling", "Time from a gRPC call to its answer's head, waits of receives included; buckets 1, 3, 5, 7, 10, 100, 1000, 2000, 3000 ms"),
     family("gantry_http_requests_total", Kind::Counter, "route, method, status_class", "HTTP requests answered, by route template"),
@@ -361,6 +364,14 @@ pub async fn broker_text(broker: &dyn Broker, now: Timestamp) -> Result<String, 
     text.one("rocketmq_storage_flush_behind_bytes", &disk, storage.flush_behind_bytes as f64);
     text.one("rocketmq_storage_dispatch_behind_bytes", &disk, storage.dispatch_behind_bytes as f64);
     text.one("rocketmq_storage_message_reserve_time_milliseconds", &disk, age as f64);
+
+    let timers = storage.timers;
+    text.one("gantry_scheduled_messages", &[], timers.scheduled as f64);
+    text.one("gantry_scheduled_behind_seconds", &[], timers.behind.as_secs_f64());
+    text.head("gantry_fired_messages_total");
+    for (outcome, count) in [("delivered", timers.fired), ("dropped", timers.dropped)] {
+        text.sample("gantry_fired_messages_total", &[("outcome", outcome.into())], count as f64);
+    }
 
     text.node[1].1 = "proxy".into();
     text.one("rocketmq_proxy_up", &[("proxy_mode", "local".into())], 1.0);

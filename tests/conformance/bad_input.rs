@@ -21,6 +21,8 @@ fn row(
 }
 
 const MESSAGES: &str = "/v1/topics/t/messages";
+/// Of a topic that takes delayed messages alone.
+const DELAYED: &str = "/v1/topics/delayed/messages";
 const BATCH: &str = "/v1/topics/t/messages/batch";
 const RECEIVE: &str = "/v1/groups/g/receive";
 const ENVELOPE: (&str, &str) = ("content-type", "application/vnd.gantry.message+json");
@@ -59,7 +61,21 @@ fn rows() -> Vec<Row> {
         row("POST", MESSAGES, &[("gantry-delay", "41d")], "x", 400, "invalid_delivery_time"),
         row("POST", MESSAGES, &[("gantry-deliver-at", "2001-01-01T00:00:00Z")], "x", 400, "invalid_delivery_time"),
         row("POST", MESSAGES, &[ENVELOPE], r#"{"body":"x","delay":"1s","delayLevel":1}"#, 400, "invalid_delivery_time"),
-        row("POST", MESSAGES, &[ENVELOPE], r#"{"body":"x","delayLevel":19}"#, 400, "invalid_delivery_time"),
+        row("POST", MESSAGES, &[ENVELOPE], r#"{"body":"x","delayLevel":0}"#, 400, "invalid_delivery_time"),
+        row(
+            "POST",
+            MESSAGES,
+            &[ENVELOPE],
+            r#"{"body":"x","messageGroup":"g","delay":"1s"}"#,
+            400,
+            "message_type_mismatch",
+        ),
+        row("POST", DELAYED, &[ENVELOPE], r#"{"body":"x","delayLevel":19}"#, 400, "invalid_delivery_time"),
+        row("POST", DELAYED, &[("gantry-deliver-at", "2001-01-01T00:00:00Z")], "x", 400, "invalid_delivery_time"),
+        row("POST", DELAYED, &[], "x", 400, "message_type_mismatch"),
+        row("DELETE", "/v1/scheduled/garbage", &[], "", 400, "invalid_recall_handle"),
+        row("DELETE", "/v1/scheduled/s1.AAAA", &[], "", 400, "invalid_recall_handle"),
+        row("DELETE", "/v1/scheduled/x?nope=1", &[], "", 400, "unknown_field"),
         row("POST", MESSAGES, &[("gantry-message-id", " ")], "x", 400, "invalid_message_id"),
         row("POST", MESSAGES, &[("idempotency-key", "")], "x", 400, "invalid_parameter"),
         row("POST", MESSAGES, &[("idempotency-key", &long(129))], "x", 400, "invalid_parameter"),
@@ -194,6 +210,8 @@ async fn every_row_gets_its_code_and_nothing_is_stored() {
     let mut server = Server::start(&home.data(), &[]);
     let http = Client::new();
     ask(http.put(server.url("/v1/topics/t"))).await.unwrap().expect(201);
+    let delayed = http.put(server.url("/v1/topics/delayed")).json(&serde_json::json!({"messageType": "delay"}));
+    ask(delayed).await.unwrap().expect(201);
     let before = ask(http.get(server.url("/v1/topics/t/queues"))).await.unwrap().expect(200).json();
 
     let mut wrong = Vec::new();

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bench;
+mod delayed;
 mod delivery;
 mod full_disk;
 mod grpc;

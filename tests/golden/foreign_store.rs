@@ -532,7 +532,7 @@ fn foreign_store() -> Foreign {
             r#"{{{version},"offsetTable":{{"orders@billing":{{0:2,1:1,2:999}},"gone@billing":{{0:1}},"orders@poppers":{{0:3,1:2,2:1}},"{REVIVE_TOPIC}@CID_RMQ_SYS_REVIVE_GROUP":{{0:0}}}}}}"#
         ),
     );
-    store.config.insert("delayOffset.json", format!("{{{version},\"offsetTable\":{{3:0}}}}"));
+    store.config.insert("delayOffset.json", format!("{{{version},\"offsetTable\":{{3:1}}}}"));
     store.config.insert(
         "consumerOrderInfo.json",
         r#"{"table":{"orders@ordered":{3:{"a":"x","cm":1,"i":30000,"l":1,"o":[4,1,2],"oc":{5:2},"ot":{},"popTime":1}}}}"#.into(),
@@ -878,6 +878,29 @@ async fn b8_a_store_that_was_killed_ends_at_its_last_whole_record() {
     let pulled = pull(&broker, "orders", 0, receipt.queue_offset.0).await.unwrap();
     assert_eq!((pulled.messages.len(), &pulled.messages[0].body[..]), (1, &b"behind the tear"[..]));
     broker.close().unwrap();
+}
+
+#[tokio::test]
+async fn b8_what_waits_is_delivered_and_what_was_delivered_is_not() {
+    let mut store = foreign_store();
+    store.config.insert("delayOffset.json", r#"{"offsetTable":{3:0}}"#.into());
+    let files = simulated(&store);
+    let end = store.messages[&("orders".to_string(), 0)].last().unwrap().offset + 1;
+    for _ in 0..2 {
+        let broker = open_simulated(&files).unwrap();
+        // The broker's own thread delivers it, as soon as it has a moment.
+        while pull(&broker, "orders", 0, end).await.unwrap().messages.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        broker.close().unwrap();
+        let later = pull(&broker, "orders", 0, end).await.unwrap().messages;
+        let bodies: Vec<&[u8]> = later.iter().map(|message| &message.body[..]).collect();
+        assert_eq!(bodies, [&b"later"[..]], "once");
+        drop(broker);
+        let offsets = files.read(&Path::new(DIR).join("config/delayOffset.json")).unwrap();
+        let offsets: String = String::from_utf8(offsets).unwrap().split_whitespace().collect();
+        assert!(offsets.contains(r#""offsetTable":{3:1}"#), "{offsets}");
+    }
 }
 
 #[tokio::test]

@@ -271,7 +271,10 @@ impl Cell {
             | Entry::DeleteTopic { .. }
             | Entry::ExpireMessages { .. }
             | Entry::PutConsumerGroup { .. }
-            | Entry::DeleteConsumerGroup { .. } => unreachable!("not an entry of a cell"),
+            | Entry::DeleteConsumerGroup { .. }
+            | Entry::TimersFired { .. }
+            | Entry::LevelFired { .. }
+            | Entry::TimersDone { .. } => unreachable!("not an entry of a cell"),
         }
     }
 

@@ -123,6 +123,9 @@ pub fn cell_of(entry: &Entry) -> Option<CellKey> {
         | Entry::DeleteTopic { .. }
         | Entry::ExpireMessages { .. }
         | Entry::PutConsumerGroup { .. }
-        | Entry::DeleteConsumerGroup { .. } => None,
+        | Entry::DeleteConsumerGroup { .. }
+        | Entry::TimersFired { .. }
+        | Entry::LevelFired { .. }
+        | Entry::TimersDone { .. } => None,
     }
 }

@@ -89,6 +89,7 @@ pub fn topic_json(config: &TopicConfig, before: Option<&Value>) -> Value {
         MessageType::Transaction => "TRANSACTION",
         MessageType::Priority => "PRIORITY",
         MessageType::Lite => "LITE",
+        MessageType::Mixed => "MIXED",
     };
     // Old brokers know no types: nothing is said where nothing need be.
     if config.message_type != before.map_or(MessageType::Normal, self::message_type) {
@@ -215,6 +216,7 @@ fn message_type(topic: &Value) -> MessageType {
     match attribute(topic, MESSAGE_TYPE) {
         Some("FIFO") => MessageType::Fifo,
         Some("DELAY") => MessageType::Delay,
+        Some("MIXED") => MessageType::Mixed,
         Some("TRANSACTION") => MessageType::Transaction,
         Some("PRIORITY") => MessageType::Priority,
         Some("LITE") => MessageType::Lite,

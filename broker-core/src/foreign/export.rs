@@ -8,7 +8,9 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::delivery::cells::AllCells;
+use crate::delivery::timers::Timers;
 use crate::foreign::config_files;
+use crate::foreign::delayed;
 use crate::foreign::ids;
 use crate::names::{ConsumerGroup, STATE_TOPIC, TopicName};
 use crate::state::tables::Tables;
@@ -18,15 +20,19 @@ use crate::store::error::StoreError;
 use crate::store::identity::Exported;
 
 /// Writes the files, and says what is in them: name and SHA-256.
-pub fn export(store: &Store, tables: &Tables, cells: &AllCells) -> Result<Vec<(String, [u8; 32])>, StoreError> {
+pub fn export(
+    store: &Store,
+    tables: &Tables,
+    cells: &AllCells,
+    timers: &Timers,
+) -> Result<Vec<(String, [u8; 32])>, StoreError> {
     let mut exporter = Exporter { store, exported: Vec::new(), versions: BTreeMap::new() };
     exporter.file(config_files::TOPICS, &[], true, |file| topics(file, tables))?;
     exporter.file(config_files::CONSUMER_GROUPS, &[], true, |file| consumer_groups(file, tables))?;
     exporter
         .file(config_files::CONSUMER_OFFSETS, config_files::INTEGER_KEYS, true, |file| offsets(file, tables, cells))?;
-    // Delayed messages lie where they lay.
     exporter.file(config_files::DELAY_OFFSETS, config_files::DELAY_INTEGER_KEYS, true, |file| {
-        file.entry("offsetTable").or_insert(json!({}));
+        delayed::levels(file, timers);
     })?;
     // What orderly groups hold is above their floors: RocketMQ delivers it again.
     exporter.file(config_files::ORDER_INFO, config_files::INTEGER_KEYS, false, |file| {

@@ -10,7 +10,9 @@ use serde_json::Value;
 
 use crate::broker::ConsumerGroupConfig;
 use crate::delivery::cells::AllCells;
+use crate::delivery::timers::Timers;
 use crate::foreign::config_files::{self, OrderInfo};
+use crate::foreign::delayed;
 use crate::foreign::in_flight;
 use crate::names::{ConsumerGroup, STATE_TOPIC, TopicName};
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
@@ -43,6 +45,7 @@ impl Import {
         import.topics(store, foreign, tables)?;
         import.consumer_groups(store, tables)?;
         import.offsets(store, foreign, tables)?;
+        import.entries.extend(delayed::progress(store)?);
         Ok(Some(import))
     }
 
@@ -52,8 +55,15 @@ impl Import {
     }
 
     /// Writes all of it down, with what is in flight. After the store's start, before anything else is appended.
-    pub fn finish(mut self, store: &Store, tables: &mut Tables, cells: &AllCells) -> Result<(), StoreError> {
+    pub fn finish(
+        mut self,
+        store: &Store,
+        tables: &mut Tables,
+        cells: &AllCells,
+        timers: &mut Timers,
+    ) -> Result<(), StoreError> {
         let foreign = store.foreign().expect("there is something to import");
+        self.entries.iter().for_each(|entry| timers.apply(entry));
         self.entries.iter().for_each(|entry| cells.apply(entry));
         let decided = self.entries.len();
         let in_flight = in_flight::find(store, tables, cells)?;

@@ -12,10 +12,12 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use crate::broker::{SendReceipt, Topic};
+use crate::clock::Timestamp;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
-use crate::message::property;
+use crate::message::{StoredMessage, property};
 use crate::offset::CommitLogOffset;
+use crate::operation::delay::{SECOND, schedule_topic, timer_topic};
 
 /// How long a key is remembered.
 pub const WINDOW: Duration = Duration::from_secs(600);
@@ -105,7 +107,15 @@ impl Idempotency {
             // Without the index nobody can say whether the key was used.
             return Err(BrokerError::Overloaded { what: "an index for idempotency keys" });
         }
-        let found = parts.store.find_by_unique_key(&topic.config.topic, unique_key)?;
+        // A delayed message lies elsewhere until its time has come.
+        let (levels, timers) = (schedule_topic(), timer_topic());
+        let mut found = None;
+        for place in [&topic.config.topic, &levels, &timers] {
+            found = parts.store.find_by_unique_key(place, unique_key)?;
+            if found.is_some() {
+                break;
+            }
+        }
         let Some(message) = found.filter(|message| now.since(message.store_timestamp) < WINDOW) else {
             return Ok(None);
         };
@@ -121,8 +131,14 @@ impl Idempotency {
             store_timestamp: message.store_timestamp,
             durability: parts.config.durability,
             duplicate: true,
+            waits_for: waits_for(&message).filter(|second| now < second.plus(SECOND)),
         }))
     }
+}
+
+/// The second in which it waits, if it is a message with a delivery time.
+fn waits_for(message: &StoredMessage) -> Option<Timestamp> {
+    message.property(property::TIMER_OUT_MS)?.parse().ok().map(Timestamp)
 }
 
 /// 128 bits of a hash over topic, incarnation and key, in upper-case hex like every unique key.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::local_broker::Parts;
 use crate::offset::{QueueId, QueueOffset};
+use crate::operation::fire_messages::put_back_below;
 use crate::operation::snapshot::take_newer_snapshot;
 use crate::state::record::{CellKey, Entry};
 use crate::state::tables::{LiveTopic, Tables};
@@ -28,7 +29,7 @@ pub(crate) fn enforce_retention(parts: &Parts) -> Result<(), StoreError> {
 }
 
 fn delete_segments(parts: &Parts) -> Result<(), StoreError> {
-    let retained = parts.store.enforce_retention(&parts.config.retention)?;
+    let retained = parts.store.enforce_retention(&parts.config.retention, |below| put_back_below(parts, below))?;
     if retained.deleted_below.is_some() {
         settle_what_is_gone(parts, |_| true)?;
     }

@@ -5,16 +5,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::broker::{SendMessage, SendMessages, SendReceipt, Topic};
+use crate::broker::{SendMessage, SendMessages, SendReceipt, Topic, TopicConfig};
 use crate::clock::Timestamp;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
-use crate::message::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, MessageType};
+use crate::message::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, Message, MessageType};
 use crate::offset::{CommitLogOffset, QueueId};
+use crate::operation::delay::{self, Route};
 use crate::operation::idempotency::{Admission, Keyed};
 use crate::store::commit_log::{Append, AppendClass};
 use crate::store::consume_queue::ConsumeQueue;
-use crate::store::record::{EncodedRecord, RecordDraft};
 
 pub(crate) async fn send_messages(
     parts: &Parts,
@@ -33,6 +33,8 @@ pub(crate) async fn send_messages(
         return Err(BrokerError::ReadOnly { reason: failure });
     }
 
+    delay::ensure_topics(parts, messages.iter().map(|send| &send.message))?;
+    let now = parts.store.now();
     let mut results = Vec::with_capacity(messages.len());
     let end = {
         let tables = parts.tables();
@@ -43,7 +45,6 @@ pub(crate) async fn send_messages(
         let queues = parts.store.topic_queues(&name);
         let queues = queues.as_deref().map_or(&[][..], |topic| &topic.queues);
         let mut appends = Vec::with_capacity(messages.len());
-        // Which result each append answers, and the key it holds.
         let mut owners = Vec::with_capacity(messages.len());
         // Message groups of which one was refused: nothing behind it may be stored.
         let mut broken: HashMap<Box<str>, BrokerError> = HashMap::new();
@@ -52,14 +53,14 @@ pub(crate) async fn send_messages(
             let body_bytes = send.message.body().len() as u64;
             let admitted = match message_group.as_ref().and_then(|group| broken.get(group)) {
                 Some(error) => Err(error.clone()),
-                None => admit(parts, topic, queues, send),
+                None => admit(parts, topic, queues, send, now),
             };
             match admitted {
-                Ok(Admitted::Append { append, queue_id, unique_key, keyed }) => {
+                Ok(Admitted::Append { append, queue_id, unique_key, keyed, is_delayed, waits_for }) => {
                     // Filled in below; an append that is refused overwrites it.
                     results.push(Err(BrokerError::Overloaded { what: "room in the log" }));
-                    owners.push((at, queue_id, unique_key, body_bytes, keyed));
-                    appends.push(*append);
+                    owners.push(Owner { at, queue_id, unique_key, body_bytes, keyed, is_delayed, waits_for });
+                    appends.push(append);
                 }
                 Ok(Admitted::Stored(receipt)) => results.push(Ok(*receipt)),
                 Err(error) => {
@@ -78,19 +79,23 @@ pub(crate) async fn send_messages(
             Err(error) => {
                 owners
                     .into_iter()
-                    .filter_map(|(.., keyed)| keyed)
+                    .filter_map(|owner| owner.keyed)
                     .for_each(|keyed| parts.idempotency.not_stored(keyed));
                 return Err(error.into());
             }
         };
         let (mut stored, mut bytes, mut stored_at) = (0, 0, Timestamp::default());
-        for (appended, (at, queue_id, unique_key, body_bytes, keyed)) in batch.entries.into_iter().zip(owners) {
+        for (appended, owner) in batch.entries.into_iter().zip(owners) {
+            let Owner { at, queue_id, unique_key, body_bytes, keyed, is_delayed, waits_for } = owner;
             results[at] = match appended {
                 Ok(appended) => {
-                    stored += 1;
-                    topic.traffic.sizes.record(body_bytes);
-                    bytes += u64::from(appended.record_len);
-                    stored_at = appended.store_timestamp;
+                    // What waits comes into its topic later.
+                    if !is_delayed {
+                        stored += 1;
+                        topic.traffic.sizes.record(body_bytes);
+                        bytes += u64::from(appended.record_len);
+                        stored_at = appended.store_timestamp;
+                    }
                     let record_end = CommitLogOffset(appended.commit_log_offset.0 + u64::from(appended.record_len));
                     if let Some(keyed) = keyed {
                         parts.idempotency.stored(keyed, record_end);
@@ -104,6 +109,7 @@ pub(crate) async fn send_messages(
                         store_timestamp: appended.store_timestamp,
                         durability: parts.config.durability,
                         duplicate: false,
+                        waits_for,
                     })
                 }
                 Err(error) => {
@@ -114,7 +120,9 @@ pub(crate) async fn send_messages(
                 }
             };
         }
-        topic.traffic.came_in(stored, bytes, stored_at);
+        if stored > 0 {
+            topic.traffic.came_in(stored, bytes, stored_at);
+        }
         batch.end
     };
     parts.mark(end);
@@ -127,13 +135,30 @@ pub(crate) async fn send_messages(
     Ok(results)
 }
 
+/// Which result an append answers, and what goes into it.
+struct Owner {
+    at: usize,
+    queue_id: QueueId,
+    unique_key: Box<str>,
+    body_bytes: u64,
+    keyed: Option<Keyed>,
+    is_delayed: bool,
+    waits_for: Option<Timestamp>,
+}
+
 /// What becomes of a message that may be sent.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are appends, and a box would cost each of them an allocation"
+)]
 enum Admitted {
     Append {
-        append: Box<Append>,
+        append: Append,
         queue_id: QueueId,
         unique_key: Box<str>,
         keyed: Option<Keyed>,
+        is_delayed: bool,
+        waits_for: Option<Timestamp>,
     },
     /// Its idempotency key says that it is stored already.
     Stored(Box<SendReceipt>),
@@ -144,43 +169,63 @@ fn admit(
     topic: &Topic,
     queues: &[Arc<ConsumeQueue>],
     send: SendMessage,
+    now: Timestamp,
 ) -> Result<Admitted, BrokerError> {
     let name = &topic.config.topic;
     let SendMessage { queue_id, message, idempotency_key } = send;
-    let message_type = message.message_type;
-    let is_built = matches!(message_type, MessageType::Normal | MessageType::Fifo);
-    // A retry topic or a dead letter queue takes back whatever came from elsewhere.
-    if !is_built || (message_type != topic.config.message_type && !name.is_derived()) {
-        return Err(BrokerError::MessageTypeMismatch {
-            topic: name.to_string(),
-            message_type: type_word(message_type),
-            topic_type: type_word(topic.config.message_type),
-        });
-    }
+    check_type(&topic.config, message.message_type)?;
     let queue = queues
         .get(queue_id.0 as usize)
         .filter(|_| queue_id.0 < topic.config.write_queues)
         .ok_or_else(|| BrokerError::QueueNotFound { topic: name.to_string(), queue_id })?;
-    let host = parts.config.store_host;
+    let route = delay::route(parts, &message, now)?;
+    let (waits_in, waits_for) = match route {
+        Route::Now { .. } => (None, None),
+        Route::Level(level) => (Some((delay::schedule_topic(), delay::queue_of_level(level))), None),
+        Route::Timer { second, .. } => (Some((delay::timer_topic(), delay::TIMER_QUEUE)), Some(second)),
+    };
+    let is_delayed = waits_in.is_some();
+    let counter = match waits_in {
+        None => queue.counter().clone(),
+        Some((topic, queue_id)) => {
+            parts.store.queue(&topic, queue_id).expect("made before, and never deleted").counter().clone()
+        }
+    };
+    let draft = |message: &Message| delay::draft(parts, (name, queue_id), message, route, now);
     let (record, unique_key, keyed) = match idempotency_key {
         None => {
-            let record = EncodedRecord::message(name, queue_id, host, &message);
+            let record = draft(&message).encode().expect("the limits of a message fit a record");
             (record, Box::from(message.unique_key()), None)
         }
         Some(key) => match parts.idempotency.admit(parts, topic, &key, message.body()) {
             Admission::New(keyed) => {
                 let message = message.with_unique_key(&keyed.unique_key);
                 let (property, digest) = keyed.digest_property();
-                let draft = RecordDraft::message(name, queue_id, host, &message);
-                let record = draft.with_property(property, digest).encode().expect("a digest fits beside the limits");
+                let draft = draft(&message).with_property(property, digest);
+                let record = draft.encode().expect("a digest fits beside the limits");
                 (record, keyed.unique_key.clone(), Some(keyed))
             }
             Admission::Done(receipt) => return Ok(Admitted::Stored(receipt)),
             Admission::Refused(error) => return Err(error),
         },
     };
-    let append = Box::new(Append { record, queue: queue.counter().clone(), class: AppendClass::Message });
-    Ok(Admitted::Append { append, queue_id, unique_key, keyed })
+    let append = Append { record, queue: counter, class: AppendClass::Message };
+    Ok(Admitted::Append { append, queue_id, unique_key, keyed, is_delayed, waits_for })
+}
+
+/// A topic takes messages of its own type, a mixed one those of all; a retry topic or a dead letter queue takes back
+/// whatever came from elsewhere.
+pub(crate) fn check_type(topic: &TopicConfig, message_type: MessageType) -> Result<(), BrokerError> {
+    let is_built = matches!(message_type, MessageType::Normal | MessageType::Fifo | MessageType::Delay);
+    let fits = [message_type, MessageType::Mixed].contains(&topic.message_type) || topic.topic.is_derived();
+    if is_built && fits {
+        return Ok(());
+    }
+    Err(BrokerError::MessageTypeMismatch {
+        topic: topic.topic.to_string(),
+        message_type: type_word(message_type),
+        topic_type: type_word(topic.message_type),
+    })
 }
 
 fn type_word(message_type: MessageType) -> &'static str {
@@ -191,5 +236,6 @@ fn type_word(message_type: MessageType) -> &'static str {
         MessageType::Transaction => "transaction",
         MessageType::Priority => "priority",
         MessageType::Lite => "lite",
+        MessageType::Mixed => "mixed",
     }
 }

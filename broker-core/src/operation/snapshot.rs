@@ -2,7 +2,7 @@
 
 use crate::local_broker::Parts;
 use crate::state::record::Entry;
-use crate::state::snapshot::{SnapshotWriter, TablesPart};
+use crate::state::snapshot::{SnapshotWriter, TablesPart, TimersPart};
 use crate::store::error::StoreError;
 use crate::store::failpoint;
 
@@ -52,6 +52,9 @@ pub(crate) fn take_snapshot(parts: &Parts) -> Result<(), StoreError> {
             snapshot.pair(pair, store.max_offset(), cells.iter());
         }
     }
+    let timers = parts.delayed.timers();
+    snapshot.timers(TimersPart { reflects: store.max_offset(), entries: timers.entries() });
+    drop(timers);
     store.write_snapshot(replay_from, &snapshot.finish(&tables))
 }
 

@@ -1,6 +1,7 @@
 //! The operations together, on a real disk, through the door that the gateway uses.
 
 mod dead_letters;
+mod delayed;
 mod model;
 mod offsets;
 mod order;

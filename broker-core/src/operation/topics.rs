@@ -6,6 +6,7 @@ use crate::local_broker::{Parts, queues_of};
 use crate::message::MessageType;
 use crate::names::TopicName;
 use crate::offset::{Incarnation, QueueOffset};
+use crate::operation::delay::{schedule_topic, timer_topic};
 use crate::state::record::Entry;
 use crate::topic_attributes::{AttributeRefused, TopicAttributes};
 
@@ -70,8 +71,9 @@ fn check(config: &TopicConfig) -> Result<(), BrokerError> {
     if config.topic.is_system() || config.topic.is_derived() {
         return Err(BrokerError::SystemTopic { topic: config.topic.to_string() });
     }
-    if !matches!(config.message_type, MessageType::Normal | MessageType::Fifo) {
-        return Err(BrokerError::NotImplemented { what: "a topic of another message type than normal and FIFO" });
+    const BUILT: [MessageType; 4] = [MessageType::Normal, MessageType::Fifo, MessageType::Delay, MessageType::Mixed];
+    if !BUILT.contains(&config.message_type) {
+        return Err(BrokerError::NotImplemented { what: "a topic of this message type" });
     }
     for (name, queues) in [("readQueues", config.read_queues), ("writeQueues", config.write_queues)] {
         if !(1..=QUEUES_MAX).contains(&queues) {
@@ -111,6 +113,10 @@ pub(crate) fn describe_topic(parts: &Parts, name: &TopicName) -> Result<Topic, B
 }
 
 pub(crate) async fn delete_topic(parts: &Parts, name: &TopicName) -> Result<(), BrokerError> {
+    // Delayed messages of other topics wait in them.
+    if [schedule_topic(), timer_topic()].contains(name) {
+        return Err(BrokerError::SystemTopic { topic: name.to_string() });
+    }
     let end = {
         let mut tables = parts.tables.write().expect("no code panics while holding it");
         let (topic_id, traffic) = match tables.topic(name) {

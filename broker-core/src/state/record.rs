@@ -23,6 +23,9 @@
 //! | 34 | ack | cell, count, then per message: offset minus the one before |
 //! | 35 | change lease | cell, offset, deadline ms, boot number, sequence, attempt |
 //! | 36 | commit offset | cell, offset |
+//! | 48 | timers fired | through ms, wheel offset read to, wheel offset below which nothing waits |
+//! | 49 | level fired | level, next offset |
+//! | 50 | timers done | count, then per message: wheel offset minus the one before (in snapshots alone) |
 //!
 //! Cell: group id, topic id, queue id. Retry policy: u8 0, count, ms each; or u8 1, initial ms, max ms, f32 bits as u32.
 //! Start from: u8 0 young, 1 min, 2 max, 3 time and ms. Attributes: count, then per attribute: name, value; batch queues
@@ -105,6 +108,22 @@ pub enum Entry {
     CommitOffset {
         cell: CellKey,
         offset: u64,
+    },
+    /// Of the messages in the topic of timers, nothing is left to do for those below `read_to` whose second is `through`
+    /// or earlier, nor for any below `kept_from`.
+    TimersFired {
+        through: Timestamp,
+        read_to: QueueOffset,
+        kept_from: QueueOffset,
+    },
+    /// The messages of a delay level below this offset are delivered.
+    LevelFired {
+        level: u32,
+        next: QueueOffset,
+    },
+    /// Nothing is left to do for these messages in the topic of timers. Offsets ascend.
+    TimersDone {
+        offsets: Vec<u64>,
     },
 }
 
@@ -262,12 +281,7 @@ impl Writer {
             }
             Entry::Ack { cell, offsets } => {
                 self.cell(cell);
-                self.number(offsets.len() as u64);
-                let mut before = 0;
-                for offset in offsets {
-                    self.number(offset - before);
-                    before = *offset;
-                }
+                self.offsets(offsets);
                 34
             }
             Entry::ChangeLease { cell, offset, deadline, lease_id, attempt } => {
@@ -283,6 +297,21 @@ impl Writer {
                 self.cell(cell);
                 self.number(*offset);
                 36
+            }
+            Entry::TimersFired { through, read_to, kept_from } => {
+                self.time(*through);
+                self.number(read_to.0);
+                self.number(kept_from.0);
+                48
+            }
+            Entry::LevelFired { level, next } => {
+                self.number(u64::from(*level));
+                self.number(next.0);
+                49
+            }
+            Entry::TimersDone { offsets } => {
+                self.offsets(offsets);
+                50
             }
         }
     }
@@ -370,6 +399,16 @@ impl Writer {
         self.number(u64::from(cell.queue_id.0));
     }
 
+    /// Ascending ones.
+    fn offsets(&mut self, offsets: &[u64]) {
+        self.number(offsets.len() as u64);
+        let mut before = 0;
+        for offset in offsets {
+            self.number(offset - before);
+            before = *offset;
+        }
+    }
+
     fn number(&mut self, value: u64) {
         varint(&mut self.0, value);
     }
@@ -447,17 +486,7 @@ impl<'a> Reader<'a> {
             19 => Entry::DeleteConsumerGroup { consumer_group_id: self.small()? },
             32 => Entry::Start { cell: self.cell()?, offset: self.number()? },
             33 => Entry::Lease(self.lease()?),
-            34 => {
-                let cell = self.cell()?;
-                let count = self.len()?;
-                let mut offsets = Vec::new();
-                let mut before = 0u64;
-                for _ in 0..count {
-                    before = before.checked_add(self.number()?).ok_or(BAD_NUMBER)?;
-                    offsets.push(before);
-                }
-                Entry::Ack { cell, offsets }
-            }
+            34 => Entry::Ack { cell: self.cell()?, offsets: self.offsets()? },
             35 => Entry::ChangeLease {
                 cell: self.cell()?,
                 offset: self.number()?,
@@ -466,6 +495,13 @@ impl<'a> Reader<'a> {
                 attempt: self.small()?,
             },
             36 => Entry::CommitOffset { cell: self.cell()?, offset: self.number()? },
+            48 => Entry::TimersFired {
+                through: self.time()?,
+                read_to: QueueOffset(self.number()?),
+                kept_from: QueueOffset(self.number()?),
+            },
+            49 => Entry::LevelFired { level: self.small()?, next: QueueOffset(self.number()?) },
+            50 => Entry::TimersDone { offsets: self.offsets()? },
             unknown => return Err(StateRecordError::UnknownKind(unknown)),
         })
     }
@@ -562,6 +598,16 @@ impl<'a> Reader<'a> {
         Ok(CellKey { consumer_group_id: self.small()?, topic_id: self.small()?, queue_id: QueueId(self.small()?) })
     }
 
+    fn offsets(&mut self) -> Result<Vec<u64>, StateRecordError> {
+        let mut offsets = Vec::new();
+        let mut before = 0u64;
+        for _ in 0..self.len()? {
+            before = before.checked_add(self.number()?).ok_or(BAD_NUMBER)?;
+            offsets.push(before);
+        }
+        Ok(offsets)
+    }
+
     pub(super) fn number(&mut self) -> Result<u64, StateRecordError> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
@@ -628,6 +674,7 @@ fn message_type_byte(message_type: MessageType) -> u8 {
         MessageType::Transaction => 4,
         MessageType::Lite => 5,
         MessageType::Priority => 6,
+        MessageType::Mixed => 7,
     }
 }
 
@@ -639,6 +686,7 @@ fn message_type(byte: u8) -> Result<MessageType, StateRecordError> {
         4 => MessageType::Transaction,
         5 => MessageType::Lite,
         6 => MessageType::Priority,
+        7 => MessageType::Mixed,
         _ => return Err(StateRecordError::NewerField("a message type")),
     })
 }
@@ -728,6 +776,13 @@ mod tests {
                 topic_id: 300,
                 kept_from: vec![(QueueId(0), QueueOffset(5)), (QueueId(7), QueueOffset(300))],
             },
+            Entry::TimersFired {
+                through: Timestamp(1_700_000_000_000),
+                read_to: QueueOffset(300),
+                kept_from: QueueOffset(7),
+            },
+            Entry::LevelFired { level: 3, next: QueueOffset(129) },
+            Entry::TimersDone { offsets: vec![5, 5 + 128] },
         ]
     }
 
@@ -789,6 +844,9 @@ mod tests {
         );
         assert_eq!(hex(&samples[15]), "0102160f".to_owned() + "0401" + "016201080807" + "bc05" + "01" + "02c3a900");
         assert_eq!(hex(&samples[16]), "01021708".to_owned() + "ac02" + "02" + "0005" + "07ac02");
+        assert_eq!(hex(&samples[17]), "01023009".to_owned() + "80d095ffbc31" + "ac02" + "07");
+        assert_eq!(hex(&samples[18]), "01023103".to_owned() + "03" + "8101");
+        assert_eq!(hex(&samples[19]), "01023204".to_owned() + "02" + "05" + "8001");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use crate::delivery::cells::{AllCells, cell_of};
 use crate::delivery::redelivery::Pair;
+use crate::delivery::timers::Timers;
 use crate::offset::{CommitLogOffset, QueueOffset};
 use crate::state::record::Entry;
 use crate::state::snapshot::Snapshot;
@@ -21,7 +22,9 @@ pub struct Replay {
     pub cells: AllCells,
     /// By topic id: where its queues end at least.
     pub queue_ends: HashMap<u32, Vec<QueueOffset>>,
+    pub timers: Timers,
     tables_reflect: CommitLogOffset,
+    timers_reflect: CommitLogOffset,
     pairs_reflect: HashMap<Pair, CommitLogOffset>,
     /// Behind a clean stop and before the next start: what lies here, somebody else has written.
     stopped: bool,
@@ -42,6 +45,8 @@ impl Replay {
         }
         replay.tables.ids_are_used(snapshot.tables.topic_id_max, snapshot.tables.consumer_group_id_max);
         replay.tables_reflect = snapshot.tables.reflects;
+        snapshot.timers.entries.iter().for_each(|entry| replay.timers.apply(entry));
+        replay.timers_reflect = snapshot.timers.reflects;
         for part in snapshot.pairs {
             part.entries.iter().for_each(|entry| replay.cells.apply(entry));
             replay.pairs_reflect.insert(part.pair, part.reflects);
@@ -58,6 +63,9 @@ impl Replay {
         }
         if at >= self.tables_reflect {
             self.tables.apply(entry, at);
+        }
+        if at >= self.timers_reflect {
+            self.timers.apply(entry);
         }
         match cell_of(entry) {
             Some(cell) => {
@@ -77,6 +85,11 @@ impl Replay {
         }
         match source {
             Source::Lease { cell, offset } => self.apply(&Entry::Ack { cell: *cell, offsets: vec![*offset] }, at),
+            Source::Timer { offset } if at >= self.timers_reflect => self.timers.apply_fired(*offset),
+            Source::Level { level, offset } if at >= self.timers_reflect => {
+                self.timers.apply_level_fired(*level, *offset);
+            }
+            Source::Timer { .. } | Source::Level { .. } => {}
         }
     }
 }

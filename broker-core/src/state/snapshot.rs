@@ -10,10 +10,12 @@
 //! | count of topics | each: incarnation, length of entries, entries, count of queues, next queue offset each |
 //! | count of consumer groups | each: incarnation, length of entries, entries |
 //! | count of pairs | each: group id, topic id, place it reflects, length of entries, entries |
+//! | in version 3: place up to which the timers reflect the log, length of entries, entries |
 //! ```
 //! A topic's entries are what makes it and, if messages of it have had their time, what is kept of its queues. A pair's
 //! entries are, for each queue, where its cell goes on (`start`) and every lease (`change lease`); see also
-//! `VERSION_IN_ORDER`. Permanent: an unknown version is a newer Gantry's.
+//! `VERSION_IN_ORDER`. Those of the timers say which delayed messages are done. Permanent: an unknown version is a newer
+//! Gantry's.
 
 use crate::delivery::cell::Cell;
 use crate::delivery::redelivery::Pair;
@@ -27,6 +29,8 @@ const VERSION: u8 = 1;
 /// As version 1, and among a pair's entries are a `lease` for each lease whose receive had an id, and an `ack` for what is
 /// settled behind messages that wait. Written only where there is such an entry.
 const VERSION_IN_ORDER: u8 = 2;
+/// As version 2, and the timers follow. Written only where they have something to say.
+const VERSION_WITH_TIMERS: u8 = 3;
 
 /// What the tables held, and where their queues end.
 pub struct TablesPart {
@@ -62,9 +66,18 @@ pub struct PairPart {
     pub entries: Vec<Entry>,
 }
 
+/// What has become of delayed messages.
+#[derive(Default)]
+pub struct TimersPart {
+    /// Every record below is in it.
+    pub reflects: CommitLogOffset,
+    pub entries: Vec<Entry>,
+}
+
 pub struct Snapshot {
     pub tables: TablesPart,
     pub pairs: Vec<PairPart>,
+    pub timers: TimersPart,
 }
 
 /// A body as it grows. Cells are encoded while their lock is held: entries of a million leases would be a gigabyte.
@@ -72,6 +85,7 @@ pub struct SnapshotWriter {
     bytes: Vec<u8>,
     pairs: Vec<u8>,
     pair_count: u64,
+    timers: TimersPart,
     entries: Vec<u8>,
     version: u8,
 }
@@ -108,7 +122,14 @@ impl TablesPart {
 
 impl SnapshotWriter {
     pub fn new() -> SnapshotWriter {
-        SnapshotWriter { bytes: Vec::new(), pairs: Vec::new(), pair_count: 0, entries: Vec::new(), version: VERSION }
+        SnapshotWriter {
+            bytes: Vec::new(),
+            pairs: Vec::new(),
+            pair_count: 0,
+            timers: TimersPart::default(),
+            entries: Vec::new(),
+            version: VERSION,
+        }
     }
 
     /// Adds the cells of one pair, whose lock the caller holds.
@@ -135,8 +156,14 @@ impl SnapshotWriter {
         self.pair_count += 1;
     }
 
+    /// Adds the timers, whose lock the caller held while it copied them.
+    pub fn timers(&mut self, part: TimersPart) {
+        self.timers = part;
+    }
+
     pub fn finish(mut self, tables: &TablesPart) -> Vec<u8> {
-        self.bytes.push(self.version);
+        let has_timers = !self.timers.entries.is_empty();
+        self.bytes.push(if has_timers { VERSION_WITH_TIMERS } else { self.version });
         let head = [u64::from(tables.topic_id_max), u64::from(tables.consumer_group_id_max), tables.reflects.0];
         head.into_iter().for_each(|number| varint(&mut self.bytes, number));
         varint(&mut self.bytes, tables.topics.len() as u64);
@@ -149,6 +176,12 @@ impl SnapshotWriter {
         tables.consumer_groups.iter().for_each(|group| self.table(group.incarnation, &group.entries));
         varint(&mut self.bytes, self.pair_count);
         self.bytes.append(&mut self.pairs);
+        if has_timers {
+            varint(&mut self.bytes, self.timers.reflects.0);
+            self.entries.clear();
+            encode_entries(&mut self.entries, &self.timers.entries);
+            with_len(&mut self.bytes, &self.entries);
+        }
         self.bytes
     }
 
@@ -170,7 +203,7 @@ impl Snapshot {
     pub fn decode(body: &[u8]) -> Result<Snapshot, StateRecordError> {
         let mut reader = Reader(body);
         let version = reader.byte()?;
-        if !matches!(version, VERSION | VERSION_IN_ORDER) {
+        if !matches!(version, VERSION | VERSION_IN_ORDER | VERSION_WITH_TIMERS) {
             return Err(StateRecordError::NewerVersion(version));
         }
         let (topic_id_max, consumer_group_id_max) = (reader.small()?, reader.small()?);
@@ -218,11 +251,22 @@ impl Snapshot {
             }
             pairs.push(PairPart { pair, reflects, entries });
         }
+        let mut timers = TimersPart::default();
+        if version == VERSION_WITH_TIMERS {
+            timers.reflects = CommitLogOffset(reader.number()?);
+            timers.entries = read_entries(&mut reader)?;
+            let of_timers = |entry: &Entry| {
+                matches!(entry, Entry::TimersFired { .. } | Entry::LevelFired { .. } | Entry::TimersDone { .. })
+            };
+            if !timers.entries.iter().all(of_timers) {
+                return Err(StateRecordError::Malformed("the timers' entries are of something else"));
+            }
+        }
         if !reader.0.is_empty() {
             return Err(StateRecordError::Malformed("a snapshot has bytes left"));
         }
         let tables = TablesPart { topic_id_max, consumer_group_id_max, reflects, topics, consumer_groups };
-        Ok(Snapshot { tables, pairs })
+        Ok(Snapshot { tables, pairs, timers })
     }
 }
 
@@ -244,6 +288,7 @@ fn with_len(bytes: &mut Vec<u8>, entries: &[u8]) {
 mod tests {
     use super::*;
     use crate::broker::TopicConfig;
+    use crate::clock::Timestamp;
     use crate::names::TopicName;
 
     fn hex(bytes: &[u8]) -> String {
@@ -277,6 +322,26 @@ mod tests {
         assert_eq!(hex(&body(&[put(&[])])), format!("{head}0f{topic}{rest}"));
         let expired = format!("{head}15{topic}170401010005{rest}");
         assert_eq!(hex(&body(&[put(&[]), expire(1)])), expired);
+    }
+
+    #[test]
+    fn c6_the_timers_come_back_and_nothing_else_passes_for_them() {
+        let fired =
+            Entry::TimersFired { through: Timestamp(5_000), read_to: QueueOffset(300), kept_from: QueueOffset(0) };
+        let entries = vec![fired, Entry::LevelFired { level: 3, next: QueueOffset(7) }];
+        let body = |entries: &[Entry]| {
+            let mut writer = SnapshotWriter::new();
+            writer.timers(TimersPart { reflects: CommitLogOffset(900), entries: entries.to_vec() });
+            writer.finish(&TablesPart::of(&Tables::default(), CommitLogOffset(1)))
+        };
+        let bytes = body(&entries);
+        assert_eq!(
+            hex(&bytes),
+            "03".to_owned() + "000001" + "0000" + "00" + "8407" + "0b" + "30058827ac0200" + "31020307"
+        );
+        let timers = Snapshot::decode(&bytes).unwrap().timers;
+        assert_eq!((timers.reflects, timers.entries), (CommitLogOffset(900), entries));
+        assert!(matches!(Snapshot::decode(&body(&[Entry::Mark])), Err(StateRecordError::Malformed(_))));
     }
 
     #[test]

@@ -4,19 +4,25 @@
 //! | value of the property | moved from |
 //! | --- | --- |
 //! | `lease <group id> <topic id> <queue id> <queue offset>` | a delivery to a consumer group that was given up |
+//! | `timer <queue offset>` | the topic of timers: its time has come, or it was put back into the same topic |
+//! | `level <level> <queue offset>` | the queue of a delay level, and with it all before it |
 //!
 //! Permanent: words are never given another meaning, new ones are added.
 
 use std::fmt;
 
 use crate::message::property;
-use crate::offset::QueueId;
+use crate::offset::{QueueId, QueueOffset};
 use crate::state::record::{CellKey, StateRecordError};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// A delivery that was given up; this record settles it.
     Lease { cell: CellKey, offset: u64 },
+    /// A message that waited for its time.
+    Timer { offset: QueueOffset },
+    /// A message that waited as long as its delay level says.
+    Level { level: u32, offset: QueueOffset },
 }
 
 impl Source {
@@ -41,6 +47,12 @@ impl Source {
                 let cell = CellKey { consumer_group_id, topic_id, queue_id };
                 Source::Lease { cell, offset: number(words.next())? }
             }
+            Some("timer") => Source::Timer { offset: QueueOffset(number(words.next())?) },
+            Some("level") => {
+                let level = u32::try_from(number(words.next())?);
+                let level = level.map_err(|_| StateRecordError::Malformed("a source has a level that is none"))?;
+                Source::Level { level, offset: QueueOffset(number(words.next())?) }
+            }
             _ => return Err(StateRecordError::NewerField("a source")),
         };
         match words.next() {
@@ -57,6 +69,8 @@ impl fmt::Display for Source {
                 let CellKey { consumer_group_id, topic_id, queue_id } = cell;
                 write!(f, "lease {consumer_group_id} {topic_id} {queue_id} {offset}")
             }
+            Source::Timer { offset } => write!(f, "timer {offset}"),
+            Source::Level { level, offset } => write!(f, "level {level} {offset}"),
         }
     }
 }
@@ -71,12 +85,28 @@ mod tests {
         let source = Source::Lease { cell, offset: u64::MAX };
         assert_eq!(source.to_string(), "lease 7 4294967295 0 18446744073709551615");
         assert_eq!(Source::parse(&source.to_string()), Ok(source));
-        for wrong in
-            ["", "lease", "lease 1 2 3", "lease 1 2 3 x", "lease 1 2 3 +4", "lease 01 2 3 4", "lease 4294967296 2 3 4"]
-        {
+        for (text, source) in [
+            ("timer 12", Source::Timer { offset: QueueOffset(12) }),
+            ("level 18 0", Source::Level { level: 18, offset: QueueOffset(0) }),
+        ] {
+            assert_eq!((source.to_string(), Source::parse(text)), (text.to_string(), Ok(source)));
+        }
+        for wrong in [
+            "timer",
+            "timer x",
+            "level 1",
+            "level 4294967296 1",
+            "",
+            "lease",
+            "lease 1 2 3",
+            "lease 1 2 3 x",
+            "lease 1 2 3 +4",
+            "lease 01 2 3 4",
+            "lease 4294967296 2 3 4",
+        ] {
             assert!(Source::parse(wrong).is_err(), "{wrong}");
         }
-        for newer in ["retry 1", "lease 1 2 3 4 5"] {
+        for newer in ["retry 1", "lease 1 2 3 4 5", "timer 1 2", "level 1 2 3"] {
             assert_eq!(Source::parse(newer), Err(StateRecordError::NewerField("a source")), "{newer}");
         }
     }

@@ -153,7 +153,10 @@ impl Tables {
             | Entry::Lease(_)
             | Entry::Ack { .. }
             | Entry::ChangeLease { .. }
-            | Entry::CommitOffset { .. } => {}
+            | Entry::CommitOffset { .. }
+            | Entry::TimersFired { .. }
+            | Entry::LevelFired { .. }
+            | Entry::TimersDone { .. } => {}
         }
     }
 }

@@ -9,9 +9,9 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, TryLockError};
-use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::delivery::delay_levels::DelayLevels;
 use crate::delivery::filter::tag_hash;
 use crate::message::{property, raw_properties, sys_flag};
 use crate::names::{SCHEDULE_TOPIC, STATE_TOPIC, TopicName};
@@ -111,6 +111,7 @@ pub struct Dispatch {
     dispatched: AtomicU64,
     /// Some queue misses entries, so that `heal` has something to do.
     ailing: AtomicBool,
+    delay_levels: DelayLevels,
     arrived: ArrivedHook,
     work: Mutex<Work>,
 }
@@ -143,8 +144,15 @@ pub struct Progress {
 
 impl Dispatch {
     /// `again` says what has been dispatched. `last_stored` is of the log's last record.
-    pub fn new(log: Arc<CommitLog>, table: QueueTable, last_stored: Timestamp, arrived: ArrivedHook) -> Dispatch {
+    pub fn new(
+        log: Arc<CommitLog>,
+        table: QueueTable,
+        last_stored: Timestamp,
+        delay_levels: DelayLevels,
+        arrived: ArrivedHook,
+    ) -> Dispatch {
         Dispatch {
+            delay_levels,
             log,
             table,
             index: OnceLock::new(),
@@ -352,14 +360,14 @@ impl Dispatch {
             return;
         }
         if record.sys_flag & sys_flag::INNER_BATCH == 0 {
-            work.take(topic, &record, 0, index, entries);
+            work.take(topic, &record, 0, index, entries, &self.delay_levels);
             return;
         }
         let messages = self.log.read(record.commit_log_offset, record.record_len);
         match messages.and_then(|message| Ok(message_batch::explode(message)?)) {
             Ok(messages) => messages.iter().enumerate().for_each(|(inner, message)| {
                 let inner = u16::try_from(inner).expect("a batch has at most 32,767 messages");
-                work.take(topic, &Glance::from(message), inner, index.as_deref_mut(), entries);
+                work.take(topic, &Glance::from(message), inner, index.as_deref_mut(), entries, &self.delay_levels);
             }),
             Err(error) => tracing::error!(
                 topic = topic.name(), %error,
@@ -407,6 +415,7 @@ impl Work {
         inner: u16,
         index: Option<&mut IndexWriter<'_>>,
         entries: Entries,
+        delay_levels: &DelayLevels,
     ) {
         let transaction = message.sys_flag & sys_flag::TRANSACTION_MASK;
         let mut index = index
@@ -449,7 +458,7 @@ impl Work {
             let tag_hash = match delay_level {
                 // RocketMQ keeps there when the message is to be delivered.
                 Some(level) if message.topic == SCHEDULE_TOPIC.as_bytes() => {
-                    message.store_timestamp.plus(delay_of_level(level)).0
+                    message.store_timestamp.plus(delay_levels.delay_of_stored(level)).0
                 }
                 _ => tag,
             };
@@ -504,14 +513,6 @@ impl Work {
         self.used = 0;
         ailing
     }
-}
-
-/// How long RocketMQ keeps a message of this delay level, unless it was told other levels. Levels count from 1.
-fn delay_of_level(level: usize) -> Duration {
-    const SECONDS: [u64; 18] =
-        [1, 5, 10, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1_200, 1_800, 3_600, 7_200];
-    let level = level.min(SECONDS.len());
-    Duration::from_secs(level.checked_sub(1).map_or(1, |at| SECONDS[at]))
 }
 
 impl Batch {

@@ -76,6 +76,7 @@ impl Rig {
             store_host: "127.0.0.1:10911".parse().unwrap(),
             index_layout: IndexLayout { slots: 64, entries: 256 },
             pace: Pace::default(),
+            delay_levels: Default::default(),
         };
         let parts = StoreParts {
             files: self.files.clone(),

@@ -26,6 +26,7 @@ mod caller;
 mod calls;
 mod delivery;
 mod messaging_service;
+mod recall_message;
 mod receipts;
 mod receive_message;
 mod route;

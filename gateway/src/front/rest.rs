@@ -47,6 +47,7 @@ mod problem;
 mod queues;
 mod receipts;
 mod request;
+mod scheduled;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -124,6 +125,7 @@ fn routes() -> OpenApiRouter<Arc<RestState>> {
         .routes(routes!(queues::query_queue_offsets))
         .routes(routes!(queues::pull_messages))
         .routes(routes!(messages::read_message))
+        .routes(routes!(scheduled::recall_message))
         .routes(routes!(consumer_groups::list_consumer_groups))
         .routes(routes!(
             consumer_groups::put_consumer_group,

@@ -187,6 +187,7 @@ fn open(files: &SimulatedFiles) -> Result<Store, StoreError> {
         store_host: "127.0.0.1:10911".parse().expect("an address"),
         index_layout: LAYOUT,
         pace: Pace::default(),
+        delay_levels: Default::default(),
     };
     let parts =
         StoreParts { files: Arc::new(files.clone()), clock: Box::new(SystemClock), random: Arc::new(SystemRandom) };

@@ -52,6 +52,7 @@ fn open_with(files: &SimulatedFiles, durability: Durability, queue_ends: &[Queue
         store_host: "127.0.0.1:10911".parse().unwrap(),
         index_layout: LAYOUT,
         pace: crate::config::Pace::default(),
+        delay_levels: Default::default(),
     };
     let parts =
         StoreParts { files: Arc::new(files.clone()), clock: Box::new(SystemClock), random: Arc::new(SystemRandom) };

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use gantry_broker_core::clock::Timestamp;
 use gantry_broker_core::message::{is_reserved_property, property, sys_flag};
 use gantry_proto::grpc::v2;
 use md5::{Digest as _, Md5};
@@ -38,6 +39,13 @@ pub fn message(received: ReceivedMessage, topic: &v2::Resource) -> v2::Message {
             property::TAGS => system.tag = Some(value.to_string()),
             property::KEYS => {
                 system.keys = value.split(' ').filter(|key| !key.is_empty()).map(str::to_string).collect()
+            }
+            property::TIMER_DELIVER_MS | property::DELAY_LEVEL => {
+                system.message_type = v2::MessageType::Delay.into();
+                if name == property::TIMER_DELIVER_MS {
+                    let due = value.parse().ok().map(Timestamp);
+                    system.delivery_timestamp = due.map(words::wire_timestamp);
+                }
             }
             property::MESSAGE_GROUP => {
                 system.message_group = Some(value.to_string());

@@ -35,11 +35,16 @@ impl MessagingService for GrpcFront {
         let identified = caller::identified(&request);
         let mut messages = request.into_inner().messages;
         let message_ids = send_message::take_message_ids(&mut messages);
+        let topic = messages.first().and_then(|message| message.topic.as_ref()).map(|topic| topic.name.clone());
         let receipts = match identified {
             Ok(()) => self.send(messages, &message_ids, peer).await,
             Err(error) => Err(error),
         };
-        Ok(Response::new(send_message::answer(message_ids, receipts)))
+        Ok(Response::new(send_message::answer(
+            (&topic.unwrap_or_default(), self.broker_name.as_str()),
+            message_ids,
+            receipts,
+        )))
     }
 
     async fn query_assignment(&self, request: Request<QueryAssignmentRequest>) -> Reply<QueryAssignmentResponse> {
@@ -105,6 +110,15 @@ impl MessagingService for GrpcFront {
         Ok(Response::new(NotifyClientTerminationResponse { status }))
     }
 
+    async fn recall_message(&self, request: Request<RecallMessageRequest>) -> Reply<RecallMessageResponse> {
+        let recalled = match caller::identified(&request) {
+            Ok(()) => self.recall(request.into_inner()).await,
+            Err(error) => Err(error),
+        };
+        let status = Some(status::of(&recalled));
+        Ok(Response::new(RecallMessageResponse { status, message_id: recalled.unwrap_or_default() }))
+    }
+
     async fn forward_message_to_dead_letter_queue(
         &self,
         request: Request<ForwardMessageToDeadLetterQueueRequest>,
@@ -143,11 +157,6 @@ impl MessagingService for GrpcFront {
     async fn end_transaction(&self, _: Request<EndTransactionRequest>) -> Reply<EndTransactionResponse> {
         let status = Some(status::not_implemented("ending transactions"));
         Ok(Response::new(EndTransactionResponse { status }))
-    }
-
-    async fn recall_message(&self, _: Request<RecallMessageRequest>) -> Reply<RecallMessageResponse> {
-        let status = Some(status::not_implemented("recalling messages"));
-        Ok(Response::new(RecallMessageResponse { status, message_id: String::new() }))
     }
 
     async fn sync_lite_subscription(

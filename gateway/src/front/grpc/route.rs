@@ -157,7 +157,7 @@ fn message_queues(config: &TopicConfig, topic: &v2::Resource, broker: &v2::Broke
                 id: i32::try_from(id).unwrap_or(i32::MAX),
                 permission: permission.into(),
                 broker: Some(broker.clone()),
-                accept_message_types: vec![words::message_type(config.message_type).into()],
+                accept_message_types: words::accepted_message_types(config.message_type),
             }
         })
         .collect()

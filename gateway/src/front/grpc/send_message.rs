@@ -7,13 +7,13 @@ use std::time::Duration;
 use gantry_broker_core::BrokerError;
 use gantry_broker_core::broker::SendReceipt;
 use gantry_broker_core::clock::Timestamp;
-use gantry_broker_core::message::{Message, MessageError, MessageType};
+use gantry_broker_core::message::{Delivery, Message, MessageError, MessageType};
 use gantry_broker_core::names::TopicName;
 use gantry_proto::grpc::v2;
 
 use super::{GrpcFront, status, words};
 use crate::error::{FieldAt, GatewayError};
-use crate::messaging::OutgoingMessage;
+use crate::messaging::{OutgoingMessage, plain_recall_handle};
 
 /// The user property that asks for at most one stored copy.
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
@@ -42,39 +42,47 @@ impl GrpcFront {
         }
         let now = self.clock.wall();
         let mut outgoing = Vec::with_capacity(messages.len());
-        let mut kind = MessageType::Normal;
+        let mut kinds: Vec<MessageType> = Vec::new();
         for (message, message_id) in messages.into_iter().zip(message_ids) {
             let message = outgoing_message(message, message_id, now, peer)?;
-            if message.message.message_type != MessageType::Normal {
-                kind = message.message.message_type;
+            let kind = message.message.message_type;
+            if kind != MessageType::Normal && !kinds.contains(&kind) {
+                kinds.push(kind);
             }
             outgoing.push(message);
         }
-        if kind != MessageType::Normal {
-            self.check_fit(&topic, kind).await?;
+        if !kinds.is_empty() {
+            self.check_kinds(&topic, &kinds).await?;
         }
         self.messaging.send_messages(topic, outgoing).await
     }
 
-    /// Does the topic take messages of this kind?
-    async fn check_fit(&self, topic: &TopicName, kind: MessageType) -> Result<(), GatewayError> {
-        let topic_type = self.messaging.broker.describe_topic(topic.clone()).await?.config.message_type;
-        match kind {
-            // A retry topic or a dead letter queue takes back whatever came from elsewhere.
-            _ if topic_type != kind && !topic.is_derived() => Err(BrokerError::MessageTypeMismatch {
-                topic: topic.to_string(),
-                message_type: kind_name(kind),
-                topic_type: kind_name(topic_type),
+    /// The broker checks each message, too; here it is all or nothing.
+    async fn check_kinds(&self, topic: &TopicName, kinds: &[MessageType]) -> Result<(), GatewayError> {
+        let config = self.messaging.broker.describe_topic(topic.clone()).await?.config;
+        for kind in kinds {
+            if ![*kind, MessageType::Mixed].contains(&config.message_type) && !topic.is_derived() {
+                return Err(BrokerError::MessageTypeMismatch {
+                    topic: topic.to_string(),
+                    message_type: kind_name(*kind),
+                    topic_type: kind_name(config.message_type),
+                }
+                .into());
             }
-            .into()),
-            MessageType::Normal | MessageType::Fifo => Ok(()),
-            _ => Err(GatewayError::NotImplemented { what: format!("sending {} messages", kind_name(kind)) }),
+            if !matches!(kind, MessageType::Fifo | MessageType::Delay) {
+                return Err(GatewayError::NotImplemented { what: format!("sending {} messages", kind_name(*kind)) });
+            }
         }
+        Ok(())
     }
 }
 
 /// One entry per message of the request, whatever became of it: clients index into the list.
-pub fn answer(message_ids: Vec<String>, result: Result<Receipts, GatewayError>) -> v2::SendMessageResponse {
+pub fn answer(
+    (topic, broker_name): (&str, &str),
+    message_ids: Vec<String>,
+    result: Result<Receipts, GatewayError>,
+) -> v2::SendMessageResponse {
     let refusal = |message_id, status| v2::SendResultEntry {
         status: Some(status),
         message_id,
@@ -90,11 +98,11 @@ pub fn answer(message_ids: Vec<String>, result: Result<Receipts, GatewayError>) 
                 .map(|(message_id, receipt)| match receipt {
                     Ok(receipt) => v2::SendResultEntry {
                         status: Some(status::ok()),
+                        recall_handle: plain_recall_handle(topic, broker_name, &receipt),
                         // Differs from the id sent only if an idempotency key stands for an earlier message.
                         message_id: receipt.unique_key.into_string(),
                         transaction_id: String::new(),
                         offset: i64::try_from(receipt.queue_offset.0).unwrap_or(i64::MAX),
-                        recall_handle: String::new(),
                     },
                     Err(error) => refusal(message_id, status::refused(&error)),
                 })
@@ -156,7 +164,13 @@ fn outgoing_message(
     if let Some(message_group) = message_group(&system) {
         message = message.with_message_group(message_group)?;
     }
-    message.message_type = message_type;
+    if message_type == MessageType::Transaction {
+        message.message_type = message_type;
+    }
+    match system.delivery_timestamp.as_ref() {
+        Some(due) => message = message.with_delivery(Delivery::At(words::timestamp(due)))?,
+        None => message.message_type = message_type,
+    }
     let idempotency_key = wire.user_properties.get(IDEMPOTENCY_KEY).map(|key| idempotency_key(key)).transpose()?;
     Ok(OutgoingMessage { message, queue_id: None, idempotency_key })
 }
@@ -235,5 +249,6 @@ fn kind_name(kind: MessageType) -> &'static str {
         MessageType::Transaction => "transaction",
         MessageType::Priority => "priority",
         MessageType::Lite => "lite",
+        MessageType::Mixed => "mixed",
     }
 }

@@ -106,6 +106,7 @@ impl Broker for Memory {
             store_timestamp: Timestamp(0),
             durability: Durability::Memory,
             duplicate: false,
+            waits_for: None,
         };
         let results = send
             .messages
@@ -119,6 +120,10 @@ impl Broker for Memory {
             })
             .collect();
         Ok(results)
+    }
+
+    async fn recall_message(&self, _: RecallMessage) -> Result<RecallOutcome, BrokerError> {
+        Ok(RecallOutcome::Recalled)
     }
 
     async fn pull_messages(&self, _: PullMessages) -> Result<PulledMessages, BrokerError> {
@@ -492,7 +497,7 @@ async fn what_is_not_built_says_so_in_the_status_of_a_good_reply() {
         )*};
     }
     refused!(house.client, update_offset, get_offset, query_offset);
-    refused!(house.client, end_transaction, recall_message, sync_lite_subscription);
+    refused!(house.client, end_transaction, sync_lite_subscription);
     refused!(house.admin, describe_topic_status, list_subscription, describe_subscription, delete_subscription);
     refused!(house.admin, describe_group_accumulation, list_consumer_connection, reset_group_offset, query_message);
     refused!(house.admin, print_thread_stack_trace, verify_message, admin_send_message, get_consumer_running_info);

@@ -52,15 +52,20 @@ pub fn filter(expression: Option<&FilterExpression>) -> Result<Filter, GatewayEr
     }
 }
 
-pub fn message_type(message_type: MessageType) -> v2::MessageType {
-    match message_type {
-        MessageType::Normal => v2::MessageType::Normal,
-        MessageType::Fifo => v2::MessageType::Fifo,
-        MessageType::Delay => v2::MessageType::Delay,
-        MessageType::Transaction => v2::MessageType::Transaction,
-        MessageType::Priority => v2::MessageType::Priority,
-        MessageType::Lite => v2::MessageType::Lite,
-    }
+/// What a topic of this type takes.
+pub fn accepted_message_types(topic_type: MessageType) -> Vec<i32> {
+    let accepted: &[v2::MessageType] = match topic_type {
+        MessageType::Normal => &[v2::MessageType::Normal],
+        MessageType::Fifo => &[v2::MessageType::Fifo],
+        MessageType::Delay => &[v2::MessageType::Delay],
+        MessageType::Transaction => &[v2::MessageType::Transaction],
+        MessageType::Priority => &[v2::MessageType::Priority],
+        MessageType::Lite => &[v2::MessageType::Lite],
+        MessageType::Mixed => {
+            &[v2::MessageType::Normal, v2::MessageType::Fifo, v2::MessageType::Delay, v2::MessageType::Transaction]
+        }
+    };
+    accepted.iter().map(|accepted| i32::from(*accepted)).collect()
 }
 
 /// A receive's own name; many clients give none.

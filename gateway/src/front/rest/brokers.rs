@@ -29,6 +29,17 @@ struct Storage {
     delete_when: Vec<u8>,
     /// Longest commit log in bytes, if there is a limit.
     commit_log_size_max: Option<u64>,
+    timer: Timer,
+}
+
+/// Messages that wait for their delivery time, by level and by time.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Timer {
+    /// Those recalled count until their time.
+    scheduled: u64,
+    /// How long the first of them has been due.
+    behind_ms: u64,
 }
 
 /// What a broker's store takes
@@ -52,6 +63,10 @@ pub(super) async fn describe_storage(
         reserved_time: duration::format(storage.retention.file_reserved_time),
         delete_when: storage.retention.delete_when,
         commit_log_size_max: storage.retention.commit_log_bytes_max,
+        timer: Timer {
+            scheduled: storage.timers.scheduled,
+            behind_ms: u64::try_from(storage.timers.behind.as_millis()).unwrap_or(u64::MAX),
+        },
     };
     Ok(json(StatusCode::OK, &storage))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gantry_broker_core::clock::Timestamp;
-use gantry_broker_core::message::{Message, MessageError, MessageType, property};
+use gantry_broker_core::message::{Delivery, Message, MessageError, MessageType, property};
 use gantry_broker_core::offset::QueueId;
 
 use super::RestState;
@@ -17,8 +17,6 @@ use crate::messaging::OutgoingMessage;
 const DELAY_MAX: Duration = Duration::from_secs(40 * 86_400);
 /// A delivery time in the last minute counts as now.
 const LATE_MAX_MS: i64 = 60_000;
-/// RocketMQ's delay levels.
-const DELAY_LEVELS: std::ops::RangeInclusive<i64> = 1..=18;
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
 
 /// A message's metadata as it was written.
@@ -62,6 +60,7 @@ impl Source<'_> {
                 "messageGroup" => "Gantry-Message-Group",
                 "delay" => "Gantry-Delay",
                 "deliverAt" => "Gantry-Deliver-At",
+                "delayLevel" => "Gantry-Delay-Level",
                 "priority" => "Gantry-Priority",
                 "liteTopic" => "Gantry-Lite-Topic",
                 "messageId" => "Gantry-Message-Id",
@@ -107,6 +106,9 @@ impl Draft<'_> {
         message.message_type = message_type;
         if let Some(group) = &self.message_group {
             message = message.with_message_group(group).map_err(of("messageGroup"))?;
+        }
+        if let Some((field, delivery)) = self.delivery() {
+            message = message.with_delivery(delivery).map_err(of(field))?;
         }
         if let Some(tag) = &self.tag {
             message = message.with_tag(tag).map_err(of("tag"))?;
@@ -180,10 +182,19 @@ impl Draft<'_> {
                 return refuse("deliverAt", "the delivery time is more than 40 days ahead");
             }
         }
-        if self.delay_level.is_some_and(|level| !DELAY_LEVELS.contains(&level)) {
-            return refuse("delayLevel", "delay levels are 1 to 18");
+        // How many levels there are the broker knows.
+        if self.delay_level.is_some_and(|level| level < 1 || u32::try_from(level).is_err()) {
+            return refuse("delayLevel", "delay levels count from 1");
         }
         Ok(first.is_some())
+    }
+
+    /// When it shall be delivered, and the field that says so.
+    fn delivery(&self) -> Option<(&'static str, Delivery)> {
+        let level = self.delay_level.and_then(|level| u32::try_from(level).ok());
+        let delay = self.delay.map(|delay| ("delay", Delivery::After(delay)));
+        let at = self.deliver_at.map(|at| ("deliverAt", Delivery::At(at)));
+        delay.or(at).or(level.map(|level| ("delayLevel", Delivery::Level(level))))
     }
 
     fn check_idempotency_key(&self, source: Source<'_>) -> Result<(), GatewayError> {
@@ -253,9 +264,8 @@ mod tests {
         let far = Draft { deliver_at: Some(Timestamp(NOW.plus(DELAY_MAX).0 + 1)), ..Draft::default() };
         let long = Draft { delay: Some(DELAY_MAX + Duration::from_millis(1)), ..Draft::default() };
         let both = Draft { delay: Some(Duration::ZERO), delay_level: Some(1), ..Draft::default() };
-        let (zero, nineteen) = (Some(0), Some(19));
-        let low = Draft { delay_level: zero, ..Draft::default() };
-        let high = Draft { delay_level: nineteen, ..Draft::default() };
+        let low = Draft { delay_level: Some(0), ..Draft::default() };
+        let high = Draft { delay_level: Some(1 << 32), ..Draft::default() };
         for draft in [late, far, long, both, low, high] {
             let error = kind(&draft).unwrap_err();
             assert_eq!(crate::front::error_table::answer(&error).code, "invalid_delivery_time", "{draft:?}");

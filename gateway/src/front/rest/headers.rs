@@ -25,7 +25,8 @@ fn text<'a>(value: &'a HeaderValue, name: &str) -> Result<&'a str, GatewayError>
 /// The metadata of a raw publish; the body is added by the caller.
 pub(super) fn read(headers: &HeaderMap) -> Result<Draft<'_>, GatewayError> {
     let mut draft = Draft::default();
-    let (mut keys, mut queue, mut delay, mut deliver_at, mut priority) = (None, None, None, None, None);
+    let (mut keys, mut queue, mut priority) = (None, None, None);
+    let (mut delay, mut deliver_at, mut delay_level) = (None, None, None);
     // One walk over what is there, instead of one look-up for each header there could be.
     for (name, value) in headers {
         let name = name.as_str();
@@ -36,6 +37,7 @@ pub(super) fn read(headers: &HeaderMap) -> Result<Draft<'_>, GatewayError> {
             "gantry-message-group" => &mut draft.message_group,
             "gantry-delay" => &mut delay,
             "gantry-deliver-at" => &mut deliver_at,
+            "gantry-delay-level" => &mut delay_level,
             "gantry-priority" => &mut priority,
             "gantry-lite-topic" => &mut draft.lite_topic,
             "gantry-message-id" => &mut draft.message_id,
@@ -58,7 +60,8 @@ pub(super) fn read(headers: &HeaderMap) -> Result<Draft<'_>, GatewayError> {
     }
     draft.delay = delay.map(|text| parse_duration(&text, at("delay"))).transpose()?;
     draft.deliver_at = deliver_at.map(|text| parse_timestamp(&text, at("deliverAt"))).transpose()?;
-    draft.priority = priority.map(|text| read_priority(&text)).transpose()?;
+    draft.delay_level = delay_level.map(|text| read_number(&text, "delayLevel")).transpose()?;
+    draft.priority = priority.map(|text| read_number(&text, "priority")).transpose()?;
     if let Some(Cow::Borrowed(queue)) = queue {
         let read = queue.rsplit_once('/').and_then(|(broker, id)| Some((broker.into(), id.parse().ok()?)));
         let malformed = || malformed("Gantry-Queue must be broker/queueId".into()).at_field(at("queue"));
@@ -69,10 +72,10 @@ pub(super) fn read(headers: &HeaderMap) -> Result<Draft<'_>, GatewayError> {
     Ok(draft)
 }
 
-fn read_priority(text: &str) -> Result<i64, GatewayError> {
+fn read_number(text: &str, field: &'static str) -> Result<i64, GatewayError> {
     text.parse().map_err(|_| {
-        let reason = format!("the priority '{}' is no whole number", text.escape_debug());
-        GatewayError::InvalidParameter { at: Source::Headers.at("priority"), reason }
+        let reason = format!("'{}' is no whole number", text.escape_debug());
+        GatewayError::InvalidParameter { at: Source::Headers.at(field), reason }
     })
 }
 
@@ -200,6 +203,7 @@ mod tests {
             (("gantry-delay", "600"), "invalid_duration", "Gantry-Delay"),
             (("gantry-deliver-at", "soon"), "invalid_timestamp", "Gantry-Deliver-At"),
             (("gantry-priority", "high"), "invalid_parameter", "Gantry-Priority"),
+            (("gantry-delay-level", "1.5"), "invalid_parameter", "Gantry-Delay-Level"),
             (("gantry-queue", "x"), "malformed_request", "Gantry-Queue"),
         ] {
             let headers = headers(&[pair]);

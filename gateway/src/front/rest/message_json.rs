@@ -103,8 +103,6 @@ pub(super) struct MessageOut<'a> {
 }
 
 // RocketMQ's names for what its own producers store.
-const DELIVER_AT: &str = "TIMER_OUT_MS";
-const DELAY_LEVEL: &str = "DELAY";
 const HALF: &str = "TRAN_MSG";
 
 fn message_type(message: &StoredMessage) -> &'static str {
@@ -112,7 +110,7 @@ fn message_type(message: &StoredMessage) -> &'static str {
     match () {
         () if has(HALF) => "transaction",
         () if has(property::MESSAGE_GROUP) => "fifo",
-        () if has(DELIVER_AT) || has(DELAY_LEVEL) => "delay",
+        () if has(property::TIMER_OUT_MS) || has(property::TIMER_DELIVER_MS) || has(property::DELAY_LEVEL) => "delay",
         () => "normal",
     }
 }

@@ -11,6 +11,7 @@ use gantry_broker_core::BrokerError;
 use gantry_broker_core::broker::SendReceipt;
 use gantry_broker_core::config::Durability;
 use gantry_broker_core::message::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, BODY_BYTES_MAX, MessageError, OffsetMessageId};
+use gantry_broker_core::names::TopicName;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
@@ -55,12 +56,21 @@ struct Published<'a> {
     send_status: &'static str,
     #[schema(value_type = String)]
     durability: Durability,
+    /// Takes the message back while it waits for its delivery time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recall_handle: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     duplicate: bool,
 }
 
 impl<'a> Published<'a> {
-    fn new(state: &'a RestState, receipt: &'a SendReceipt, mode: &'static str, body_size: usize) -> Published<'a> {
+    fn new(
+        state: &'a RestState,
+        topic: &TopicName,
+        receipt: &'a SendReceipt,
+        mode: &'static str,
+        body_size: usize,
+    ) -> Published<'a> {
         Published {
             id: None,
             status: None,
@@ -74,6 +84,7 @@ impl<'a> Published<'a> {
             body_size,
             send_status: "ok",
             durability: receipt.durability,
+            recall_handle: state.messaging.recall_handle(topic, &state.broker_name, receipt),
             duplicate: receipt.duplicate,
         }
     }
@@ -124,8 +135,8 @@ pub(super) async fn send_message(
     location.push_str("/v1/topics/");
     location.extend(utf8_percent_encode(topic.as_str(), IN_PATH));
     location.push_str("/messages/");
-    let receipt = state.messaging.send_messages(topic, vec![outgoing]).await?.remove(0)?;
-    let mut published = Published::new(&state, &receipt, mode, body_size);
+    let receipt = state.messaging.send_messages(topic.clone(), vec![outgoing]).await?.remove(0)?;
+    let mut published = Published::new(&state, &topic, &receipt, mode, body_size);
     published.id = id.as_deref();
     published.store_timestamp.as_ms = times_as_ms;
     let status = if receipt.duplicate { StatusCode::OK } else { StatusCode::CREATED };
@@ -239,7 +250,7 @@ pub(super) async fn send_messages(
     }
     let keyed = outgoing.iter().any(|outgoing| outgoing.idempotency_key.is_some());
     if !outgoing.is_empty() {
-        let receipts = state.messaging.send_messages(topic, outgoing).await?;
+        let receipts = state.messaging.send_messages(topic.clone(), outgoing).await?;
         let waiting = entries.iter_mut().filter(|entry| entry.outcome.is_none());
         for (entry, receipt) in waiting.zip(receipts) {
             entry.outcome = Some(receipt);
@@ -249,7 +260,7 @@ pub(super) async fn send_messages(
         .iter()
         .map(|entry| match entry.outcome.as_ref().expect("every entry was refused or sent") {
             Ok(receipt) => {
-                let mut published = Published::new(&state, receipt, "envelope", entry.body_size);
+                let mut published = Published::new(&state, &topic, receipt, "envelope", entry.body_size);
                 published.id = entry.id.as_deref();
                 published.status = Some(if receipt.duplicate { 200 } else { 201 });
                 published.store_timestamp.as_ms = times_as_ms;

@@ -132,6 +132,7 @@ const REFUSALS: &[(&str, &[u16])] = &[
     ("find_message", &[403, 404]),
     ("download_body", &[403, 404]),
     ("read_message", &[404]),
+    ("recall_message", &[404, 504]),
     ("pop_messages", &[403, 404, 406, 409, 413, 415, 501]),
     ("ack_message", &[404, 410, 507]),
     ("change_invisible_duration", &[404, 410, 413, 415, 507]),
@@ -282,6 +283,15 @@ pub(super) struct MessageHeaders {
     /// `name=value`, percent-encoded; several headers, or several pairs separated by commas
     #[param(rename = "Gantry-Property", example = "Region=eu")]
     properties: Option<String>,
+    /// Delivered so long after it was stored, 40 days at most; one of three
+    #[param(rename = "Gantry-Delay", example = "10m")]
+    delay: Option<String>,
+    /// Delivered at this time: RFC 3339, or milliseconds since 1970
+    #[param(rename = "Gantry-Deliver-At", example = "2030-01-31T08:00:00Z")]
+    deliver_at: Option<String>,
+    /// Delivered after RocketMQ's pause with this number
+    #[param(rename = "Gantry-Delay-Level", minimum = 1)]
+    delay_level: Option<u32>,
     /// The producer's own id of the message
     #[param(rename = "Gantry-Message-Id")]
     message_id: Option<String>,
@@ -326,7 +336,7 @@ pub(super) struct Waiting {
 #[serde(rename_all = "camelCase")]
 #[allow(dead_code)]
 pub(super) struct TopicIn {
-    /// Only `normal` is built today
+    /// `normal`, `delay`, or `mixed` for both
     #[schema(default = "normal")]
     message_type: Option<String>,
     #[schema(minimum = 0, maximum = 1024, default = 8)]
@@ -399,6 +409,14 @@ pub(super) struct EnvelopeIn {
     tag: Option<String>,
     keys: Option<Vec<String>>,
     properties: Option<HashMap<String, String>>,
+    /// Delivered so long after it was stored, 40 days at most; at most one of `delay`, `deliverAt` and `delayLevel`
+    #[schema(example = "10m")]
+    delay: Option<String>,
+    /// Delivered at this time
+    deliver_at: Option<Time>,
+    /// Delivered after RocketMQ's pause with this number
+    #[schema(minimum = 1)]
+    delay_level: Option<u32>,
     message_id: Option<String>,
     queue: Option<QueueIn>,
     traceparent: Option<String>,

@@ -103,6 +103,8 @@ fn read(mut fields: Fields<'_>, name: TopicName) -> Result<TopicConfig, GatewayE
     let message_type = match message_type.as_deref() {
         None | Some(NORMAL) => MessageType::Normal,
         Some(FIFO) => MessageType::Fifo,
+        Some(DELAY) => MessageType::Delay,
+        Some(MIXED) => MessageType::Mixed,
         Some(other) => {
             let error = GatewayError::NotImplemented { what: format!("a topic of type {other}") };
             return Err(error.at_field(fields.at("messageType")));
@@ -146,20 +148,23 @@ fn attributes(fields: &mut Fields<'_>) -> Result<TopicAttributes, GatewayError> 
 
 const NORMAL: &str = "normal";
 const FIFO: &str = "fifo";
+const DELAY: &str = "delay";
+const MIXED: &str = "mixed";
 const MESSAGE_TYPES: &str = "must be normal, fifo, delay, transaction, priority, lite or mixed";
 
 fn is_message_type(text: &str) -> bool {
-    matches!(text, NORMAL | FIFO | "delay" | "transaction" | "priority" | "lite" | "mixed")
+    matches!(text, NORMAL | FIFO | DELAY | "transaction" | "priority" | "lite" | MIXED)
 }
 
 fn message_type_word(message_type: MessageType) -> &'static str {
     match message_type {
         MessageType::Normal => NORMAL,
         MessageType::Fifo => FIFO,
-        MessageType::Delay => "delay",
+        MessageType::Delay => DELAY,
         MessageType::Transaction => "transaction",
         MessageType::Priority => "priority",
         MessageType::Lite => "lite",
+        MessageType::Mixed => MIXED,
     }
 }
 

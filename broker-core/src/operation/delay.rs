@@ -1,0 +1,208 @@
+//! Where a delayed message lies until its time has come: RocketMQ's two topics, their rules and their properties.
+//!
+//! Levels lie in `SCHEDULE_TOPIC_XXXX`, a queue each; other times in `rmq_sys_wheel_timer`. Both are made when the first
+//! message needs them, and closed to clients.
+
+use std::time::Duration;
+
+use crate::broker::{Permission, TopicConfig};
+use crate::clock::Timestamp;
+use crate::delivery::delay_levels::DELAY_MAX;
+use crate::error::BrokerError;
+use crate::local_broker::{Parts, queues_of};
+use crate::message::{Delivery, Message, MessageError, property};
+use crate::names::{SCHEDULE_TOPIC, TIMER_TOPIC, TopicName};
+use crate::offset::QueueId;
+use crate::state::record::Entry;
+use crate::store::record::RecordDraft;
+
+/// A delivery time may lie so far back: the message is delivered at once.
+pub(crate) const PAST_MAX: Duration = Duration::from_secs(60);
+/// One slot of the wheel: RocketMQ's `timerPrecisionMs`.
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+/// What lies further ahead is put back once; RocketMQ's `timerRollWindowSlot`.
+const ROLL_WINDOW_MAX: Duration = Duration::from_secs(2 * 24 * 3_600);
+/// Messages that are kept for minutes only shall not be put back all the time.
+const ROLL_WINDOW_MIN: Duration = Duration::from_secs(60);
+/// The one queue of the topic of timers.
+pub(crate) const TIMER_QUEUE: QueueId = QueueId(0);
+
+/// What becomes of a message that is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// To its own topic; the time that was asked for, if one was, has come.
+    Now {
+        deliver_at: Option<Timestamp>,
+    },
+    Level(u32),
+    Timer {
+        deliver_at: Timestamp,
+        second: Timestamp,
+    },
+}
+
+/// Decides by the broker's clock and levels.
+pub(crate) fn route(parts: &Parts, message: &Message, now: Timestamp) -> Result<Route, MessageError> {
+    let refused = |reason: String| Err(MessageError::InvalidDeliveryTime { reason });
+    let deliver_at = match message.delivery() {
+        None => return Ok(Route::Now { deliver_at: None }),
+        Some(Delivery::Level(level)) => {
+            let levels = &parts.config.delay_levels;
+            return match levels.delay(level) {
+                Some(_) => Ok(Route::Level(level)),
+                None => refused(format!("is level {level}, and there are {}", levels.count())),
+            };
+        }
+        Some(Delivery::After(delay)) => now.plus(delay),
+        Some(Delivery::At(at)) if now.since(at) > PAST_MAX => {
+            return refused("lies more than a minute in the past".into());
+        }
+        Some(Delivery::At(at)) if at.since(now) > DELAY_MAX => return refused("lies more than 40 days ahead".into()),
+        Some(Delivery::At(at)) => at,
+    };
+    Ok(match deliver_at > now {
+        true => Route::Timer { deliver_at, second: second_of(deliver_at) },
+        false => Route::Now { deliver_at: Some(deliver_at) },
+    })
+}
+
+/// The second of the wheel at whose end a message of this time is delivered: never before it, less than a second after.
+pub(crate) fn second_of(deliver_at: Timestamp) -> Timestamp {
+    floor(Timestamp(deliver_at.0 - 1))
+}
+
+pub(crate) fn floor(time: Timestamp) -> Timestamp {
+    Timestamp(time.0 - time.0.rem_euclid(1_000))
+}
+
+/// The second in which what waits for `second` is put back, if that is too far away to wait for in one go: the log does
+/// not keep the message so long.
+pub(crate) fn roll_second(parts: &Parts, now: Timestamp, second: Timestamp) -> Option<Timestamp> {
+    let window = (parts.config.retention.file_reserved_time / 2).clamp(ROLL_WINDOW_MIN, ROLL_WINDOW_MAX);
+    let ahead = second.since(now);
+    if ahead < window {
+        return None;
+    }
+    // So that the last wait is not a very short one.
+    let step = if ahead - window < window / 3 { window / 2 } else { window };
+    Some(floor(now.plus(step)))
+}
+
+pub(crate) fn schedule_topic() -> TopicName {
+    TopicName::from_store(SCHEDULE_TOPIC.as_bytes()).expect("a legal name")
+}
+
+pub(crate) fn timer_topic() -> TopicName {
+    TopicName::from_store(TIMER_TOPIC.as_bytes()).expect("a legal name")
+}
+
+/// The queue in which messages of a level wait.
+pub(crate) fn queue_of_level(level: u32) -> QueueId {
+    QueueId(level - 1)
+}
+
+/// The record that lies there in the message's place.
+pub(crate) fn draft(
+    parts: &Parts,
+    (topic, queue_id): (&TopicName, QueueId),
+    message: &Message,
+    route: Route,
+    now: Timestamp,
+) -> RecordDraft {
+    let host = parts.config.store_host;
+    let millis = |time: Timestamp| time.0.to_string();
+    let to = |draft: RecordDraft| {
+        draft
+            .with_property(property::REAL_TOPIC, topic.as_str())
+            .with_property(property::REAL_QUEUE_ID, &queue_id.to_string())
+    };
+    match route {
+        Route::Now { deliver_at } => {
+            let draft = RecordDraft::message(topic, queue_id, host, message);
+            match deliver_at {
+                Some(deliver_at) => draft.with_property(property::TIMER_DELIVER_MS, &millis(deliver_at)),
+                None => draft,
+            }
+        }
+        Route::Level(level) => {
+            let draft = RecordDraft::message(&schedule_topic(), queue_of_level(level), host, message);
+            to(draft.with_property(property::DELAY_LEVEL, &level.to_string()))
+        }
+        Route::Timer { deliver_at, second } => {
+            let draft = RecordDraft::message(&timer_topic(), TIMER_QUEUE, host, message)
+                .with_property(property::TIMER_DELIVER_MS, &millis(deliver_at))
+                .with_property(property::TIMER_OUT_MS, &millis(second));
+            with_roll(to(draft), roll_second(parts, now, second))
+        }
+    }
+}
+
+pub(crate) fn with_roll(draft: RecordDraft, roll: Option<Timestamp>) -> RecordDraft {
+    match roll {
+        Some(roll) => draft.with_property(property::TIMER_ROLL_MS, &roll.0.to_string()),
+        None => draft,
+    }
+}
+
+/// Makes the topics that these messages will lie in.
+pub(crate) fn ensure_topics<'a>(
+    parts: &Parts,
+    messages: impl IntoIterator<Item = &'a Message>,
+) -> Result<(), BrokerError> {
+    let (mut levels, mut timers) = (false, false);
+    for message in messages {
+        match message.delivery() {
+            Some(Delivery::Level(_)) => levels = true,
+            Some(Delivery::At(_) | Delivery::After(_)) => timers = true,
+            None => {}
+        }
+    }
+    if levels {
+        ensure_topic(parts, &schedule_topic(), parts.config.delay_levels.count())?;
+    }
+    if timers {
+        ensure_topic(parts, &timer_topic(), 1)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn ensure_topic(parts: &Parts, name: &TopicName, queues: u32) -> Result<(), BrokerError> {
+    let has_enough = |config: &TopicConfig| config.read_queues >= queues && config.write_queues >= queues;
+    if parts.tables().topic(name).is_some_and(|topic| has_enough(&topic.config)) {
+        return Ok(());
+    }
+    let mut tables = parts.tables.write().expect("no code panics while holding it");
+    let known = tables.topic(name).cloned();
+    let entry = match &known {
+        Some(known) if has_enough(&known.config) => return Ok(()),
+        Some(known) => {
+            let read_queues = known.config.read_queues.max(queues);
+            let config = TopicConfig { read_queues, write_queues: read_queues, ..known.config.clone() };
+            Entry::PutTopic { topic_id: known.topic_id, version: known.version + 1, config }
+        }
+        None => {
+            let permission = Permission { read: true, write: true };
+            let config =
+                TopicConfig { read_queues: queues, write_queues: queues, permission, ..TopicConfig::new(name.clone()) };
+            Entry::PutTopic { topic_id: tables.next_topic_id(), version: 1, config }
+        }
+    };
+    // The message that follows is in the same log: nobody need wait for this record alone.
+    let (at, _) = parts.append_state(std::slice::from_ref(&entry))?;
+    tables.apply(&entry, at);
+    let topic = tables.topic(name).expect("just applied");
+    parts.store.create_queues(name, topic.incarnation, queues_of(&topic.config));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c6_a_second_of_the_wheel_ends_at_or_less_than_a_second_after_the_time() {
+        for (deliver_at, second) in [(5_000, 4_000), (5_001, 5_000), (5_999, 5_000), (6_000, 5_000)] {
+            assert_eq!(second_of(Timestamp(deliver_at)), Timestamp(second));
+        }
+    }
+}

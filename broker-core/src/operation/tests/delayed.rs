@@ -1,0 +1,629 @@
+//! Delayed messages: each comes at its time and once, whatever happens to the broker meanwhile.
+//!
+//! The clock stands still unless a test moves it, so the broker's own thread finds something due only after a test has
+//! moved the clock; `fire_due` has it done before it returns, whichever thread does it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use super::*;
+use crate::message::{Delivery, MessageType, StoredMessage, property};
+use crate::operation::fire_messages::{fire_due, stats};
+use crate::store::files::Files;
+
+const START: i64 = 1_700_000_000_000;
+const DAY: i64 = 24 * 3_600_000;
+
+#[derive(Clone)]
+struct Hands {
+    wall: Arc<AtomicI64>,
+    boot: Arc<AtomicI64>,
+}
+
+impl Hands {
+    fn new() -> Hands {
+        Hands { wall: Arc::new(AtomicI64::new(START)), boot: Arc::default() }
+    }
+
+    fn pass(&self, ms: i64) {
+        self.wall.fetch_add(ms, Ordering::SeqCst);
+        self.boot.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    fn step_wall(&self, ms: i64) {
+        self.wall.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+impl Clock for Hands {
+    fn wall(&self) -> Timestamp {
+        Timestamp(self.wall.load(Ordering::SeqCst))
+    }
+
+    fn since_boot(&self) -> Duration {
+        Duration::from_millis(self.boot.load(Ordering::SeqCst).unsigned_abs())
+    }
+}
+
+fn open_at(files: &SimulatedFiles, hands: &Hands) -> LocalBroker {
+    open_simulated_by(files, Retention::default(), Box::new(hands.clone())).unwrap()
+}
+
+async fn with_delay_topic(broker: &LocalBroker) {
+    let config = TopicConfig { message_type: MessageType::Delay, ..TopicConfig::new(topic()) };
+    let config = TopicConfig { read_queues: 2, write_queues: 2, ..config };
+    broker.put_topic(config, PutWhen::Missing).await.unwrap();
+}
+
+fn delayed(id: &str, delivery: Delivery) -> Message {
+    message(id, id).with_delivery(delivery).unwrap()
+}
+
+fn after(ms: u64) -> Delivery {
+    Delivery::After(Duration::from_millis(ms))
+}
+
+async fn send_one(broker: &LocalBroker, id: &str, delivery: Delivery) -> SendReceipt {
+    broker.send_messages(send(0, delayed(id, delivery))).await.unwrap().remove(0).unwrap()
+}
+
+/// Everything in the topic's queues, by queue and offset.
+async fn stored(broker: &LocalBroker) -> Vec<StoredMessage> {
+    let mut all = Vec::new();
+    for queue in 0..2 {
+        let mut offset = QueueOffset(0);
+        loop {
+            let (queue_id, max) = (QueueId(queue), u32::MAX);
+            let pull = PullMessages { topic: topic(), queue_id, offset, messages_max: max, bytes_max: max };
+            let pulled = broker.pull_messages(pull).await.unwrap();
+            all.extend(pulled.messages);
+            offset = pulled.next_offset;
+            if offset >= pulled.max_offset {
+                break;
+            }
+        }
+    }
+    all
+}
+
+async fn delivered(broker: &LocalBroker) -> Vec<String> {
+    fire_due(broker.parts()).unwrap();
+    stored(broker).await.iter().map(|message| message.unique_key().unwrap().to_string()).collect()
+}
+
+fn scheduled(broker: &LocalBroker) -> u64 {
+    fire_due(broker.parts()).unwrap();
+    stats(broker.parts()).scheduled
+}
+
+#[tokio::test]
+async fn c6_a_message_comes_at_the_end_of_its_second_and_as_it_was() {
+    let files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let broker = open_at(&files, &hands);
+    with_delay_topic(&broker).await;
+    let message = delayed("a", after(2_500)).with_tag("t").unwrap().with_keys(["k1", "k2"]).unwrap();
+    let message = message.with_properties([("region", "eu")]).unwrap();
+    let receipt = broker.send_messages(send(1, message)).await.unwrap().remove(0).unwrap();
+    assert_eq!((receipt.queue_id, receipt.waits_for), (QueueId(1), Some(Timestamp(START + 2_000))));
+    let level = send_one(&broker, "b", Delivery::Level(2)).await;
+    assert_eq!(level.waits_for, None);
+    assert!(delivered(&broker).await.is_empty());
+    assert_eq!(scheduled(&broker), 2);
+    hands.pass(2_999);
+    assert!(delivered(&broker).await.is_empty());
+    hands.pass(1);
+    assert_eq!(delivered(&broker).await, ["a"]);
+    hands.pass(1_999);
+    assert_eq!(delivered(&broker).await, ["a"]);
+    hands.pass(1);
+    assert_eq!(delivered(&broker).await, ["b", "a"]);
+    assert_eq!((scheduled(&broker), stats(broker.parts()).fired), (0, 2));
+    let all = stored(&broker).await;
+    let a = &all[1];
+    assert_eq!((a.queue_id, a.born_timestamp, a.tag()), (QueueId(1), Timestamp(1), Some("t")));
+    assert_eq!((a.store_timestamp, &a.body[..]), (Timestamp(START + 3_000), &b"a"[..]));
+    assert_eq!(a.user_properties().collect::<Vec<_>>(), [("region", "eu")]);
+    assert_eq!(a.properties().next(), Some((property::SOURCE, "timer 0")));
+    assert_eq!(a.property(property::TIMER_DELIVER_MS), Some(&*(START + 2_500).to_string()));
+    assert_eq!(all[0].properties().next(), Some((property::SOURCE, "level 2 0")));
+    assert_eq!(all[0].property(property::DELAY_LEVEL), Some("2"));
+    broker.close().unwrap();
+}
+
+#[tokio::test]
+async fn delivery_times_and_types_that_do_not_hold_change_nothing() {
+    let files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let broker = open_at(&files, &hands);
+    with_delay_topic(&broker).await;
+    let now = broker.parts().store.now();
+    let refused = async |delivery: Delivery| {
+        let result = broker.send_messages(send(0, delayed("a", delivery))).await.unwrap().remove(0);
+        assert!(matches!(result, Err(BrokerError::Message(MessageError::InvalidDeliveryTime { .. }))), "{result:?}");
+    };
+    refused(Delivery::At(Timestamp(now.0 - 60_001))).await;
+    refused(Delivery::At(Timestamp(now.0 + 40 * DAY + 1))).await;
+    refused(Delivery::Level(19)).await;
+    let normal = broker.send_messages(send(0, message("a", "a"))).await.unwrap().remove(0);
+    assert!(matches!(normal, Err(BrokerError::MessageTypeMismatch { .. })));
+    assert!(delivered(&broker).await.is_empty());
+    // The last minute is now; so is a delay of nothing.
+    assert_eq!(send_one(&broker, "past", Delivery::At(Timestamp(now.0 - 60_000))).await.waits_for, None);
+    assert_eq!(send_one(&broker, "zero", after(0)).await.waits_for, None);
+    assert_eq!(delivered(&broker).await, ["past", "zero"]);
+    assert!(send_one(&broker, "far", Delivery::At(Timestamp(now.0 + 40 * DAY))).await.waits_for.is_some());
+
+    for (message_type, takes_delayed, takes_normal) in
+        [(MessageType::Normal, false, true), (MessageType::Mixed, true, true)]
+    {
+        let config = TopicConfig { message_type, ..broker.describe_topic(topic()).await.unwrap().config };
+        broker.put_topic(config, PutWhen::Exists).await.unwrap();
+        let sent = broker.send_messages(send(0, delayed("d", after(1)))).await.unwrap().remove(0);
+        assert_eq!(sent.is_ok(), takes_delayed, "{message_type:?}");
+        assert_eq!(broker.send_messages(send(0, message("n", "n"))).await.unwrap()[0].is_ok(), takes_normal);
+    }
+    // The topics in which they wait are nobody's.
+    for name in [crate::names::SCHEDULE_TOPIC, crate::names::TIMER_TOPIC] {
+        let name = TopicName::from_client(name).unwrap();
+        assert!(matches!(broker.delete_topic(name.clone()).await, Err(BrokerError::SystemTopic { .. })));
+        let send = SendMessages { topic: name, ..send(0, message("x", "x")) };
+        assert!(matches!(broker.send_messages(send).await, Err(BrokerError::SystemTopic { .. })));
+    }
+}
+
+/// Whatever was on the disk at any moment of a life: what is delivered in the next one is all of it, once.
+#[tokio::test]
+async fn l9_a_kill_at_any_change_of_the_disk_fires_nothing_twice_and_loses_nothing() {
+    let files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let broker = open_at(&files, &hands);
+    with_delay_topic(&broker).await;
+    let ids: Vec<String> = (0..12).map(|at| format!("id{at:02}")).collect();
+    for (at, id) in ids.iter().enumerate() {
+        let delivery = if at % 3 == 0 { Delivery::Level(1) } else { after(1 + 700 * at as u64) };
+        send_one(&broker, id, delivery).await;
+    }
+    broker.take_snapshot().unwrap();
+    let states: Arc<std::sync::Mutex<Vec<SimulatedFiles>>> = Arc::default();
+    let keep = states.clone();
+    files.before_each_change(Box::new(move |files, _| keep.lock().unwrap().push(files.kill())));
+    for step in 0..10 {
+        hands.pass(1_000);
+        delivered(&broker).await;
+        if step == 4 {
+            broker.take_snapshot().unwrap();
+        }
+    }
+    assert_eq!(stored(&broker).await.len(), 12);
+    broker.close().unwrap();
+    drop(broker);
+    let states = std::mem::take(&mut *states.lock().unwrap());
+    assert!(states.len() > 50, "{}", states.len());
+    for (at, files) in states.iter().enumerate() {
+        for wheel_files in [true, false] {
+            let files = files.kill();
+            if !wheel_files {
+                lose_timer_log(&files);
+            }
+            let broker = open_at(&files, &hands);
+            let mut came = delivered(&broker).await;
+            came.sort();
+            assert_eq!(came, ids, "killed before change {at}, with wheel files: {wheel_files}");
+        }
+    }
+}
+
+fn lose_timer_log(files: &SimulatedFiles) {
+    let dir = std::path::Path::new("/data/timerlog");
+    for listed in files.list(dir).unwrap() {
+        files.remove_file(&dir.join(listed.name)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn l9_a_power_cut_fires_again_only_what_it_took() {
+    let hands = Hands::new();
+    for seed in 0..20 {
+        let files = SimulatedFiles::new();
+        let broker = open_at(&files, &hands);
+        with_delay_topic(&broker).await;
+        for at in 0..6 {
+            send_one(&broker, &format!("id{at}"), after(1 + 900 * at)).await;
+        }
+        broker.take_snapshot().unwrap();
+        hands.pass(3_000);
+        delivered(&broker).await;
+        let files = files.power_cut(seed);
+        drop(broker);
+        let broker = open_at(&files, &hands);
+        hands.pass(10_000);
+        let mut came = delivered(&broker).await;
+        came.sort();
+        assert_eq!(came, ["id0", "id1", "id2", "id3", "id4", "id5"], "seed {seed}");
+    }
+}
+
+#[tokio::test]
+async fn c6_what_is_dispatched_late_is_fired_at_once() {
+    let files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let broker = open_at(&files, &hands);
+    with_delay_topic(&broker).await;
+    send_one(&broker, "a", after(1)).await;
+    hands.pass(5_000);
+    assert_eq!(delivered(&broker).await, ["a"]);
+    // Its second is done already, as after a long stop.
+    let config = BrokerConfig::new("/data");
+    let name = crate::operation::delay::timer_topic();
+    let message = delayed("late", after(1));
+    let draft = crate::store::record::RecordDraft::message(&name, QueueId(0), config.store_host, &message)
+        .with_property(property::REAL_TOPIC, topic().as_str())
+        .with_property(property::REAL_QUEUE_ID, "9")
+        .with_property(property::TIMER_OUT_MS, &START.to_string());
+    let parts = broker.parts();
+    let queue = parts.store.queue(&name, QueueId(0)).unwrap();
+    let append = crate::store::commit_log::Append {
+        record: draft.encode().unwrap(),
+        queue: queue.counter().clone(),
+        class: crate::store::commit_log::AppendClass::Message,
+    };
+    parts.store.append(vec![append]).unwrap();
+    let mut came = delivered(&broker).await;
+    came.sort();
+    assert_eq!(came, ["a", "late"], "queue 9 does not exist: another one takes it");
+    let files = files.kill();
+    drop(broker);
+    let broker = open_at(&files, &hands);
+    assert_eq!(delivered(&broker).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_recall_counts_until_the_second_ends_and_also_after_a_kill() {
+    let files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let mut broker = open_at(&files, &hands);
+    with_delay_topic(&broker).await;
+    let mut receipts = BTreeMap::new();
+    for id in ["a", "b", "c"] {
+        receipts.insert(id, send_one(&broker, id, after(5_000)).await);
+    }
+    let recall =
+        |id: &str| RecallMessage { topic: topic(), unique_key: id.into(), second: receipts[id].waits_for.unwrap() };
+    assert_eq!(broker.recall_message(recall("a")).await.unwrap(), RecallOutcome::Recalled);
+    assert_eq!(broker.recall_message(recall("a")).await.unwrap(), RecallOutcome::Recalled, "twice is fine");
+    let files = files.kill();
+    drop(broker);
+    broker = open_at(&files, &hands);
+    hands.pass(4_999);
+    assert_eq!(broker.recall_message(recall("b")).await.unwrap(), RecallOutcome::Recalled);
+    hands.pass(1);
+    assert_eq!(broker.recall_message(recall("c")).await.unwrap(), RecallOutcome::AlreadyDelivered);
+    assert_eq!(delivered(&broker).await, ["c"]);
+    let before = broker.describe_broker().await.unwrap().commit_log_max;
+    let refused = async |recall: RecallMessage| broker.recall_message(recall).await.unwrap_err();
+    let odd = RecallMessage { second: Timestamp(START + 90_001), ..recall("a") };
+    assert!(matches!(refused(odd).await, BrokerError::InvalidRecallHandle));
+    let far = RecallMessage { second: Timestamp(START + 41 * DAY), ..recall("a") };
+    assert!(matches!(refused(far).await, BrokerError::InvalidRecallHandle));
+    let strange = RecallMessage { unique_key: "a\u{1}b".into(), second: Timestamp(START + 90_000), ..recall("a") };
+    assert!(matches!(refused(strange).await, BrokerError::InvalidRecallHandle));
+    let nowhere = RecallMessage { topic: TopicName::from_client("nope").unwrap(), ..recall("a") };
+    assert!(matches!(refused(nowhere).await, BrokerError::TopicNotFound { .. }));
+    assert_eq!(broker.describe_broker().await.unwrap().commit_log_max, before);
+    let files = files.kill();
+    drop(broker);
+    assert_eq!(delivered(&open_at(&files, &hands)).await, ["c"]);
+}
+
+#[tokio::test]
+async fn c6_what_is_far_away_is_put_back_and_can_still_be_recalled() {
+    let mut files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let mut broker = open_at(&files, &hands);
+    with_delay_topic(&broker).await;
+    let kept = send_one(&broker, "kept", after(5 * DAY as u64)).await;
+    let recalled = send_one(&broker, "recalled", after(5 * DAY as u64)).await;
+    assert_eq!(kept.waits_for, recalled.waits_for);
+    let mut rolls = 0;
+    for half_day in 0..10 {
+        assert!(delivered(&broker).await.is_empty(), "after {half_day} half days");
+        if half_day == 3 {
+            let recall =
+                RecallMessage { topic: topic(), unique_key: "recalled".into(), second: recalled.waits_for.unwrap() };
+            assert_eq!(broker.recall_message(recall).await.unwrap(), RecallOutcome::Recalled);
+        }
+        files = files.kill();
+        drop(broker);
+        if half_day % 2 == 0 {
+            lose_timer_log(&files);
+        }
+        broker = open_at(&files, &hands);
+        rolls = broker.parts().store.queues(&crate::operation::delay::timer_topic())[0].max_offset().0;
+        hands.pass(if half_day < 9 { DAY / 2 } else { DAY / 2 - 1 });
+    }
+    assert!(rolls > 6, "{rolls}");
+    assert!(delivered(&broker).await.is_empty(), "a millisecond before its time");
+    hands.pass(1);
+    assert_eq!(delivered(&broker).await, ["kept"]);
+    assert_eq!(scheduled(&broker), 0);
+}
+
+#[tokio::test]
+async fn c9_a_step_of_the_clock_delivers_nothing_early_and_nothing_twice() {
+    for step in [1_000, -1_000, 3_600_000, -3_600_000, 30 * DAY, -30 * DAY] {
+        let files = SimulatedFiles::new();
+        let hands = Hands::new();
+        let broker = open_at(&files, &hands);
+        with_delay_topic(&broker).await;
+        send_one(&broker, "a", after(10_000)).await;
+        send_one(&broker, "b", Delivery::Level(3)).await;
+        hands.step_wall(step);
+        // Effective time takes at most half as long again as the boot clock, whatever the wall says.
+        hands.pass(6_000);
+        assert!(delivered(&broker).await.is_empty(), "early after a step of {step}");
+        hands.pass(30_000);
+        assert_eq!(delivered(&broker).await.len(), 2, "late after a step of {step}");
+        let files = files.kill();
+        drop(broker);
+        let broker = open_at(&files, &hands);
+        hands.pass(1_000);
+        assert_eq!(delivered(&broker).await.len(), 2, "twice after a step of {step}");
+    }
+}
+
+#[tokio::test]
+async fn a_topic_that_is_gone_takes_its_messages_along_and_holds_up_nobody() {
+    let files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let broker = open_at(&files, &hands);
+    with_delay_topic(&broker).await;
+    let other = TopicName::from_client("other").unwrap();
+    let config = TopicConfig { message_type: MessageType::Delay, ..TopicConfig::new(other.clone()) };
+    broker.put_topic(config.clone(), PutWhen::Missing).await.unwrap();
+    for delivery in [after(1), Delivery::Level(1)] {
+        let to_other = SendMessages { topic: other.clone(), ..send(0, delayed("gone", delivery)) };
+        broker.send_messages(to_other).await.unwrap().remove(0).unwrap();
+        send_one(&broker, "kept", delivery).await;
+    }
+    broker.delete_topic(other.clone()).await.unwrap();
+    // Made again it is another one.
+    broker.put_topic(config, PutWhen::Missing).await.unwrap();
+    hands.pass(2_000);
+    assert_eq!(delivered(&broker).await, ["kept", "kept"]);
+    assert_eq!(broker.topic_stats(other).await.unwrap().messages, 0);
+    let stats = stats(broker.parts());
+    assert_eq!((stats.scheduled, stats.fired, stats.dropped), (0, 2, 2));
+}
+
+#[tokio::test]
+async fn levels_keep_their_order_and_one_second_keeps_that_of_its_sends() {
+    const COUNT: usize = 1_000;
+    let files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let broker = open_at(&files, &hands);
+    with_delay_topic(&broker).await;
+    for delivery in [Delivery::Level(1), after(1_000)] {
+        let one = |at: usize| SendMessage {
+            queue_id: QueueId(0),
+            message: delayed(&format!("{at:04}"), delivery),
+            idempotency_key: None,
+        };
+        let messages = (0..COUNT).map(one).collect();
+        broker.send_messages(SendMessages { topic: topic(), messages }).await.unwrap();
+    }
+    hands.pass(2_000);
+    let came = delivered(&broker).await;
+    let (levels, timers) = came.split_at(COUNT);
+    assert!(levels.is_sorted() && timers.is_sorted() && came.len() == 2 * COUNT);
+}
+
+#[tokio::test]
+async fn one_second_holds_a_hundred_thousand_messages() {
+    const BATCHES: usize = 100;
+    const BATCH: usize = 1_000;
+    let dir = tempfile::tempdir().unwrap();
+    let hands = Hands::new();
+    let open = || {
+        let config =
+            BrokerConfig { segment_bytes: 64 << 20, durability: Durability::Memory, ..BrokerConfig::new(dir.path()) };
+        let surroundings = Surroundings {
+            files: Arc::new(DiskFiles),
+            clock: Box::new(hands.clone()),
+            random: Arc::new(SystemRandom),
+            failed: Box::new(|error| panic!("the store failed: {error}")),
+        };
+        LocalBroker::open(config, surroundings).unwrap()
+    };
+    let broker = open();
+    with_delay_topic(&broker).await;
+    for batch in 0..BATCHES {
+        let one = |at: usize| SendMessage {
+            queue_id: QueueId(0),
+            message: delayed(&format!("{batch}-{at}"), after(1_000)),
+            idempotency_key: None,
+        };
+        let messages = (0..BATCH).map(one).collect();
+        assert!(
+            broker.send_messages(SendMessages { topic: topic(), messages }).await.unwrap().iter().all(Result::is_ok)
+        );
+    }
+    assert_eq!(scheduled(&broker), (BATCHES * BATCH) as u64);
+    drop(broker);
+    let broker = open();
+    assert_eq!(scheduled(&broker), (BATCHES * BATCH) as u64, "read back from the timer log");
+    hands.pass(1_000);
+    fire_due(broker.parts()).unwrap();
+    assert_eq!(broker.topic_stats(topic()).await.unwrap().messages, (BATCHES * BATCH) as u64);
+    assert_eq!(scheduled(&broker), 0);
+    broker.close().unwrap();
+}
+
+#[tokio::test]
+async fn l3_an_idempotency_key_counts_while_the_message_waits() {
+    let files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let broker = open_at(&files, &hands);
+    with_delay_topic(&broker).await;
+    for delivery in [Delivery::Level(1), after(1_000)] {
+        let keyed = || {
+            let mut send = send(0, delayed("ignored", delivery));
+            send.messages[0].idempotency_key = Some(format!("{delivery:?}").into());
+            send
+        };
+        let first = broker.send_messages(keyed()).await.unwrap().remove(0).unwrap();
+        let again = broker.send_messages(keyed()).await.unwrap().remove(0).unwrap();
+        assert_eq!((again.duplicate, &again.unique_key), (true, &first.unique_key));
+        assert_eq!(again.waits_for, first.waits_for);
+        hands.pass(2_000);
+        fire_due(broker.parts()).unwrap();
+        let again = broker.send_messages(keyed()).await.unwrap().remove(0).unwrap();
+        assert_eq!((again.duplicate, again.waits_for), (true, None));
+    }
+    assert_eq!(delivered(&broker).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_full_disk_delays_and_loses_nothing() {
+    let files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let broker = open_at(&files, &hands);
+    with_delay_topic(&broker).await;
+    for at in 0..20 {
+        send_one(&broker, &format!("{at:02}"), after(1)).await;
+    }
+    assert_eq!(scheduled(&broker), 20);
+    files.limit_space(Some(0));
+    let body = "x".repeat(8 << 10);
+    while broker.parts().store.append_state(body.clone().into_bytes()).is_ok_and(|batch| batch.entries[0].is_ok()) {}
+    hands.pass(1_000);
+    assert!(fire_due(broker.parts()).is_err());
+    files.limit_space(None);
+    assert_eq!(delivered(&broker).await.len(), 20);
+}
+
+#[tokio::test]
+async fn b7_what_waits_is_put_back_before_its_segment_goes() {
+    let files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let open = |files: &SimulatedFiles| {
+        let retention = Retention { commit_log_bytes_max: Some(200 << 10), ..Retention::default() };
+        open_simulated_by(files, retention, Box::new(hands.clone())).unwrap()
+    };
+    let broker = open(&files);
+    with_delay_topic(&broker).await;
+    let far = 30 * DAY as u64;
+    let recalled = send_one(&broker, "recalled", after(far)).await;
+    let recall = RecallMessage { topic: topic(), unique_key: "recalled".into(), second: recalled.waits_for.unwrap() };
+    broker.recall_message(recall).await.unwrap();
+    let sent = [("far", after(far)), ("near", after(60_000)), ("level", Delivery::Level(18))];
+    for (id, delivery) in sent {
+        send_one(&broker, id, delivery).await;
+    }
+    let other = TopicName::from_client("other").unwrap();
+    broker.put_topic(TopicConfig::new(other.clone()), PutWhen::Missing).await.unwrap();
+    for round in 0..12 {
+        let body = "x".repeat(20 << 10);
+        for at in 0..4 {
+            let send = SendMessages { topic: other.clone(), ..send(0, message(&format!("{round}-{at}"), &body)) };
+            broker.send_messages(send).await.unwrap().remove(0).unwrap();
+        }
+        broker.take_snapshot().unwrap();
+        broker.enforce_retention().unwrap();
+        assert!(delivered(&broker).await.is_empty());
+    }
+    assert!(broker.parts().store.min_offset().0 > 512 << 10, "{}", broker.parts().store.min_offset());
+    let files = files.power_cut(7);
+    drop(broker);
+    let broker = open(&files);
+    hands.pass(60_000);
+    assert_eq!(delivered(&broker).await, ["near"]);
+    hands.pass(7_200_000);
+    assert_eq!(delivered(&broker).await, ["near", "level"]);
+    for _ in 0..60 {
+        hands.pass(DAY / 2);
+        delivered(&broker).await;
+    }
+    assert_eq!(delivered(&broker).await, ["near", "level", "far"]);
+}
+
+#[tokio::test]
+async fn b8_a_clean_stop_leaves_the_wheel_as_rocketmq_has_it() {
+    let files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let broker = open_at(&files, &hands);
+    with_delay_topic(&broker).await;
+    for (id, ms) in [("a", 1), ("b", 60_000), ("c", 60_000), ("d", 90_000)] {
+        send_one(&broker, id, after(ms)).await;
+    }
+    send_one(&broker, "e", Delivery::Level(1)).await;
+    hands.pass(1_000);
+    assert_eq!(delivered(&broker).await.len(), 2);
+    broker.close().unwrap();
+    drop(broker);
+    let number = |bytes: &[u8], at: usize| i64::from_be_bytes(bytes[at..at + 8].try_into().unwrap());
+    let check = files.read("/data/config/timercheck".as_ref()).unwrap();
+    assert_eq!(check.len(), 4_096);
+    let firsts = [0, 8, 16, 24].map(|at| number(&check, at));
+    assert_eq!(firsts, [START + 1_000, 4 * 52, 4, 4]);
+    let wheel = files.read("/data/timerwheel".as_ref()).unwrap();
+    assert_eq!(wheel.len(), 38_707_200);
+    let slots: Vec<_> = wheel.chunks(32).enumerate().filter(|(_, slot)| slot.iter().any(|byte| *byte != 0)).collect();
+    let told = slots.iter().map(|(index, slot)| (*index as i64, [0, 8, 16].map(|at| number(slot, at)), slot[27]));
+    let tick = |ahead: i64| (START / 1_000 + ahead, (START / 1_000 + ahead) % 1_209_600);
+    let ((early, early_at), (late, late_at)) = (tick(59), tick(89));
+    assert_eq!(told.collect::<Vec<_>>(), [(early_at, [early, 52, 104], 2), (late_at, [late, 156, 156], 1)]);
+    let levels = files.read("/data/config/delayOffset.json".as_ref()).unwrap();
+    let levels = crate::store::config_json::parse(&levels).unwrap();
+    assert_eq!(levels["offsetTable"], serde_json::json!({"1": 1}));
+    let broker = open_at(&files, &hands);
+    hands.pass(90_000);
+    assert_eq!(delivered(&broker).await.len(), 5);
+}
+
+#[tokio::test]
+async fn a_state_made_anew_knows_what_was_fired() {
+    use crate::recover_state::{RecoverState, recover_state};
+    let files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let open = |files: &SimulatedFiles| {
+        let retention = Retention { commit_log_bytes_max: Some(200 << 10), ..Retention::default() };
+        open_simulated_by(files, retention, Box::new(hands.clone())).unwrap()
+    };
+    let broker = open(&files);
+    with_delay_topic(&broker).await;
+    let normal = TopicName::from_client("normal").unwrap();
+    broker.put_topic(TopicConfig::new(normal.clone()), PutWhen::Missing).await.unwrap();
+    for round in 0..6 {
+        for at in 0..8 {
+            let message = message(&format!("{round}-{at}"), &"x".repeat(10 << 10));
+            let send = SendMessages { topic: normal.clone(), ..send(0, message) };
+            broker.send_messages(send).await.unwrap().remove(0).unwrap();
+        }
+        broker.take_snapshot().unwrap();
+        broker.enforce_retention().unwrap();
+    }
+    assert!(broker.parts().store.min_offset().0 > 0);
+    for (id, delivery) in [("a", after(1)), ("b", Delivery::Level(1)), ("c", after(60_000)), ("d", Delivery::Level(5))]
+    {
+        send_one(&broker, id, delivery).await;
+    }
+    hands.pass(1_000);
+    assert_eq!(delivered(&broker).await.len(), 2);
+    let files = files.kill();
+    drop(broker);
+    let gantry = std::path::Path::new("/data/gantry");
+    for listed in files.list(gantry).unwrap() {
+        if listed.name.to_string_lossy().starts_with("snapshot-") {
+            files.remove_file(&gantry.join(listed.name)).unwrap();
+        }
+    }
+    let options = RecoverState { write: true, invent: true };
+    recover_state(Arc::new(files.clone()), "/data".as_ref(), Timestamp(START + 1_000), options).unwrap();
+    let broker = open(&files);
+    hands.pass(59_000);
+    let mut came = delivered(&broker).await;
+    came.sort();
+    assert_eq!(came, ["a", "b", "c", "d"]);
+}
