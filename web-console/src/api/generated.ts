@@ -395,6 +395,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/scheduled/{recallHandle}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Takes a delayed message back before its time */
+        delete: operations["recallMessage"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/topics": {
         parameters: {
             query?: never;
@@ -715,6 +732,17 @@ export interface components {
             bodyBase64?: string | null;
             bodyJson?: Record<string, never> | null;
             contentType?: string | null;
+            /**
+             * @description Delivered so long after it was stored, 40 days at most; at most one of `delay`, `deliverAt` and `delayLevel`
+             * @example 10m
+             */
+            delay?: string | null;
+            /**
+             * Format: int32
+             * @description Delivered after RocketMQ's pause with this number
+             */
+            delayLevel?: number | null;
+            deliverAt?: components["schemas"]["Time"] | null;
             /** @description The caller's name of the entry, repeated in the answer */
             id?: string | null;
             idempotencyKey?: string | null;
@@ -989,6 +1017,8 @@ export interface components {
             queueId: number;
             /** Format: int64 */
             queueOffset: number;
+            /** @description Takes the message back while it waits for its delivery time. */
+            recallHandle?: string | null;
             sendStatus: string;
             /** Format: int32 */
             status?: number | null;
@@ -1060,6 +1090,11 @@ export interface components {
         Readiness: {
             checks: components["schemas"]["Check"][];
             status: string;
+        };
+        /** @description What became of a recall. */
+        Recalled: {
+            /** @enum {string} */
+            outcome: "recalled" | "alreadyDelivered";
         };
         ReceiveIn: {
             /** @description Names this receive: sent again with the same name, it gets the same messages again */
@@ -1210,12 +1245,26 @@ export interface components {
             earliestMessageAt?: components["schemas"]["Time"] | null;
             /** @description Messages are kept at least so long. */
             reservedTime: string;
+            timer: components["schemas"]["Timer"];
         };
         Summary: {
             failed: number;
             ok: number;
         };
         Time: string | number;
+        /** @description Messages that wait for their delivery time, by level and by time. */
+        Timer: {
+            /**
+             * Format: int64
+             * @description How long the first of them has been due.
+             */
+            behindMs: number;
+            /**
+             * Format: int64
+             * @description Those recalled count until their time.
+             */
+            scheduled: number;
+        };
         Topic: {
             /** @description RocketMQ's attributes, as far as they were said; `reserve.time` in hours. */
             attributes: {
@@ -1264,7 +1313,7 @@ export interface components {
                 [key: string]: string;
             } | null;
             /**
-             * @description Only `normal` is built today
+             * @description `normal`, `delay`, or `mixed` for both
              * @default normal
              */
             messageType: string | null;
@@ -3665,6 +3714,86 @@ export interface operations {
             };
         };
     };
+    recallMessage: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Names the request in the answer and in the logs; made if it is missing */
+                "Gantry-Request-Id"?: string;
+            };
+            path: {
+                /** @description As the publish answered it */
+                recallHandle: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Whether it came in time */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Recalled"];
+                };
+            };
+            /** @description The request is malformed; `errors` names the place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An error of ours; the log has it under the request's id */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not now: overloaded, stopping, or the store has failed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The time is over; `outcome` says whether anything can have happened */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     listTopics: {
         parameters: {
             query?: {
@@ -4227,6 +4356,18 @@ export interface operations {
                  * @example Region=eu
                  */
                 "Gantry-Property"?: string | null;
+                /**
+                 * @description Delivered so long after it was stored, 40 days at most; one of three
+                 * @example 10m
+                 */
+                "Gantry-Delay"?: string | null;
+                /**
+                 * @description Delivered at this time: RFC 3339, or milliseconds since 1970
+                 * @example 2030-01-31T08:00:00Z
+                 */
+                "Gantry-Deliver-At"?: string | null;
+                /** @description Delivered after RocketMQ's pause with this number */
+                "Gantry-Delay-Level"?: number | null;
                 /** @description The producer's own id of the message */
                 "Gantry-Message-Id"?: string | null;
                 /**
