@@ -20,7 +20,7 @@ help:
 	@echo 'make console      build the browser console, which the next build of Gantry embeds (needs Node $(NODE_MIN))'
 	@echo 'make test         everything that must hold before a change lands'
 	@echo 'make conformance  the official clients and the HTTP API against real servers'
-	@echo 'make torture      every fault with its full count: kills, power cuts, failing calls, crash states, damage (about an hour; power cuts need root)'
+	@echo 'make torture      every fault with its full count: kills, power cuts, failing calls, crash states, damage, the model (two hours; power cuts need root)'
 	@echo 'make browser      the console in Chromium against a real server'
 	@echo 'make bench        Gantry beside null servers and peers (QUICK=1: under two minutes; ROW=5: one row)'
 	@echo 'make fuzz         each fuzz target for SECONDS=$(SECONDS), as `make test` does'
@@ -77,6 +77,7 @@ conformance: needs python
 # `make test` does a slice of each. A fault that cannot be tried here says what it needs.
 torture: needs
 	$(BUILD) --profile torture
+	GANTRY_MODEL_SEQUENCES=1000000 cargo test $(EVERYTHING) --profile torture --lib -- the_broker_does_what
 	GANTRY_TORTURE=full cargo test $(EVERYTHING) --profile torture --test simulation -- --nocapture
 	GANTRY_TORTURE=full cargo test $(EVERYTHING) --profile torture --test torture
 

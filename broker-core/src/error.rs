@@ -58,8 +58,9 @@ pub enum BrokerError {
     OffsetExpired { min: QueueOffset },
     #[error("the offset lies outside of the queue, which ends at {max}")]
     InvalidOffset { max: QueueOffset },
+    /// `at` is the byte of the expression where it went wrong, where that is one place.
     #[error("the filter expression {reason}")]
-    InvalidFilter { reason: String },
+    InvalidFilter { reason: String, at: Option<usize> },
     #[error("the invisible duration must be {min:?} to {max:?}")]
     InvalidInvisibleDuration { min: Duration, max: Duration },
     #[error("{name} {reason}")]

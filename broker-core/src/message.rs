@@ -522,11 +522,22 @@ pub fn properties(stored: &[u8]) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// Walks a property string whose text has not been looked at.
+/// Walks a property string whose text has not been looked at; each byte is looked at once.
 pub fn raw_properties(stored: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    stored.split(|byte| *byte == 2).filter_map(|pair| {
-        let at = pair.iter().position(|byte| *byte == 1)?;
-        Some((&pair[..at], &pair[at + 1..]))
+    let mut rest = stored;
+    std::iter::from_fn(move || {
+        loop {
+            let name_len = rest.iter().position(|byte| matches!(byte, 1 | 2))?;
+            let (name, behind) = (&rest[..name_len], &rest[name_len + 1..]);
+            if rest[name_len] == 2 {
+                // No pair: it ends before a value begins.
+                rest = behind;
+                continue;
+            }
+            let value_len = behind.iter().position(|byte| *byte == 2).unwrap_or(behind.len());
+            rest = behind.get(value_len + 1..).unwrap_or_default();
+            return Some((name, &behind[..value_len]));
+        }
     })
 }
 
@@ -599,6 +610,14 @@ mod tests {
     fn the_reserved_list_is_sorted() {
         assert!(RESERVED_PROPERTIES.is_sorted());
         assert!(is_reserved_property("UNIQ_KEY") && is_reserved_property("__GANTRY_X") && !is_reserved_property("a"));
+    }
+
+    #[test]
+    fn a_property_string_is_walked_pair_by_pair() {
+        let walk = |stored: &'static [u8]| raw_properties(stored).collect::<Vec<_>>();
+        assert_eq!(walk(b"a\x01x\x02b\x01\x02c\x01z"), [(&b"a"[..], &b"x"[..]), (b"b", b""), (b"c", b"z")]);
+        assert_eq!(walk(b"no\x02\x02\x01v\x02a\x01x\x01y\x02rest"), [(&b""[..], &b"v"[..]), (b"a", b"x\x01y")]);
+        assert_eq!(walk(b""), []);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use gantry_broker_core::broker::{PullMessages, PutWhen, SendMessage, SendMessages, SendReceipt, TopicConfig};
 use gantry_broker_core::clock::{SystemClock, Timestamp};
 use gantry_broker_core::config::Durability;
+use gantry_broker_core::delivery::filter::Filter;
 use gantry_broker_core::local_broker::Surroundings;
 use gantry_broker_core::message::Message;
 use gantry_broker_core::names::TopicName;
@@ -58,6 +59,8 @@ pub enum StoreLoad {
     Append { batch: usize, messages: usize },
     /// One thread pulls everything that `messages` sends of 1 KiB left, queue by queue.
     Read { messages: usize, seconds: u64 },
+    /// One thread asks an SQL92 filter about messages whose properties it names three of.
+    Filter { seconds: u64 },
     /// Senders at `disk`, each with one call under way.
     Durable { senders: usize, batch: usize, seconds: u64 },
     /// Single sends at `disk` at a fixed rate, whatever becomes of them.
@@ -111,6 +114,7 @@ impl StoreLoad {
         let (name, numbers) = match self {
             StoreLoad::Append { batch, messages } => ("append", vec![batch as u64, messages as u64]),
             StoreLoad::Read { messages, seconds } => ("read", vec![messages as u64, seconds]),
+            StoreLoad::Filter { seconds } => ("filter", vec![seconds]),
             StoreLoad::Durable { senders, batch, seconds } => ("durable", vec![senders as u64, batch as u64, seconds]),
             StoreLoad::Paced { per_second, seconds } => ("paced", vec![per_second, seconds]),
             StoreLoad::Fill { topics, queues, messages, body } => {
@@ -134,6 +138,7 @@ impl StoreLoad {
                 Some(StoreLoad::Append { batch: batch as usize, messages: messages as usize })
             }
             ("read", &[messages, seconds]) => Some(StoreLoad::Read { messages: messages as usize, seconds }),
+            ("filter", &[seconds]) => Some(StoreLoad::Filter { seconds }),
             ("durable", &[senders, batch, seconds]) => {
                 Some(StoreLoad::Durable { senders: senders as usize, batch: batch as usize, seconds })
             }
@@ -162,6 +167,7 @@ pub fn run(arguments: &[String]) -> Outcome<()> {
     let done = match StoreLoad::parse(load).ok_or("store: which load?")? {
         StoreLoad::Append { batch, messages } => append(&dir, batch, messages),
         StoreLoad::Read { messages, seconds } => read(&dir, messages, Duration::from_secs(seconds)),
+        StoreLoad::Filter { seconds } => filter(Duration::from_secs(seconds)),
         StoreLoad::Durable { senders, batch, seconds } => durable(&dir, senders, batch, Duration::from_secs(seconds)),
         StoreLoad::Paced { per_second, seconds } => paced(&dir, per_second, Duration::from_secs(seconds)),
         StoreLoad::Fill { topics, queues, messages, body } => fill(&dir, topics, queues, messages, body),
@@ -261,6 +267,44 @@ fn read(dir: &Path, messages: usize, time: Duration) -> Outcome<Done> {
         }
         measure.end(pulled, times)
     })
+}
+
+/// Of records as a producer fills them: the three that are asked for stand among the reserved ones and others.
+fn filter(time: Duration) -> Outcome<Done> {
+    const MESSAGES: u64 = 1_000;
+    let filter = Filter::sql("region = 'eu' AND amount > 100 AND vip = TRUE").map_err(said)?;
+    let stored: Vec<Vec<u8>> = (0..MESSAGES).map(stored_properties).collect::<Outcome<_>>()?;
+    let wanted = |number: &u64| number.is_multiple_of(2) && number % 200 > 100 && !number.is_multiple_of(3);
+    let wanted = (0..MESSAGES).filter(wanted).count();
+    let mut asked = 0;
+    let measure = Measure::begin()?;
+    while measure.begin.elapsed() < time {
+        let matched = stored.iter().filter(|stored| filter.matches_properties(std::hint::black_box(stored))).count();
+        if matched != wanted {
+            return Err(format!("failed: {matched} match instead of {wanted}"));
+        }
+        asked += MESSAGES;
+    }
+    measure.end(asked, Vec::new())
+}
+
+fn stored_properties(number: u64) -> Outcome<Vec<u8>> {
+    let amount = (number % 200).to_string();
+    let properties = [
+        ("customer", "c-4711"),
+        ("region", if number.is_multiple_of(2) { "eu" } else { "us" }),
+        ("channel", "web"),
+        ("amount", &amount),
+        ("currency", "EUR"),
+        ("vip", if number.is_multiple_of(3) { "false" } else { "true" }),
+    ];
+    let born_host = "127.0.0.1:50000".parse().expect("an address");
+    let message = Message::new(Bytes::from_static(&BODY), &format!("{number:032X}"), Timestamp(1), born_host);
+    let refused = |error: gantry_broker_core::message::MessageError| error.to_string();
+    let message = message.and_then(|message| message.with_tag("paid")?.with_keys(["991"])).map_err(refused)?;
+    let message = message.with_properties(properties).map_err(refused)?;
+    let parts = message.stored_properties().map(|(name, value)| format!("{name}\x01{value}\x02"));
+    Ok(parts.collect::<String>().into_bytes())
 }
 
 fn durable(dir: &Path, senders: usize, batch: usize, time: Duration) -> Outcome<Done> {

@@ -373,7 +373,7 @@ async fn many_consumers_keep_every_message_group_in_order_through_kills() {
                     }
                 }
                 (_, false) => {
-                    for held in waiting.drain(..).collect::<Vec<_>>() {
+                    for held in std::mem::take(&mut waiting) {
                         stage.ack(&held).await;
                         *next.entry(held.body.split_once(':').unwrap().0.to_string()).or_default() += 1;
                     }

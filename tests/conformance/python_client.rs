@@ -119,6 +119,30 @@ async fn the_clients_survive_a_kill_of_the_server_between_their_lives() {
     assert!(received == sent, "{} of {}", received.len(), sent.len());
 }
 
+#[tokio::test]
+async fn an_sql92_filter_of_the_simple_consumer_gets_what_meets_it_and_nothing_else() {
+    let home = Home::new();
+    let server = Server::start(&home.data(), &[]);
+    let http = Client::new();
+    ask(http.put(server.url("/v1/topics/t"))).await.unwrap().expect(201);
+    let message = |number: u32| {
+        let region = if number.is_multiple_of(2) { "eu" } else { "us" };
+        let properties = json!({"region": region, "amount": number.to_string()});
+        json!({"body": format!("{number:03}"), "tag": "all", "properties": properties})
+    };
+    let messages: Vec<_> = (0..200).map(message).collect();
+    let url = server.url("/v1/topics/t/messages/batch");
+    ask(http.post(url).json(&json!({"messages": messages}))).await.unwrap().expect(201);
+    let expected: Vec<String> =
+        (150..200_u32).filter(|number| number.is_multiple_of(2)).map(|number| format!("{number:03}")).collect();
+    let args = ["sql", &expected.len().to_string(), "region = 'eu' AND amount BETWEEN 150 AND 1000"];
+    let output = python("sql_consumer.py", &server, home.path(), &args);
+    let received = String::from_utf8_lossy(&output.stdout).to_string();
+    assert_eq!(received.lines().collect::<Vec<_>>(), expected);
+    let lag = ask(Client::new().get(server.url("/v1/groups/sql/lag?topic=t"))).await.unwrap().expect(200).json();
+    assert_eq!(lag["totalLag"], 0, "what does not match counts as consumed");
+}
+
 /// The client keeps order itself, repeats what failed by the group's policy, and gives it up in the end.
 #[tokio::test]
 async fn l6_l7_a_push_consumer_gets_its_message_groups_in_order_and_gives_up_what_it_cannot_consume() {

@@ -272,3 +272,49 @@ async fn a_parked_receive_gets_the_message_that_arrives() {
     assert_eq!(answer.headers["preference-applied"], "wait=30");
     assert_eq!(answer.json()["messages"][0]["body"], "awaited");
 }
+
+#[tokio::test]
+async fn an_sql92_filter_gives_out_what_meets_it_and_passes_over_the_rest() {
+    let bench = Bench::new().await;
+    for (body, region, amount) in [("a", "eu", "120"), ("b", "us", "500"), ("c", "eu", "99"), ("d", "eu", "many")] {
+        let properties = json!({"region": region, "amount": amount});
+        let message = json!({"messages": [{"body": body, "tag": "paid", "properties": properties}]});
+        bench.ask(Method::POST, "/v1/topics/t/messages/batch", message).await.expect(201);
+    }
+    bench.publish("e").await;
+    let expression = "region = 'eu' AND amount > 100 AND TAGS IS NOT NULL";
+    let receive = json!({"topic": "t", "maxMessages": 32, "filter": {"type": "sql92", "expression": expression}});
+    let bodies = |answer: &Answer, of: &str| {
+        let json = answer.json();
+        let messages = json[of].as_array().expect("messages");
+        let mut bodies: Vec<_> = messages.iter().map(|one| one["body"].as_str().unwrap().to_string()).collect();
+        bodies.sort();
+        bodies
+    };
+    let received = bench.ask(Method::POST, "/v1/groups/g/receive", receive.clone()).await.expect(200);
+    assert_eq!(bodies(&received, "messages"), ["a"]);
+    let ack = format!("/v1/receipts/{}", handle(&received.json()["messages"][0]));
+    bench.ask(Method::DELETE, &ack, Value::Null).await.expect(204);
+    let lag = bench.get("/v1/groups/g/lag?topic=t").await.expect(200).json();
+    assert_eq!(lag["totalLag"], 0, "what does not match counts as consumed");
+    assert!(bench.receive(32).await.is_empty());
+
+    // The same as a query; a topic can be looked through by a condition.
+    let path = "/v1/groups/other/receive?topic=t&maxMessages=32&filterType=sql92&filter=";
+    let path = format!("{path}amount%20%3E%3D%20100%20AND%20region%20%3C%3E%20%27eu%27%20OR%20amount%20IS%20NULL");
+    let received = bench.ask(Method::POST, &path, Value::Null).await.expect(200);
+    assert_eq!(bodies(&received, "messages"), ["b", "e"]);
+    let path =
+        "/v1/topics/t/messages?filterType=sql92&filter=region+IN+(%27us%27,%27eu%27)+AND+amount+%3C%3E+%27many%27";
+    assert_eq!(bodies(&bench.get(path).await.expect(200), "items"), ["a", "b", "c"]);
+    assert_eq!(bench.get("/v1/limits").await.json()["abilities"]["sql92"], true);
+
+    let mut wrong = receive;
+    wrong["filter"]["expression"] = json!("region = 'eu' AND amount > '100'");
+    let refused = bench.ask(Method::POST, "/v1/groups/third/receive", wrong).await.expect(400);
+    let problem = refused.json();
+    assert_eq!((&problem["code"], &problem["position"]), (&json!("invalid_filter"), &json!(27)));
+    assert_eq!(problem["errors"][0]["pointer"], "/filter/expression");
+    assert!(problem["detail"].as_str().unwrap().contains("column 28"), "{problem}");
+    bench.get("/v1/groups/third").await.expect(404);
+}

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use harness::{Home, Server};
 
-/// Examples 1, 2, 4, 6 and 7; `B` and `TOKEN` come from the environment, all else is as printed.
+/// Examples 1, 2, 4, 6 and 7, and the filter of the README; `B` and `TOKEN` come from the environment, all else is as printed.
 const SCRIPT: &str = r#"
 set -e
 A='Authorization: Bearer '$TOKEN
@@ -20,6 +20,11 @@ step 6
 curl -sS $B/v1/groups/billing/receive -H "$A" -H 'Prefer: wait=20' \
   --json '{"topic":"orders","maxMessages":10,"invisibleDuration":"45s","filter":{"type":"tag","expression":"paid || refunded"}}'
 for n in 1 2 3 4; do curl -sS -o /dev/null $B/v1/topics/orders/messages -d "m$n"; done
+step sql92
+curl -sS $B/v1/topics/orders/messages -o /dev/null -H 'Gantry-Property: region=us,amount=120' -d no
+curl -sS $B/v1/topics/orders/messages -o /dev/null -H 'Gantry-Property: region=eu,amount=120' -d yes
+curl -sS $B/v1/groups/europe/receive -H "$A" \
+  --json '{"topic":"orders","filter":{"type":"sql92","expression":"region = '"'eu'"' AND amount > 100"}}'
 step 7
 R=$(curl -sS $B/v1/groups/billing/receive -H "$A" -H 'Prefer: wait=20' --json '{"topic":"orders","maxMessages":4}')
 h() { jq -r ".messages[$1].receiptHandle" <<<"$R"; }
@@ -56,6 +61,7 @@ fn the_printed_examples_work() {
     assert_eq!(received["messages"][0]["messageId"], published["messageId"]);
     assert_eq!(received["messages"][0]["properties"]["Region"], "eu");
     assert_eq!(received["messages"].as_array().map(Vec::len), Some(1));
+    assert_eq!(json("sql92")["messages"][0]["body"], "yes");
     assert_eq!(json("7")["summary"]["ok"], 2);
     assert_eq!(step("7b"), "204");
     assert!(json("7c")["receiptHandle"].as_str().is_some_and(|handle| handle.starts_with("r1.")));

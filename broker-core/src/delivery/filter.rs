@@ -1,9 +1,15 @@
-//! Which messages a consumer wants: all, or those with one of some tags.
+//! Which messages a consumer wants: all, those with one of some tags, or those whose properties meet a condition.
 //!
 //! The consume queue holds a hash of each tag, so most messages are passed over without reading their record; the
-//! record's own tag decides, since hashes collide.
+//! record's own tag decides, since hashes collide. A condition always needs the record, and of it the properties.
 
+pub mod sql;
+
+use std::sync::Arc;
+
+use self::sql::Sql;
 use crate::error::BrokerError;
+use crate::message::{StoredMessage, properties, property};
 
 /// Longest filter expression, in bytes.
 pub const EXPRESSION_BYTES_MAX: usize = 4 * 1024;
@@ -14,6 +20,7 @@ pub enum Filter {
     All,
     /// Never empty.
     Tags(Vec<Tag>),
+    Sql(Arc<Sql>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,10 +32,8 @@ pub struct Tag {
 impl Filter {
     /// Reads RocketMQ's tag expression: empty or `*` is everything, `a || b` either of two tags.
     pub fn tags(expression: &str) -> Result<Filter, BrokerError> {
-        let refuse = |reason: &str| BrokerError::InvalidFilter { reason: reason.to_string() };
-        if expression.len() > EXPRESSION_BYTES_MAX {
-            return Err(refuse("is longer than 4096 bytes"));
-        }
+        let refuse = |reason: &str| BrokerError::InvalidFilter { reason: reason.to_string(), at: None };
+        check_length(expression)?;
         let expression = expression.trim();
         if expression.is_empty() || expression == "*" {
             return Ok(Filter::All);
@@ -46,19 +51,57 @@ impl Filter {
         Ok(Filter::Tags(tags))
     }
 
+    /// Compiles an SQL92 expression in RocketMQ's dialect.
+    pub fn sql(expression: &str) -> Result<Filter, BrokerError> {
+        check_length(expression)?;
+        let sql = Sql::compile(expression).map_err(|error| BrokerError::InvalidFilter {
+            reason: format!("is wrong at {}: {error}", place(expression, error.at)),
+            at: Some(error.at),
+        })?;
+        Ok(Filter::Sql(Arc::new(sql)))
+    }
+
     /// May a message with this hash be wanted? `false` is certain, `true` is not.
     pub fn may_match(&self, hash: i64) -> bool {
         match self {
-            Filter::All => true,
+            Filter::All | Filter::Sql(_) => true,
             Filter::Tags(tags) => tags.iter().any(|tag| tag.hash == hash),
         }
     }
 
-    pub fn matches(&self, tag: Option<&str>) -> bool {
+    pub fn matches(&self, message: &StoredMessage) -> bool {
+        self.matches_properties(&message.properties)
+    }
+
+    /// The same of a message's property string alone.
+    pub fn matches_properties(&self, stored: &[u8]) -> bool {
         match self {
             Filter::All => true,
-            Filter::Tags(tags) => tag.is_some_and(|tag| tags.iter().any(|known| &*known.text == tag)),
+            Filter::Tags(tags) => {
+                let tag = properties(stored).find(|(name, _)| *name == property::TAGS);
+                tag.is_some_and(|(_, tag)| tags.iter().any(|known| &*known.text == tag))
+            }
+            Filter::Sql(sql) => sql.matches(stored),
         }
+    }
+}
+
+fn check_length(expression: &str) -> Result<(), BrokerError> {
+    if expression.len() > EXPRESSION_BYTES_MAX {
+        let reason = format!("is longer than {EXPRESSION_BYTES_MAX} bytes");
+        return Err(BrokerError::InvalidFilter { reason, at: None });
+    }
+    Ok(())
+}
+
+/// A place as people count: columns from 1, and lines where there are some.
+fn place(expression: &str, at: usize) -> String {
+    let before = &expression[..at];
+    let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+    let column = before[line_start..].chars().count() + 1;
+    match before.matches('\n').count() {
+        0 => format!("column {column}"),
+        lines => format!("line {}, column {column}", lines + 1),
     }
 }
 
@@ -97,11 +140,33 @@ mod tests {
     fn tag_expressions() {
         assert_eq!(Filter::tags(" * ").unwrap(), Filter::All);
         let filter = Filter::tags("paid || refunded").unwrap();
-        assert!(filter.matches(Some("paid")) && filter.matches(Some("refunded")));
-        assert!(!filter.matches(Some("open")) && !filter.matches(None));
+        let matches = |tag: &str| filter.matches_properties(format!("a\x01paid\x02TAGS\x01{tag}\x02").as_bytes());
+        assert!(matches("paid") && matches("refunded"));
+        assert!(!matches("open") && !filter.matches_properties(b"a\x01paid\x02"));
         assert!(filter.may_match(tag_hash("paid")) && !filter.may_match(0));
         for wrong in ["a ||", "|| a", "a | b", "a || || b", &"t".repeat(5000)] {
             assert!(Filter::tags(wrong).is_err(), "{wrong}");
+        }
+    }
+    #[test]
+    fn an_sql_filter_is_asked_of_every_message_and_its_error_names_the_place() {
+        let filter = Filter::sql("TAGS = 'paid' AND KEYS CONTAINS '7'").unwrap();
+        assert!(filter.may_match(0) && filter.may_match(tag_hash("open")));
+        assert!(filter.matches_properties(b"KEYS\x01k7 k8\x02TAGS\x01paid\x02"));
+        assert!(!filter.matches_properties(b"KEYS\x01k6 k8\x02TAGS\x01paid\x02"));
+        for (wrong, at, place) in [
+            ("a >", Some(3), "is wrong at column 4: "),
+            ("\u{e4} = 1", Some(0), "is wrong at column 1: "),
+            ("a = '\u{e4}' AND !", Some(13), "is wrong at column 13: "),
+            ("a = 1 AND\n  b = NULL", Some(16), "is wrong at line 2, column 7: "),
+            (&"a".repeat(4097), None, "is longer than 4096 bytes"),
+        ] {
+            match Filter::sql(wrong) {
+                Err(BrokerError::InvalidFilter { reason, at: found }) => {
+                    assert!(found == at && reason.starts_with(place), "{wrong}: {found:?} {reason}");
+                }
+                other => panic!("{wrong}: {other:?}"),
+            }
         }
     }
 }

@@ -48,7 +48,7 @@ fn is_ready(parts: &Parts, wait: &AwaitMessages) -> Result<bool, BrokerError> {
             let wanted = match &wait.filter {
                 Filter::All => true,
                 // The record decides, as it does in the pop: a hash alone would have the caller look in vain for ever.
-                filter if filter.may_match(entry.tag_hash) => filter.matches(parts.store.read_record(entry)?.tag()),
+                filter if filter.may_match(entry.tag_hash) => filter.matches(&parts.store.read_record(entry)?),
                 _ => false,
             };
             if wanted {

@@ -15,7 +15,7 @@ use crate::store::consume_queue::{Boundary, ConsumeQueue, QueueEntry};
 
 /// Most messages of one look.
 const BROWSE_MESSAGES_MAX: u32 = 500;
-/// Most entries one look passes: a tag that nobody uses must not hold a thread for long.
+/// Most entries one look passes: a filter that nothing matches must not hold a thread for long.
 const SCANNED_MAX: u64 = 20_000;
 /// Entries read from a queue at a time.
 const PIECE: u64 = 128;
@@ -56,7 +56,7 @@ pub(crate) fn browse_messages(parts: &Parts, browse: &BrowseMessages) -> Result<
         if browse.filter.may_match(entry.tag_hash) {
             let at = run.offset();
             let message = parts.store.read_message(&mut run.window, &run.queue, at, &entry)?;
-            if let Some(message) = message.filter(|message| browse.filter.matches(message.tag())) {
+            if let Some(message) = message.filter(|message| browse.filter.matches(message)) {
                 bytes += u64::from(entry.record_len);
                 if !seen.messages.is_empty() && bytes > u64::from(browse.bytes_max) {
                     return Ok(seen);

@@ -423,7 +423,7 @@ impl Take<'_> {
             return Ok(None);
         };
         let message = self.parts.store.read_message(window, queue, QueueOffset(offset), entry)?;
-        Ok(message.filter(|message| self.filter.matches(message.tag())))
+        Ok(message.filter(|message| self.filter.matches(message)))
     }
 
     /// Takes new messages; says up to where the queue was looked at.
@@ -435,7 +435,7 @@ impl Take<'_> {
         }
         let looked_at = match self.filter {
             Filter::All => self.left,
-            Filter::Tags(_) => self.looked_at_left,
+            Filter::Tags(_) | Filter::Sql(_) => self.looked_at_left,
         };
         let count = usize::try_from(end - from).unwrap_or(usize::MAX).min(looked_at);
         let mut entries = Vec::with_capacity(count);
@@ -451,7 +451,7 @@ impl Take<'_> {
             if !is_passed
                 && self.filter.may_match(entry.tag_hash)
                 && let Some(message) = self.parts.store.read_message(&mut window, queue, QueueOffset(next), entry)?
-                && self.filter.matches(message.tag())
+                && self.filter.matches(&message)
             {
                 self.push(message, 1);
             }
@@ -490,7 +490,7 @@ impl Take<'_> {
                 let offset = to_look_at.start;
                 let message = self.parts.store.read_message(&mut window, queue, QueueOffset(offset), entry)?;
                 cell.looked_at(offset, LaneId::of(message.as_ref().and_then(StoredMessage::message_group)));
-                if !message.is_some_and(|message| self.filter.matches(message.tag())) && !cell.is_passed(offset) {
+                if !message.is_some_and(|message| self.filter.matches(&message)) && !cell.is_passed(offset) {
                     unwanted.push(offset);
                 }
                 to_look_at.start += 1;

@@ -1,4 +1,5 @@
-//! The store alone, without a network: what an append costs, what a sync serves, how fast a queue is read.
+//! The store alone, without a network: what an append costs, what a sync serves, how fast a queue is read and
+//! a filter asked.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -14,6 +15,7 @@ const BATCH_CPU_US_MAX: f64 = 1.0;
 const SINGLE_CPU_US_MAX: f64 = 2.0;
 const STALL_MS_MAX: f64 = 5.0;
 const READ_PER_CPU_SECOND_MIN: f64 = 2e6;
+const FILTERED_PER_CPU_SECOND_MIN: f64 = 2e6;
 const SENDERS: usize = 64;
 const BATCH_SENDERS: usize = 32;
 const PROBE: &str = "fdatasync of as much";
@@ -48,6 +50,14 @@ pub fn read(bench: &Bench) -> Vec<Row> {
     let row = Row::new("read", "pull of 32, one queue, warm", "A", "msg/CPU s", Better::Higher);
     let row = row.figures(&rounds[0], |round| 1e6 / caller_cpu_us(round));
     vec![row.against(Reference::limit(READ_PER_CPU_SECOND_MIN), 1.0, None)]
+}
+
+pub fn filter(bench: &Bench) -> Vec<Row> {
+    let load = |seconds| StoreLoad::Filter { seconds };
+    let rounds = take_turns(bench.pace, &bench.warm, vec![(GANTRY, Ok(side(bench, load)))]);
+    let row = Row::new("filter", "SQL92, three of nine properties named", "A", "msg/CPU s", Better::Higher);
+    let row = row.figures(&rounds[0], |round| 1e6 / caller_cpu_us(round));
+    vec![row.against(Reference::limit(FILTERED_PER_CPU_SECOND_MIN), 1.0, None)]
 }
 
 /// The store's half of goals 9 and 10.

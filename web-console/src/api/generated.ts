@@ -772,10 +772,13 @@ export interface components {
             query?: string | null;
         };
         Filter: {
-            /** @description `a || b`, or `*` */
+            /**
+             * @description `a || b` or `*` for tags; for `sql92` a condition over properties in RocketMQ's dialect, such as
+             *     `region = 'eu' AND amount > 100`
+             */
             expression: string;
-            /** @description Only `tag` is built today */
-            type?: string | null;
+            /** @default tag */
+            type: ("tag" | "sql92") | null;
         };
         GroupIn: {
             /** @default true */
@@ -988,6 +991,8 @@ export interface components {
              */
             minOffset?: number | null;
             outcome: string;
+            /** @description Byte of a filter expression, from 0, where it went wrong. */
+            position?: number | null;
             requestId?: string | null;
             retryable: boolean;
             /** Format: int32 */
@@ -1182,7 +1187,7 @@ export interface components {
             from?: components["schemas"]["Time"] | null;
             /**
              * Format: int64
-             * @description Messages looked at, those of other tags included.
+             * @description Messages looked at, those that the filter did not want included.
              */
             scanned: number;
             to?: components["schemas"]["Time"] | null;
@@ -2183,6 +2188,10 @@ export interface operations {
                 to?: string;
                 /** @description A tag expression, such as `a || b` */
                 tag?: string;
+                /** @description An expression, instead of `tag` */
+                filter?: string;
+                /** @description `tag` if it is missing */
+                filterType?: "tag" | "sql92";
                 /** @description `desc`, the newest first, if it is missing */
                 order?: "asc" | "desc";
                 /** @description One queue alone */
@@ -2804,8 +2813,10 @@ export interface operations {
                 topic?: string;
                 maxMessages?: number;
                 invisibleDuration?: string;
+                /** @description An expression */
                 filter?: string;
-                filterType?: string;
+                /** @description `tag` if it is missing */
+                filterType?: "tag" | "sql92";
                 /** @description Names this receive: sent again with the same name, it gets the same messages again */
                 attemptId?: string;
             };
@@ -4256,6 +4267,10 @@ export interface operations {
                 to?: string;
                 /** @description A tag expression, such as `a || b` */
                 tag?: string;
+                /** @description An expression, instead of `tag` */
+                filter?: string;
+                /** @description `tag` if it is missing */
+                filterType?: "tag" | "sql92";
                 /** @description `desc`, the newest first, if it is missing */
                 order?: "asc" | "desc";
                 /** @description One queue alone */

@@ -607,7 +607,8 @@ async fn a_receive_that_is_wrong_or_finds_nothing_is_one_status_and_a_timestamp(
         Some(v2::FilterExpression { r#type: v2::FilterType::Sql.into(), expression: expression.into() })
     };
     assert_eq!(refused(&|request| request.filter_expression = sql("")).await, Code::IllegalFilterExpression);
-    assert_eq!(refused(&|request| request.filter_expression = sql("a = 1")).await, Code::NotImplemented);
+    assert_eq!(refused(&|request| request.filter_expression = sql("a = ")).await, Code::IllegalFilterExpression);
+    assert_eq!(refused(&|request| request.filter_expression = sql("a = 1")).await, Code::MessageNotFound);
 }
 
 #[tokio::test]

@@ -48,10 +48,7 @@ pub fn filter(expression: Option<&FilterExpression>) -> Result<Filter, GatewayEr
     let Some(expression) = expression else { return Ok(Filter::All) };
     match expression.r#type() {
         FilterType::Unspecified | FilterType::Tag => Ok(Filter::tags(&expression.expression)?),
-        FilterType::Sql if expression.expression.trim().is_empty() => {
-            Err(BrokerError::InvalidFilter { reason: "is empty".into() }.into())
-        }
-        FilterType::Sql => Err(BrokerError::NotImplemented { what: "filtering by SQL" }.into()),
+        FilterType::Sql => Ok(Filter::sql(&expression.expression)?),
     }
 }
 
@@ -125,16 +122,19 @@ mod tests {
     }
 
     #[test]
-    fn filters_are_tags_and_sql_is_refused_by_its_own_word() {
+    fn filters_are_tags_or_sql_and_what_does_not_compile_is_refused() {
         let expression =
             |r#type: FilterType, text: &str| FilterExpression { r#type: r#type.into(), expression: text.into() };
         assert_eq!(filter(None).unwrap(), Filter::All);
         assert_eq!(filter(Some(&expression(FilterType::Unspecified, "*"))).unwrap(), Filter::All);
-        assert!(filter(Some(&expression(FilterType::Tag, "a || b"))).unwrap().matches(Some("b")));
-        let empty = filter(Some(&expression(FilterType::Sql, " ")));
-        assert!(matches!(empty, Err(GatewayError::Broker(BrokerError::InvalidFilter { .. }))));
-        let sql = filter(Some(&expression(FilterType::Sql, "a > 1")));
-        assert!(matches!(sql, Err(GatewayError::Broker(BrokerError::NotImplemented { .. }))));
+        let tags = filter(Some(&expression(FilterType::Tag, "a || b"))).unwrap();
+        assert_eq!(tags, Filter::tags("a || b").unwrap());
+        let sql = filter(Some(&expression(FilterType::Sql, "a > 1"))).unwrap();
+        assert_eq!(sql, Filter::sql("a > 1").unwrap());
+        for wrong in [" ", "a > 'x'"] {
+            let wrong = filter(Some(&expression(FilterType::Sql, wrong)));
+            assert!(matches!(wrong, Err(GatewayError::Broker(BrokerError::InvalidFilter { .. }))));
+        }
     }
 
     #[test]

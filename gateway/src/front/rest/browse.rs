@@ -16,8 +16,8 @@ use sha2::{Digest as _, Sha256};
 use utoipa::{IntoParams, ToSchema};
 
 use super::message_json::{MessageOut, View};
-use super::openapi::{Order, ViewParams};
-use super::request::{Query, Segments, invalid_query, json, topic_name};
+use super::openapi::{FilterType, Order, ViewParams};
+use super::request::{Query, Segments, filter, invalid_query, json, topic_name};
 use super::units::{Time, parse_timestamp};
 use super::{Answer, RestState, Shared};
 use crate::error::{FieldAt, GatewayError};
@@ -42,7 +42,7 @@ pub(super) struct BrowsedPage<'a> {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Scan {
-    /// Messages looked at, those of other tags included.
+    /// Messages looked at, those that the filter did not want included.
     scanned: u64,
     /// Nothing that was asked for is left.
     complete: bool,
@@ -61,6 +61,11 @@ pub(super) struct Look {
     to: Option<String>,
     /// A tag expression, such as `a || b`
     tag: Option<String>,
+    /// An expression, instead of `tag`
+    filter: Option<String>,
+    /// `tag` if it is missing
+    #[param(inline)]
+    filter_type: Option<FilterType>,
     /// `desc`, the newest first, if it is missing
     #[param(inline)]
     order: Option<Order>,
@@ -85,7 +90,17 @@ pub(super) async fn browse(state: &RestState, topic: TopicName, mut query: Query
         |name: &str| query.take(name)?.map(|text| parse_timestamp(&text, FieldAt::Query(name.into()))).transpose();
     let (from, to) = (time("from")?, time("to")?);
     let tag = query.take("tag")?.unwrap_or_default();
-    let filter = Filter::tags(&tag).map_err(|_| invalid_query("tag", "is no tag expression"))?;
+    let mut word =
+        |name: &str| Ok::<_, GatewayError>(query.take(name)?.map(|text| (text, FieldAt::Query(name.into()))));
+    let (kind, expression) = (word("filterType")?, word("filter")?);
+    let filter_words = format!("{tag} {kind:?} {expression:?}");
+    let filter = match tag.is_empty() {
+        true => filter(kind, expression)?,
+        false if kind.is_some() || expression.is_some() => {
+            return Err(invalid_query("tag", "is a filter already: give one"));
+        }
+        false => Filter::tags(&tag).map_err(|_| invalid_query("tag", "is no tag expression"))?,
+    };
     let newest_first = match query.take("order")?.as_deref() {
         None | Some("desc") => true,
         Some("asc") => false,
@@ -109,8 +124,8 @@ pub(super) async fn browse(state: &RestState, topic: TopicName, mut query: Query
         }
         Err(error) => return Err(error.into()),
     };
-    let look = format!("{topic} {incarnation:?} {newest_first} {queue_id:?} {from:?} {to:?} {tag}");
-    // Hashed, for a tag expression may be longer than a cursor should be.
+    let look = format!("{topic} {incarnation:?} {newest_first} {queue_id:?} {from:?} {to:?} {filter_words}");
+    // Hashed, for an expression may be longer than a cursor should be.
     let binding = format!("browse {}\n", STANDARD_NO_PAD.encode(Sha256::digest(look)));
     let position = cursor.map(|cursor| {
         let sealed = state.messaging.unseal(CURSOR_PREFIX, &cursor)?;

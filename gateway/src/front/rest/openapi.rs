@@ -455,13 +455,23 @@ pub(super) struct ReceiveIn {
     attempt_id: Option<String>,
 }
 
+/// The language of a filter
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[allow(dead_code)]
+pub(super) enum FilterType {
+    Tag,
+    Sql92,
+}
+
 #[derive(ToSchema)]
 #[schema(as = Filter)]
 #[allow(dead_code)]
 struct FilterIn {
-    /// Only `tag` is built today
-    r#type: Option<String>,
-    /// `a || b`, or `*`
+    #[schema(inline, default = "tag")]
+    r#type: Option<FilterType>,
+    /// `a || b` or `*` for tags; for `sql92` a condition over properties in RocketMQ's dialect, such as
+    /// `region = 'eu' AND amount > 100`
     #[schema(max_length = 4096)]
     expression: String,
 }

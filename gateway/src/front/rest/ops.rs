@@ -196,7 +196,7 @@ pub(super) async fn limits(query: Query) -> Answer {
         invisible_duration_min: duration::format(INVISIBLE_DURATION_MIN),
         invisible_duration_max: duration::format(INVISIBLE_DURATION_MAX),
         wait_max: "30s",
-        abilities: Abilities { native: true, idempotency: true, recall: true, sql92: false },
+        abilities: Abilities { native: true, idempotency: true, recall: true, sql92: true },
     };
     Ok(json(StatusCode::OK, &limits))
 }

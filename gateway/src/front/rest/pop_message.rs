@@ -8,7 +8,6 @@ use gantry_broker_core::BrokerError;
 use gantry_broker_core::broker::{
     ATTEMPT_ID_BYTES_MAX, INVISIBLE_DURATION_MAX, INVISIBLE_DURATION_MIN, LeaseLength, POP_MESSAGES_MAX, PopMessages,
 };
-use gantry_broker_core::delivery::filter::Filter;
 use gantry_broker_core::names::ConsumerGroup;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -17,8 +16,8 @@ use utoipa::ToSchema;
 use super::handover::Handover;
 use super::json::Fields;
 use super::message_json::{MessageOut, View};
-use super::openapi::{ReceiveIn, ViewParams, Waiting};
-use super::request::{Query, Segments, consumer_group, prefer_wait, read_json, topic_name};
+use super::openapi::{FilterType, ReceiveIn, ViewParams, Waiting};
+use super::request::{Query, Segments, consumer_group, filter, prefer_wait, read_json, topic_name};
 use super::units::parse_duration;
 use super::{Answer, RestState, Shared, headers};
 use crate::error::{FieldAt, GatewayError};
@@ -33,7 +32,7 @@ struct Received<'a> {
 }
 
 /// Takes messages on a lease, waiting for a first one if asked to
-#[utoipa::path(post, path = "/v1/groups/{group}/receive", tag = "receipts", params(("group" = String, Path, max_length = 255, pattern = "^[%|a-zA-Z0-9_-]+$"), ViewParams, Waiting, ("topic" = Option<String>, Query), ("maxMessages" = Option<u32>, Query, minimum = 1, maximum = 32), ("invisibleDuration" = Option<String>, Query), ("filter" = Option<String>, Query), ("filterType" = Option<String>, Query), ("attemptId" = Option<String>, Query, description = "Names this receive: sent again with the same name, it gets the same messages again", min_length = 1, max_length = 128)), request_body = Option<ReceiveIn>, responses((status = 200, description = "Up to `maxMessages`; with `Accept: application/vnd.gantry.raw` the one message's own bytes, its metadata in headers", content((Received<'static> = "application/json"), (Vec<u8> = "*/*"))), (status = 204, description = "With `Accept: application/vnd.gantry.raw`: no message")))]
+#[utoipa::path(post, path = "/v1/groups/{group}/receive", tag = "receipts", params(("group" = String, Path, max_length = 255, pattern = "^[%|a-zA-Z0-9_-]+$"), ViewParams, Waiting, ("topic" = Option<String>, Query), ("maxMessages" = Option<u32>, Query, minimum = 1, maximum = 32), ("invisibleDuration" = Option<String>, Query), ("filter" = Option<String>, Query, description = "An expression"), ("filterType" = inline(Option<FilterType>), Query, description = "`tag` if it is missing"), ("attemptId" = Option<String>, Query, description = "Names this receive: sent again with the same name, it gets the same messages again", min_length = 1, max_length = 128)), request_body = Option<ReceiveIn>, responses((status = 200, description = "Up to `maxMessages`; with `Accept: application/vnd.gantry.raw` the one message's own bytes, its metadata in headers", content((Received<'static> = "application/json"), (Vec<u8> = "*/*"))), (status = 204, description = "With `Accept: application/vnd.gantry.raw`: no message")))]
 pub(super) async fn pop_messages(
     State(state): Shared,
     Segments(group): Segments<String>,
@@ -184,24 +183,7 @@ impl Receive {
                 return Err(error.at_field(at));
             }
         };
-        let filter_at = |at| move |error| GatewayError::from(error).at_field(at);
-        let filter = match (self.filter_type, self.filter) {
-            (None, None) => Filter::All,
-            (None, Some((expression, at))) => Filter::tags(&expression).map_err(filter_at(at))?,
-            (Some((kind, _)), Some((expression, at))) if kind == "tag" => {
-                Filter::tags(&expression).map_err(filter_at(at))?
-            }
-            (Some((kind, at)), _) if kind == "sql92" => {
-                return Err(GatewayError::NotSupportedByBroker { what: "filtering by SQL92" }.at_field(at));
-            }
-            (Some((kind, at)), None) if kind == "tag" => {
-                return Err(GatewayError::InvalidParameter { at, reason: "the filter has no expression".into() });
-            }
-            (Some((_, at)), _) => {
-                let reason = "the filter's type must be tag or sql92".to_string();
-                return Err(GatewayError::InvalidParameter { at, reason });
-            }
-        };
+        let filter = filter(self.filter_type, self.filter)?;
         let attempt_id = match self.attempt_id {
             Some((id, at)) if id.is_empty() || id.len() > ATTEMPT_ID_BYTES_MAX => {
                 let reason = format!("an attempt id has 1 to {ATTEMPT_ID_BYTES_MAX} bytes");
@@ -226,6 +208,8 @@ fn raw(state: &RestState, received: Vec<ReceivedMessage>) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use gantry_broker_core::delivery::filter::Filter;
+
     use super::*;
     use crate::front::error_table::answer;
 
@@ -243,7 +227,9 @@ mod tests {
             "filter":{"type":"tag","expression":"a || b"}}"#;
         let pop = read(text, Receive::default(), false).unwrap();
         assert_eq!((pop.messages_max, pop.lease), (32, LeaseLength::Exactly(INVISIBLE_DURATION_MAX)));
-        assert!(pop.filter.matches(Some("b")) && !pop.filter.matches(None));
+        assert_eq!(pop.filter, Filter::tags("a || b").unwrap());
+        let text = r#"{"topic":"t","filter":{"type":"sql92","expression":"a > 1"}}"#;
+        assert_eq!(read(text, Receive::default(), false).unwrap().filter, Filter::sql("a > 1").unwrap());
     }
 
     #[test]
@@ -258,11 +244,8 @@ mod tests {
             (r#"{"topic":"t","invisibleDuration":60}"#, "invalid_duration", "/invisibleDuration"),
             (r#"{"topic":"t","filter":{"type":"tag"}}"#, "invalid_parameter", "/filter/expression"),
             (r#"{"topic":"t","filter":{"expression":"a |"}}"#, "invalid_filter", "/filter/expression"),
-            (
-                r#"{"topic":"t","filter":{"type":"sql92","expression":"a = 1"}}"#,
-                "not_supported_by_broker",
-                "/filter/type",
-            ),
+            (r#"{"topic":"t","filter":{"type":"sql92","expression":"a ="}}"#, "invalid_filter", "/filter/expression"),
+            (r#"{"topic":"t","filter":{"type":"sql92"}}"#, "invalid_parameter", "/filter/expression"),
             (r#"{"topic":"t","filter":{"type":"x","expression":"a"}}"#, "invalid_parameter", "/filter/type"),
             (r#"{"topic":"t","filter":{"expression":"a","typ":"tag"}}"#, "unknown_field", "/filter/typ"),
         ] {

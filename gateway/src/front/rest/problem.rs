@@ -25,6 +25,9 @@ pub(super) struct Problem {
     /// The oldest offset there is, where an older one was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     min_offset: Option<u64>,
+    /// Byte of a filter expression, from 0, where it went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,10 +85,19 @@ impl Problem {
                 GatewayError::Broker(BrokerError::OffsetExpired { min }) => Some(min.0),
                 _ => None,
             },
+            position: position(error),
             request_id: None,
             instance: None,
             errors: field.into_iter().collect(),
         }
+    }
+}
+
+fn position(error: &GatewayError) -> Option<usize> {
+    match error {
+        GatewayError::At { error, .. } => position(error),
+        GatewayError::Broker(BrokerError::InvalidFilter { at, .. }) => *at,
+        _ => None,
     }
 }
 
@@ -171,6 +183,16 @@ mod tests {
     #[test]
     fn an_expired_offset_says_where_the_queue_begins() {
         assert_eq!(document(BrokerError::OffsetExpired { min: QueueOffset(7) })["minOffset"], 7);
+    }
+
+    #[test]
+    fn a_filter_that_does_not_compile_says_where() {
+        let error = BrokerError::InvalidFilter { reason: "is wrong at column 5: it ends".into(), at: Some(4) };
+        let problem = document(GatewayError::from(error).at_field(FieldAt::Query("filter".into())));
+        assert_eq!((&problem["position"], &problem["code"]), (&4.into(), &"invalid_filter".into()));
+        assert_eq!(problem["detail"], "the filter expression is wrong at column 5: it ends");
+        let nowhere = BrokerError::InvalidFilter { reason: "is longer than 4096 bytes".into(), at: None };
+        assert_eq!(document(nowhere)["position"], serde_json::Value::Null);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use axum::extract::{FromRequestParts, Path};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use gantry_broker_core::BrokerError;
+use gantry_broker_core::delivery::filter::Filter;
 use gantry_broker_core::names::{ConsumerGroup, TopicName};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -38,6 +39,28 @@ pub(super) fn topic_name(text: &str) -> Result<TopicName, GatewayError> {
 
 pub(super) fn consumer_group(text: &str) -> Result<ConsumerGroup, GatewayError> {
     ConsumerGroup::from_client(text).map_err(|error| BrokerError::InvalidConsumerGroup(error).into())
+}
+
+/// A filter as requests name one: an expression, and `tag`, as it is if nothing is said, or `sql92`.
+pub(super) fn filter(
+    kind: Option<(String, FieldAt)>,
+    expression: Option<(String, FieldAt)>,
+) -> Result<Filter, GatewayError> {
+    let compile = match kind.as_ref().map(|(kind, _)| kind.as_str()) {
+        None | Some("tag") => Filter::tags,
+        Some("sql92") => Filter::sql,
+        Some(_) => {
+            let (_, at) = kind.expect("it is another one");
+            return Err(GatewayError::InvalidParameter { at, reason: "the filter's type must be tag or sql92".into() });
+        }
+    };
+    match (kind, expression) {
+        (_, Some((expression, at))) => compile(&expression).map_err(|error| GatewayError::from(error).at_field(at)),
+        (Some((_, at)), None) => {
+            Err(GatewayError::InvalidParameter { at, reason: "the filter has no expression".into() })
+        }
+        (None, None) => Ok(Filter::All),
+    }
 }
 
 /// The query, to be taken apart word by word; what is left in the end is unknown.
