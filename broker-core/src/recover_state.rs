@@ -365,7 +365,9 @@ impl Known {
                 match source_of(record)? {
                     Moved::Timer { offset } => self.timers.apply_fired(offset),
                     Moved::Level { level, offset } => self.timers.apply_level_fired(level, offset),
-                    Moved::Lease { .. } => {}
+                    Moved::Lease { cell, offset } => {
+                        self.apply(lost, &Entry::Ack { cell, offsets: vec![offset] }, record.commit_log_offset);
+                    }
                 }
             }
             Ok(())
