@@ -10,7 +10,7 @@ use crate::background::Background;
 use crate::broker::*;
 use crate::clock::{Clock, Timestamp};
 use crate::config::BrokerConfig;
-use crate::delivery::cell::Lease;
+use crate::delivery::cell::{Cell, Lease};
 use crate::delivery::cells::AllCells;
 use crate::delivery::long_polling::LongPolling;
 use crate::delivery::redelivery::Redelivery;
@@ -379,7 +379,9 @@ impl Parts {
         let cells = cells.lock().expect("no code panics while holding it");
         let limit = AttemptLimit::of(&group.config, &topic.config.topic);
         let stays = |lease: &Lease| limit.is_reached(lease.attempt);
-        let is_due = cells.values().any(|cell| cell.deliverable(now, stays).next().is_some());
+        // A lane goes on when its first message was given up.
+        let may_go_on = |cell: &Cell| cell.ready().next().is_some() || cell.deliverable(now, stays).next().is_some();
+        let is_due = cells.values().any(may_go_on);
         let next = cells.values().filter_map(|cell| cell.next_deadline(now)).min();
         drop(cells);
         if is_due {

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::broker::POP_MESSAGES_MAX;
-use crate::delivery::cell::Verdict;
+use crate::delivery::cell::{Cell, Verdict};
 use crate::delivery::cells::Cells;
 use crate::delivery::redelivery::Pair;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
+use crate::operation::forward_message_to_dead_letter_queue::AttemptLimit;
 use crate::receipt_handle::ReceiptHandle;
 use crate::state::record::{CellKey, Entry};
 use crate::state::tables::Tables;
@@ -48,16 +49,21 @@ pub(crate) fn ack_messages(
     Ok(results)
 }
 
-/// What was settled may have let lanes go on: receives that wait for them look.
+/// What was settled may have let lanes go on, to what is new of them or to what came back: receives that wait look.
 pub(crate) fn wake_lanes(parts: &Parts, tables: &Tables, locked: &BTreeMap<Pair, MutexGuard<'_, Cells>>) {
+    let now = parts.store.now();
     for (pair, cells) in locked {
-        let ready = cells.values().map(|cell| cell.ready().take(POP_MESSAGES_MAX as usize).count() as u64).sum::<u64>();
-        if ready == 0 {
-            continue;
-        }
         let group = tables.consumer_group_by_id(pair.0).expect("whoever has its cells locked has looked it up");
         let topic = tables.topic_by_id(pair.1).expect("whoever has its cells locked has looked it up");
-        parts.long_polling.may_go_on(&topic.config.topic, &group.config.consumer_group, ready);
+        let limit = AttemptLimit::of(&group.config, &topic.config.topic);
+        let may_go_on = |cell: &Cell| {
+            let came_back = cell.deliverable(now, |lease| limit.is_reached(lease.attempt)).map(|(offset, _)| offset);
+            cell.ready().chain(came_back).take(POP_MESSAGES_MAX as usize).count() as u64
+        };
+        let count: u64 = cells.values().filter(|cell| cell.keeps_order()).map(may_go_on).sum();
+        if count > 0 {
+            parts.long_polling.may_go_on(&topic.config.topic, &group.config.consumer_group, count);
+        }
     }
 }
 

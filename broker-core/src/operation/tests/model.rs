@@ -31,7 +31,17 @@ impl Dice {
 
 /// Moves only when a sequence says so.
 #[derive(Clone)]
-struct Hand(Arc<AtomicI64>);
+pub(super) struct Hand(Arc<AtomicI64>);
+
+impl Hand {
+    pub(super) fn new() -> Hand {
+        Hand(Arc::new(AtomicI64::new(1_700_000_000_000)))
+    }
+
+    pub(super) fn pass_ms(&self, ms: i64) {
+        self.0.fetch_add(ms, Ordering::Relaxed);
+    }
+}
 
 impl Clock for Hand {
     fn wall(&self) -> Timestamp {
@@ -188,7 +198,7 @@ impl Play {
             _ => Filter::All,
         };
         let files = SimulatedFiles::new();
-        let hand = Hand(Arc::new(AtomicI64::new(1_700_000_000_000)));
+        let hand = Hand::new();
         let model = Model {
             kind,
             queues: (0..queues).map(|queue| (QueueId(queue), Vec::new())).collect(),
@@ -437,7 +447,7 @@ impl Play {
 
     fn pass_time(&mut self) {
         let ms = 1_000 * self.dice.roll(40) as i64;
-        self.hand.0.fetch_add(ms, Ordering::Relaxed);
+        self.hand.pass_ms(ms);
         self.model.now += ms;
     }
 
@@ -485,7 +495,7 @@ impl Play {
 
     /// Everything that is owed comes in the end, and dead letters are those of the model.
     async fn finish(mut self) {
-        self.hand.0.fetch_add(1_000_000, Ordering::Relaxed);
+        self.hand.pass_ms(1_000_000);
         self.model.now += 1_000_000;
         self.settle_clock();
         loop {

@@ -20,6 +20,14 @@ async fn send_all(broker: &LocalBroker, bodies: &[&str]) {
     }
 }
 
+/// The newest handle of the message that stands first of those in flight.
+fn head_handle(broker: &LocalBroker, popped: &PoppedMessage) -> ReceiptHandle {
+    let cells = broker.parts().cells.of((popped.handle.consumer_group_id, popped.handle.topic_id));
+    let cells = cells.lock().unwrap();
+    let (_, lease) = cells[&QueueId(0)].leases().next().unwrap();
+    ReceiptHandle { lease_id: lease.id, deadline: lease.deadline, ..popped.handle.clone() }
+}
+
 /// In the order in which they were handed out.
 fn order(popped: &[PoppedMessage]) -> Vec<&str> {
     popped.iter().map(|popped| std::str::from_utf8(&popped.message.body).unwrap()).collect()
@@ -207,6 +215,57 @@ async fn a_parked_receive_goes_on_when_its_group_may() {
     let (woken, ()) = tokio::join!(waiting, acking);
     assert!(woken.unwrap());
     assert_eq!(order(&broker.pop_messages(pop(1)).await.unwrap()), ["a2"]);
+}
+
+/// Somebody waits; what then happens lets it go on.
+async fn wakes(broker: &LocalBroker, happens: impl Future<Output = ()>) {
+    let wait = AwaitMessages {
+        consumer_group: group(),
+        topic: topic(),
+        filter: Filter::All,
+        wait: Duration::from_secs(3_600),
+    };
+    assert!(broker.pop_messages(pop(32)).await.unwrap().is_empty());
+    let happening = async {
+        tokio::task::yield_now().await;
+        happens.await;
+    };
+    let (woken, ()) = tokio::join!(broker.await_messages(wait), happening);
+    assert!(woken.unwrap());
+}
+
+#[tokio::test]
+async fn a_parked_receive_goes_on_when_the_first_of_its_group_is_given_up_or_acked_before_what_came_back() {
+    let (files, hand) = (SimulatedFiles::new(), super::model::Hand::new());
+    let broker = open_simulated_by(&files, Retention::default(), Box::new(hand.clone())).unwrap();
+    with_fifo_topic(&broker).await;
+    let config = ConsumerGroupConfig { retry_max_times: 0, ..ConsumerGroupConfig::new(group()) };
+    broker.put_consumer_group(config, PutWhen::Missing).await.unwrap();
+    send_all(&broker, &["a1", "a2"]).await;
+    let first = broker.pop_messages(pop(1)).await.unwrap();
+    let pair = (first[0].handle.consumer_group_id, first[0].handle.topic_id);
+    wakes(&broker, async {
+        hand.pass_ms(61_000);
+        broker.parts().came_back(pair);
+    })
+    .await;
+    let second = broker.pop_messages(pop(1)).await.unwrap();
+    assert_eq!(order(&second), ["a2"]);
+    ack(&broker, &[&second[0]]).await;
+
+    let config = ConsumerGroupConfig { retry_max_times: 16, ..ConsumerGroupConfig::new(group()) };
+    broker.put_consumer_group(config, PutWhen::Exists).await.unwrap();
+    send_all(&broker, &["b1", "b2"]).await;
+    let batch = broker.pop_messages(pop(2)).await.unwrap();
+    hand.pass_ms(30_000);
+    back(&broker, &batch[0], Duration::from_secs(60)).await;
+    let head = head_handle(&broker, &batch[0]);
+    hand.pass_ms(31_000);
+    // The second is due, and behind the first.
+    broker.parts().came_back(pair);
+    let acked = async { assert!(broker.ack_messages(vec![head]).await.unwrap()[0].is_ok()) };
+    wakes(&broker, acked).await;
+    assert_eq!(order(&broker.pop_messages(pop(1)).await.unwrap()), ["b2"]);
 }
 
 #[tokio::test]
