@@ -771,9 +771,10 @@ impl Store {
     pub fn write_snapshot(&self, replay_from: CommitLogOffset, body: &[u8]) -> Result<(), StoreError> {
         let log = &self.shared.log;
         let state_queue = self.queue(&self.shared.state_topic, STATE_QUEUE).expect("the state topic has its queue");
-        // In this order: whatever the counter counts lies below.
+        // In this order: whatever the counters count, this one and those in the body, lies below. A snapshot that counted
+        // what a kill then kept from the log would have the next start look for it in vain.
         let state_end = state_queue.counter().next();
-        let reflects_below = log.written();
+        let reflects_below = log.appended();
         log.on_disk(reflects_below).wait()?;
         let head = SnapshotHead { replay_from, reflects_below, state_end, taken: self.now() };
         failpoint::at(Point::SnapshotBefore);

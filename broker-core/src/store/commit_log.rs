@@ -604,6 +604,13 @@ impl CommitLog {
         CommitLogOffset(self.shared.written.load(Ordering::Acquire))
     }
 
+    /// Behind the last record of every append that has begun: one that is under way has counted its records in their queues
+    /// before they can be read, and is waited for.
+    pub fn appended(&self) -> CommitLogOffset {
+        let _under_way = self.shared.writer.lock().expect("nobody panics holding it");
+        self.written()
+    }
+
     /// Everything below is on the disk.
     pub fn synced(&self) -> CommitLogOffset {
         self.shared.flusher.synced()
