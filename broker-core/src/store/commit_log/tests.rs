@@ -484,6 +484,22 @@ fn d4_holds_at_memory_too() {
 }
 
 #[test]
+fn b6_what_counters_count_is_waited_for() {
+    let (log, _) = recovered(&SimulatedFiles::new(), Durability::Memory);
+    let log = &log;
+    let under_way = log.shared.writer.lock().unwrap();
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(move || log.appended());
+        // Whoever did not wait would have its answer by now.
+        (0..100_000).for_each(|_| std::thread::yield_now());
+        assert!(!asked.is_finished());
+        drop(under_way);
+        assert_eq!(asked.join().unwrap(), log.written());
+    });
+    log.close().unwrap();
+}
+
+#[test]
 fn b4_the_confirm_offset_is_moved_by_the_caller_at_memory_and_by_the_flusher_at_disk() {
     let queue = Arc::new(QueueCounter::default());
     let (memory, _) = recovered(&SimulatedFiles::new(), Durability::Memory);
