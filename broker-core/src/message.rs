@@ -185,6 +185,21 @@ pub enum MessageType {
     Mixed,
 }
 
+impl MessageType {
+    /// As the API and the errors name it.
+    pub fn word(self) -> &'static str {
+        match self {
+            MessageType::Normal => "normal",
+            MessageType::Fifo => "fifo",
+            MessageType::Delay => "delay",
+            MessageType::Transaction => "transaction",
+            MessageType::Priority => "priority",
+            MessageType::Lite => "lite",
+            MessageType::Mixed => "mixed",
+        }
+    }
+}
+
 /// When a message shall be delivered, if not at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {

@@ -113,6 +113,10 @@ impl TopicName {
         TopicName(format!("{DLQ_TOPIC_PREFIX}{group}").into())
     }
 
+    pub fn is_dead_letter_queue_of(&self, group: &ConsumerGroup) -> bool {
+        self.0.strip_prefix(DLQ_TOPIC_PREFIX) == Some(group.as_str())
+    }
+
     /// Hidden from lists and closed to clients' sends.
     pub fn is_system(&self) -> bool {
         SYSTEM_TOPICS.contains(&&*self.0) || self.0.starts_with(SYSTEM_TOPIC_PREFIX)

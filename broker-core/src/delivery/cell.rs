@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::delivery::lanes::{LANE_WINDOW, LaneId, Lanes};
+use crate::delivery::lanes::{LANE_WINDOW, LaneId, Lanes, Order};
 use crate::error::BrokerError;
 use crate::receipt_handle::LeaseId;
 use crate::state::record::{CellKey, Entry, LeaseEntry};
@@ -52,8 +52,9 @@ pub struct Cell {
 }
 
 /// The lanes of what is in flight and of what waits, as far as somebody has looked.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct KnownLanes {
+    order: Order,
     lanes: Lanes,
     /// The first message that nobody has looked at.
     looked_at: u64,
@@ -142,21 +143,21 @@ impl Cell {
         offsets.into_iter().flatten().map(|offset| (*offset, self.leases[offset]))
     }
 
-    /// From now on lanes are known: `lane_of` says those of what is in flight.
-    pub fn keep_order<E>(&mut self, lane_of: impl Fn(u64) -> Result<LaneId, E>) -> Result<(), E> {
-        if self.lanes.is_some() {
+    /// From now on lanes are known, if there is an order to keep: `lane_of` says those of what is in flight.
+    pub fn keep_order<E>(&mut self, order: Order, lane_of: impl Fn(u64) -> Result<LaneId, E>) -> Result<(), E> {
+        if self.order() == order {
             return Ok(());
         }
-        let mut known = Box::new(KnownLanes { looked_at: self.next, lanes: Lanes::default() });
+        self.lanes = None;
+        if order == Order::Nothing {
+            return Ok(());
+        }
+        let mut known = Box::new(KnownLanes { order, looked_at: self.next, lanes: Lanes::default() });
         for offset in self.leases.keys() {
             known.lanes.found_in_flight(*offset, lane_of(*offset)?);
         }
         self.lanes = Some(known);
         Ok(())
-    }
-
-    pub fn forget_order(&mut self) {
-        self.lanes = None;
     }
 
     /// Where lanes are known: the first message of which none is, unless that lies too far ahead.
@@ -182,13 +183,9 @@ impl Cell {
         self.lanes.as_ref().into_iter().flat_map(|known| known.lanes.ready())
     }
 
-    /// Lanes in which something waits for what is in flight.
-    pub fn blocked_lanes(&self) -> usize {
-        self.lanes.as_ref().map_or(0, |known| known.lanes.blocked())
-    }
-
-    pub fn keeps_order(&self) -> bool {
-        self.lanes.is_some()
+    /// What is kept in order here, as far as anybody has asked for it.
+    pub fn order(&self) -> Order {
+        self.lanes.as_ref().map_or(Order::Nothing, |known| known.order)
     }
 
     /// The most deliveries that a message in flight has had.

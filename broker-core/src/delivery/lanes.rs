@@ -12,18 +12,31 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 /// in blocked lanes the queue stands still.
 pub const LANE_WINDOW: u64 = 65_536;
 
-/// A message group. Two groups with one hash wait for each other, which costs time and never order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct LaneId(u64);
+/// What of a queue a consumer group gets in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    Nothing,
+    /// Each message group; what has none waits for nobody.
+    MessageGroups,
+    /// Each message group, and together all that has none.
+    Queue,
+}
 
-impl LaneId {
-    /// Messages without a group are one lane.
-    pub fn of(message_group: Option<&str>) -> LaneId {
+impl Order {
+    /// The lane of the message at this offset.
+    pub fn lane(self, offset: u64, message_group: Option<&str>) -> LaneId {
         let mut hasher = DefaultHasher::new();
-        message_group.hash(&mut hasher);
+        match (message_group, self) {
+            (None, Order::Nothing | Order::MessageGroups) => offset.hash(&mut hasher),
+            (group, _) => group.hash(&mut hasher),
+        }
         LaneId(hasher.finish())
     }
 }
+
+/// A message group. Two groups with one hash wait for each other, which costs time and never order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LaneId(u64);
 
 #[derive(Debug, Clone, Default)]
 pub struct Lanes {
@@ -126,11 +139,6 @@ impl Lanes {
     pub fn first_waiting(&self) -> Option<u64> {
         self.waiting.first().copied()
     }
-
-    /// Lanes of which something waits behind something in flight.
-    pub fn blocked(&self) -> usize {
-        self.lanes.values().filter(|lane| !lane.in_flight.is_empty() && !lane.waiting.is_empty()).count()
-    }
 }
 
 #[cfg(test)]
@@ -138,7 +146,7 @@ mod tests {
     use super::*;
 
     fn lane(group: &str) -> LaneId {
-        LaneId::of(Some(group))
+        Order::MessageGroups.lane(0, Some(group))
     }
 
     fn ready(lanes: &Lanes) -> Vec<u64> {
@@ -154,7 +162,7 @@ mod tests {
         assert_eq!(ready(&lanes), [10, 11, 12, 13, 14], "a batch takes a lane in its order");
         lanes.leased(10);
         assert_eq!(ready(&lanes), [11, 13, 14]);
-        assert_eq!((lanes.first_waiting(), lanes.blocked()), (Some(11), 1));
+        assert_eq!(lanes.first_waiting(), Some(11));
         lanes.leased(11);
         lanes.leased(14);
         lanes.settled(11);
@@ -168,6 +176,17 @@ mod tests {
             lanes.settled(offset);
         }
         assert!(lanes.lanes.is_empty() && lanes.of.is_empty() && lanes.ready.is_empty() && lanes.waiting.is_empty());
+    }
+
+    #[test]
+    fn what_has_no_group_is_in_order_where_the_queue_is() {
+        let [grouped, ordered] = [Order::MessageGroups, Order::Queue];
+        assert_ne!(grouped.lane(1, None), grouped.lane(2, None));
+        assert_eq!(ordered.lane(1, None), ordered.lane(2, None));
+        for order in [grouped, ordered] {
+            assert_eq!(order.lane(1, Some("a")), order.lane(2, Some("a")));
+            assert_ne!(order.lane(1, Some("a")), order.lane(1, Some("b")));
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crate::broker::POP_MESSAGES_MAX;
 use crate::delivery::cell::{Cell, Verdict};
 use crate::delivery::cells::Cells;
+use crate::delivery::lanes::Order;
 use crate::delivery::redelivery::Pair;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
@@ -52,7 +53,8 @@ pub(crate) fn ack_messages(
 /// What was settled may have let lanes go on, to what is new of them or to what came back: receives that wait look.
 pub(crate) fn wake_lanes(parts: &Parts, tables: &Tables, locked: &BTreeMap<Pair, MutexGuard<'_, Cells>>) {
     let now = parts.store.now();
-    for (pair, cells) in locked {
+    let in_order = |cells: &&MutexGuard<'_, Cells>| cells.values().any(|cell| cell.order() != Order::Nothing);
+    for (pair, cells) in locked.iter().filter(|(_, cells)| in_order(cells)) {
         let group = tables.consumer_group_by_id(pair.0).expect("whoever has its cells locked has looked it up");
         let topic = tables.topic_by_id(pair.1).expect("whoever has its cells locked has looked it up");
         let limit = AttemptLimit::of(&group.config, &topic.config.topic);
@@ -60,7 +62,7 @@ pub(crate) fn wake_lanes(parts: &Parts, tables: &Tables, locked: &BTreeMap<Pair,
             let came_back = cell.deliverable(now, |lease| limit.is_reached(lease.attempt)).map(|(offset, _)| offset);
             cell.ready().chain(came_back).take(POP_MESSAGES_MAX as usize).count() as u64
         };
-        let count: u64 = cells.values().filter(|cell| cell.keeps_order()).map(may_go_on).sum();
+        let count: u64 = cells.values().filter(|cell| cell.order() != Order::Nothing).map(may_go_on).sum();
         if count > 0 {
             parts.long_polling.may_go_on(&topic.config.topic, &group.config.consumer_group, count);
         }

@@ -2,11 +2,12 @@
 
 use crate::broker::AwaitMessages;
 use crate::delivery::filter::Filter;
+use crate::delivery::lanes::Order;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::offset::QueueOffset;
 use crate::operation::forward_message_to_dead_letter_queue::AttemptLimit;
-use crate::operation::pop_message::{DUE_LOOKED_AT_MAX, keeps_order, queues, readable_topic};
+use crate::operation::pop_message::{DUE_LOOKED_AT_MAX, order, queues, readable_topic};
 
 pub(crate) async fn await_messages(parts: &Parts, wait: &AwaitMessages) -> Result<bool, BrokerError> {
     let place = parts.long_polling.park(&wait.topic, &wait.consumer_group)?;
@@ -25,22 +26,24 @@ fn is_ready(parts: &Parts, wait: &AwaitMessages) -> Result<bool, BrokerError> {
     let cells = parts.cells.of((group.consumer_group_id, topic.topic_id));
     let cells = cells.lock().expect("no code panics while holding it");
     let now = parts.store.now();
+    let order = order(&group.config, topic);
+    let limit = AttemptLimit::of(&group.config, &topic.config.topic);
     let mut entries = Vec::with_capacity(1);
     for queue in queues(parts, topic) {
         let Some(cell) = cells.get(&queue.queue_id()) else { return Ok(true) };
-        let order = keeps_order(&group.config, topic);
-        if order != cell.keeps_order() {
+        if order != cell.order() {
             return Ok(true);
         }
         let has_new = match order {
-            true => cell.ready().next().is_some() || !cell.to_look_at(queue.max_offset().0).is_empty(),
-            false => queue.max_offset().0.min(cell.window_end()) > cell.next().max(queue.min_offset().0),
+            Order::MessageGroups | Order::Queue => {
+                cell.ready().next().is_some() || !cell.to_look_at(queue.max_offset().0).is_empty()
+            }
+            Order::Nothing => queue.max_offset().0.min(cell.window_end()) > cell.next().max(queue.min_offset().0),
         };
         if has_new {
             return Ok(true);
         }
         // No further than a pop looks: what it would not find must not have it called again and again.
-        let limit = AttemptLimit::of(&group.config, &topic.config.topic);
         for (offset, _) in cell.deliverable(now, |lease| limit.is_reached(lease.attempt)).take(DUE_LOOKED_AT_MAX) {
             entries.clear();
             parts.store.read_queue(&queue, QueueOffset(offset), 1, &mut entries)?;

@@ -5,15 +5,14 @@
 
 use std::time::Duration;
 
-use crate::broker::{Permission, TopicConfig};
 use crate::clock::Timestamp;
 use crate::delivery::delay_levels::DELAY_MAX;
 use crate::error::BrokerError;
-use crate::local_broker::{Parts, queues_of};
+use crate::local_broker::Parts;
 use crate::message::{Delivery, Message, MessageError, property};
 use crate::names::{SCHEDULE_TOPIC, TIMER_TOPIC, TopicName};
 use crate::offset::QueueId;
-use crate::state::record::Entry;
+use crate::operation::topics::ensure_topic;
 use crate::store::record::RecordDraft;
 
 /// A delivery time may lie so far back: the message is delivered at once.
@@ -163,35 +162,6 @@ pub(crate) fn ensure_topics<'a>(
     if timers {
         ensure_topic(parts, &timer_topic(), 1)?;
     }
-    Ok(())
-}
-
-pub(crate) fn ensure_topic(parts: &Parts, name: &TopicName, queues: u32) -> Result<(), BrokerError> {
-    let has_enough = |config: &TopicConfig| config.read_queues >= queues && config.write_queues >= queues;
-    if parts.tables().topic(name).is_some_and(|topic| has_enough(&topic.config)) {
-        return Ok(());
-    }
-    let mut tables = parts.tables.write().expect("no code panics while holding it");
-    let known = tables.topic(name).cloned();
-    let entry = match &known {
-        Some(known) if has_enough(&known.config) => return Ok(()),
-        Some(known) => {
-            let read_queues = known.config.read_queues.max(queues);
-            let config = TopicConfig { read_queues, write_queues: read_queues, ..known.config.clone() };
-            Entry::PutTopic { topic_id: known.topic_id, version: known.version + 1, config }
-        }
-        None => {
-            let permission = Permission { read: true, write: true };
-            let config =
-                TopicConfig { read_queues: queues, write_queues: queues, permission, ..TopicConfig::new(name.clone()) };
-            Entry::PutTopic { topic_id: tables.next_topic_id(), version: 1, config }
-        }
-    };
-    // The message that follows is in the same log: nobody need wait for this record alone.
-    let (at, _) = parts.append_state(std::slice::from_ref(&entry))?;
-    tables.apply(&entry, at);
-    let topic = tables.topic(name).expect("just applied");
-    parts.store.create_queues(name, topic.incarnation, queues_of(&topic.config));
     Ok(())
 }
 

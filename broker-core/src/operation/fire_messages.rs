@@ -23,9 +23,9 @@ use crate::message::{StoredMessage, property, raw_properties};
 use crate::names::{SCHEDULE_TOPIC, TIMER_TOPIC, TopicName};
 use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
 use crate::operation::delay::{
-    SECOND, TIMER_QUEUE, ensure_topic, floor, queue_of_level, roll_second, schedule_topic, second_of, timer_topic,
-    with_roll,
+    SECOND, TIMER_QUEUE, floor, queue_of_level, roll_second, schedule_topic, second_of, timer_topic, with_roll,
 };
+use crate::operation::topics::ensure_topic;
 use crate::state::record::Entry;
 use crate::state::source::Source;
 use crate::state::tables::{LiveTopic, Tables};

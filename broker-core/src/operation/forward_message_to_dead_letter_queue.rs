@@ -16,6 +16,7 @@ use crate::names::{ConsumerGroup, TopicName};
 use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
 use crate::operation::ack_message::{Locked, apply, check_handle, wake_lanes};
 use crate::operation::topics;
+use crate::receipt_handle::ReceiptHandle;
 use crate::state::record::{CellKey, Entry};
 use crate::state::source::Source;
 use crate::state::tables::Tables;
@@ -36,7 +37,7 @@ pub(crate) struct AttemptLimit(Option<u32>);
 impl AttemptLimit {
     /// Nothing is moved from a group's dead letter queue to itself: consumed by its own group, that keeps its messages.
     pub(crate) fn of(group: &ConsumerGroupConfig, topic: &TopicName) -> AttemptLimit {
-        let is_its_end = *topic == TopicName::dead_letter_queue(&group.consumer_group);
+        let is_its_end = topic.is_dead_letter_queue_of(&group.consumer_group);
         let is_endless = is_its_end || group.retry_max_times == RETRY_WITHOUT_END;
         AttemptLimit((!is_endless).then(|| group.retry_max_times + 1))
     }
@@ -54,8 +55,8 @@ pub(crate) async fn forward_messages_to_dead_letter_queue(
     if let Some(failure) = parts.store.failure() {
         return Err(BrokerError::ReadOnly { reason: failure });
     }
-    for group in groups_of(parts, forwards) {
-        topics::make_derived(parts, &TopicName::dead_letter_queue(&group), 1)?;
+    for group in groups_that_give_up(parts, forwards) {
+        topics::ensure_topic(parts, &TopicName::dead_letter_queue(&group), 1)?;
     }
     let mut end = CommitLogOffset(0);
     let mut results = Vec::with_capacity(forwards.len());
@@ -95,11 +96,21 @@ pub(crate) async fn forward_messages_to_dead_letter_queue(
     Ok(results)
 }
 
-/// The groups that these handles name.
-fn groups_of(parts: &Parts, forwards: &[ForwardToDeadLetterQueue]) -> BTreeSet<ConsumerGroup> {
+/// The groups of those handles that speak for a message: one that does not must leave nothing behind, not even a topic.
+fn groups_that_give_up(parts: &Parts, forwards: &[ForwardToDeadLetterQueue]) -> BTreeSet<ConsumerGroup> {
     let tables = parts.tables();
-    let known = forwards.iter().filter_map(|forward| tables.consumer_group_by_id(forward.handle.consumer_group_id));
-    known.map(|group| group.config.consumer_group.clone()).collect()
+    let now = parts.store.now();
+    let speaks = |handle: &ReceiptHandle| {
+        let Ok(key) = check_handle(parts, &tables, handle) else { return false };
+        let cells = parts.cells.of((key.consumer_group_id, key.topic_id));
+        let cells = cells.lock().expect("no code panics while holding it");
+        let verdict =
+            cells.get(&key.queue_id).map(|cell| cell.decide_settle(handle.queue_offset.0, handle.lease_id, now));
+        matches!(verdict, Some(Ok(Verdict::Current(_))))
+    };
+    let handles = forwards.iter().map(|forward| &forward.handle).filter(|handle| speaks(handle));
+    let groups = handles.filter_map(|handle| tables.consumer_group_by_id(handle.consumer_group_id));
+    groups.map(|group| group.config.consumer_group.clone()).collect()
 }
 
 /// Gives up what came back to this group once too often. What cannot be moved now waits.
@@ -138,7 +149,7 @@ fn give_up_some(parts: &Parts, pair: Pair) -> Result<bool, BrokerError> {
     let to = TopicName::dead_letter_queue(&group.config.consumer_group);
     if tables.topic(&to).is_none() {
         drop((cells, tables));
-        topics::make_derived(parts, &to, 1)?;
+        topics::ensure_topic(parts, &to, 1)?;
         return Ok(true);
     }
     let (mut appends, mut entries) = (Vec::with_capacity(letters.len()), Vec::with_capacity(letters.len()));

@@ -4,7 +4,7 @@
 //! good (a consumer group has one filter, as in RocketMQ); a message that came back and does not match stays due for
 //! whoever wants it.
 //!
-//! Where order is kept (a FIFO topic, or a group that consumes orderly), messages whose lane has something in flight are left
+//! Where order is kept (a FIFO or mixed topic, or a group that consumes orderly), messages whose lane has something in flight are left
 //! for later and others behind them are taken.
 //!
 //! A receive with the id of an earlier one, whose answer was lost, gets the same messages again.
@@ -25,7 +25,7 @@ use crate::clock::Timestamp;
 use crate::delivery::cell::Cell;
 use crate::delivery::cells::{Cells, cell_of};
 use crate::delivery::filter::Filter;
-use crate::delivery::lanes::LaneId;
+use crate::delivery::lanes::Order;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::message::{MessageType, StoredMessage};
@@ -74,8 +74,8 @@ pub(crate) fn pop_messages(parts: &Parts, pop: &PopMessages) -> Result<Vec<Poppe
     cells.apply(&entries);
     let limit = AttemptLimit::of(&group.config, &topic.config.topic);
     let attempt_id_hash = pop.attempt_id.as_deref().map(attempt_id_hash);
-    let keeps_order = keeps_order(&group.config, topic);
-    let decided = keep_order(parts, &queues, &mut cells, keeps_order)
+    let order = order(&group.config, topic);
+    let decided = keep_order(parts, &queues, &mut cells, order)
         .and_then(|()| decide(parts, pop, &queues, &mut cells, limit, attempt_id_hash, now));
     let decided = decided.and_then(|Decision { taken, next, mut passed }| {
         for (queue_id, next) in next {
@@ -171,27 +171,27 @@ fn attempt_id_hash(attempt_id: &str) -> u64 {
     u64::from_be_bytes(digest[..8].try_into().expect("eight of 32 bytes"))
 }
 
-/// Is a message handed out only when those before it in its lane are settled?
-pub(crate) fn keeps_order(group: &ConsumerGroupConfig, topic: &Topic) -> bool {
-    group.orderly || topic.config.message_type == MessageType::Fifo
+/// What of this topic this group gets in order.
+pub(crate) fn order(group: &ConsumerGroupConfig, topic: &Topic) -> Order {
+    match topic.config.message_type {
+        _ if group.orderly => Order::Queue,
+        MessageType::Fifo | MessageType::Mixed => Order::MessageGroups,
+        _ => Order::Nothing,
+    }
 }
 
 /// Knows the lanes of what is in flight, or forgets them: a group and a topic may become orderly and stop being so.
-fn keep_order(parts: &Parts, queues: &[Arc<ConsumeQueue>], cells: &mut Cells, keeps: bool) -> Result<(), BrokerError> {
+fn keep_order(parts: &Parts, queues: &[Arc<ConsumeQueue>], cells: &mut Cells, order: Order) -> Result<(), BrokerError> {
     for queue in queues {
         let cell = cells.get_mut(&queue.queue_id()).expect("started above");
-        if !keeps {
-            cell.forget_order();
-            continue;
-        }
         let mut window = Window::default();
         let window = RefCell::new(&mut window);
-        cell.keep_order(|offset| {
+        cell.keep_order(order, |offset| {
             let mut entries = Vec::with_capacity(1);
             parts.store.read_queue(queue, QueueOffset(offset), 1, &mut entries)?;
-            let Some(entry) = entries.first() else { return Ok(LaneId::of(None)) };
+            let Some(entry) = entries.first() else { return Ok(order.lane(offset, None)) };
             let message = parts.store.read_message(*window.borrow_mut(), queue, QueueOffset(offset), entry)?;
-            Ok::<_, BrokerError>(LaneId::of(message.as_ref().and_then(StoredMessage::message_group)))
+            Ok::<_, BrokerError>(order.lane(offset, message.as_ref().and_then(StoredMessage::message_group)))
         })?;
     }
     Ok(())
@@ -239,7 +239,7 @@ fn decide(
         let queue_id = queue.queue_id();
         let cell = cells.get_mut(&queue_id).expect("started above");
         let taken = take.taken.len();
-        if cell.keeps_order() {
+        if cell.order() != Order::Nothing {
             let mut unwanted = Vec::new();
             if let Err(error) = take.fresh_in_lanes(cell, queue, &mut unwanted) {
                 failed = Some(unreadable(queue, error));
@@ -489,7 +489,8 @@ impl Take<'_> {
             for entry in &entries {
                 let offset = to_look_at.start;
                 let message = self.parts.store.read_message(&mut window, queue, QueueOffset(offset), entry)?;
-                cell.looked_at(offset, LaneId::of(message.as_ref().and_then(StoredMessage::message_group)));
+                let message_group = message.as_ref().and_then(StoredMessage::message_group);
+                cell.looked_at(offset, cell.order().lane(offset, message_group));
                 if !message.is_some_and(|message| self.filter.matches(&message)) && !cell.is_passed(offset) {
                     unwanted.push(offset);
                 }

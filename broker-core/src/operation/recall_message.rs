@@ -11,9 +11,10 @@ use crate::delivery::delay_levels::DELAY_MAX;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::message::{MessageType, property};
-use crate::operation::delay::{SECOND, TIMER_QUEUE, ensure_topic, floor, roll_second, timer_topic, with_roll};
+use crate::operation::delay::{SECOND, TIMER_QUEUE, floor, roll_second, timer_topic, with_roll};
 use crate::operation::fire_messages::recall_key;
 use crate::operation::send_message::check_type;
+use crate::operation::topics::ensure_topic;
 use crate::store::commit_log::{Append, AppendClass};
 use crate::store::record::RecordDraft;
 

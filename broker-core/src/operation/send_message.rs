@@ -223,19 +223,7 @@ pub(crate) fn check_type(topic: &TopicConfig, message_type: MessageType) -> Resu
     }
     Err(BrokerError::MessageTypeMismatch {
         topic: topic.topic.to_string(),
-        message_type: type_word(message_type),
-        topic_type: type_word(topic.message_type),
+        message_type: message_type.word(),
+        topic_type: topic.message_type.word(),
     })
-}
-
-fn type_word(message_type: MessageType) -> &'static str {
-    match message_type {
-        MessageType::Normal => "normal",
-        MessageType::Fifo => "fifo",
-        MessageType::Delay => "delay",
-        MessageType::Transaction => "transaction",
-        MessageType::Priority => "priority",
-        MessageType::Lite => "lite",
-        MessageType::Mixed => "mixed",
-    }
 }

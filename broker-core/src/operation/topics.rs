@@ -5,7 +5,7 @@ use crate::error::BrokerError;
 use crate::local_broker::{Parts, queues_of};
 use crate::message::MessageType;
 use crate::names::TopicName;
-use crate::offset::{Incarnation, QueueOffset};
+use crate::offset::QueueOffset;
 use crate::operation::delay::{schedule_topic, timer_topic};
 use crate::state::record::Entry;
 use crate::topic_attributes::{AttributeRefused, TopicAttributes};
@@ -37,7 +37,7 @@ pub(crate) async fn put_topic(parts: &Parts, config: TopicConfig, when: PutWhen)
             return Err(BrokerError::InvalidParameter { name: "readQueues", reason });
         }
         if known.as_ref().is_some_and(|known| moves_message_groups(known, &config)) {
-            let reason = "cannot change on a FIFO topic: message groups would move to other queues, out of order";
+            let reason = "cannot change where message groups are: they would move to other queues, out of order";
             return Err(BrokerError::InvalidParameter { name: "writeQueues", reason: reason.to_string() });
         }
         let (topic_id, version) = match &known {
@@ -63,8 +63,8 @@ pub(crate) async fn put_topic(parts: &Parts, config: TopicConfig, when: PutWhen)
 
 /// The queue of a message group follows from how many queues there are to write to.
 fn moves_message_groups(known: &Topic, config: &TopicConfig) -> bool {
-    let is_fifo = known.config.message_type == MessageType::Fifo && config.message_type == MessageType::Fifo;
-    is_fifo && known.config.write_queues != config.write_queues
+    let has_groups = |config: &TopicConfig| matches!(config.message_type, MessageType::Fifo | MessageType::Mixed);
+    has_groups(&known.config) && has_groups(config) && known.config.write_queues != config.write_queues
 }
 
 fn check(config: &TopicConfig) -> Result<(), BrokerError> {
@@ -87,22 +87,27 @@ fn check(config: &TopicConfig) -> Result<(), BrokerError> {
     Ok(())
 }
 
-/// Makes a topic that belongs to a consumer group, if it is missing: its retry topic or its dead letter queue. Nobody waits
-/// for it to be safe: it is before what is stored in it.
-pub(crate) fn make_derived(parts: &Parts, name: &TopicName, queues: u32) -> Result<(), BrokerError> {
-    assert!(name.is_derived(), "{name} belongs to a consumer group");
-    if parts.tables().topic(name).is_some() {
+/// Makes a topic of the broker's own that a message is about to go to, or gives it the queues that it lacks: a dead letter
+/// queue, the topics in which delayed messages wait. Nobody waits for it to be safe: it is before what is stored in it.
+pub(crate) fn ensure_topic(parts: &Parts, name: &TopicName, queues: u32) -> Result<(), BrokerError> {
+    let has_enough = |config: &TopicConfig| config.read_queues >= queues && config.write_queues >= queues;
+    if parts.tables().topic(name).is_some_and(|topic| has_enough(&topic.config)) {
         return Ok(());
     }
     let mut tables = parts.tables.write().expect("no code panics while holding it");
-    if tables.topic(name).is_some() {
-        return Ok(());
-    }
-    let config = TopicConfig { read_queues: queues, write_queues: queues, ..TopicConfig::new(name.clone()) };
-    let entry = Entry::PutTopic { topic_id: tables.next_topic_id(), version: 1, config };
+    let known = tables.topic(name).cloned();
+    let (topic_id, version, config) = match &known {
+        Some(known) if has_enough(&known.config) => return Ok(()),
+        Some(known) => (known.topic_id, known.version + 1, known.config.clone()),
+        None => (tables.next_topic_id(), 1, TopicConfig { read_queues: 0, ..TopicConfig::new(name.clone()) }),
+    };
+    let queues = config.read_queues.max(queues);
+    let config = TopicConfig { read_queues: queues, write_queues: queues, ..config };
+    let entry = Entry::PutTopic { topic_id, version, config };
     let (at, _) = parts.append_state(std::slice::from_ref(&entry))?;
     tables.apply(&entry, at);
-    parts.store.create_queues(name, Incarnation(at.0), queues);
+    let topic = tables.topic(name).expect("just applied");
+    parts.store.create_queues(name, topic.incarnation, queues_of(&topic.config));
     Ok(())
 }
 

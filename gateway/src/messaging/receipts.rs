@@ -32,14 +32,7 @@ impl Messaging {
         let valid = verified.iter().flatten().cloned().collect();
         let answers = self.broker.ack_messages(valid).await;
         self.counts.settled(Settle::Ack, verified.len(), &answers);
-        let mut answers = answers?.into_iter();
-        Ok(verified
-            .iter()
-            .map(|verified| match verified {
-                Ok(_) => Ok(answers.next().expect("one answer per handle")?),
-                Err(_) => Err(BrokerError::InvalidReceiptHandle.into()),
-            })
-            .collect())
+        Ok(answered(&verified, answers?))
     }
 
     /// Entries: handle, new invisible duration from now (none: the group's retry policy), and whether the delivery
@@ -58,20 +51,12 @@ impl Messaging {
         let valid = verified.iter().flatten().cloned().collect();
         let answers = self.broker.change_invisible_durations(valid).await;
         self.counts.settled(Settle::Change, verified.len(), &answers);
-        let mut answers = answers?.into_iter();
-        Ok(verified
-            .iter()
-            .map(|verified| match verified {
-                Ok(_) => {
-                    let changed = answers.next().expect("one answer per handle")?;
-                    Ok(ChangedReceipt {
-                        receipt_handle: self.handle_keys.sign(&changed.handle),
-                        invisible_until: changed.invisible_until,
-                    })
-                }
-                Err(_) => Err(BrokerError::InvalidReceiptHandle.into()),
-            })
-            .collect())
+        let answered = answered(&verified, answers?).into_iter().map(|changed| {
+            let changed = changed?;
+            let receipt_handle = self.handle_keys.sign(&changed.handle);
+            Ok(ChangedReceipt { receipt_handle, invisible_until: changed.invisible_until })
+        });
+        Ok(answered.collect())
     }
 
     /// Says which dead letter queue each message is in.
@@ -86,13 +71,19 @@ impl Messaging {
         let valid = verified.iter().flatten().cloned().collect();
         let answers = self.broker.forward_messages_to_dead_letter_queue(valid).await;
         self.counts.settled(Settle::DeadLetter, verified.len(), &answers);
-        let mut answers = answers?.into_iter();
-        Ok(verified
-            .iter()
-            .map(|verified| match verified {
-                Ok(_) => Ok(answers.next().expect("one answer per handle")?),
-                Err(_) => Err(BrokerError::InvalidReceiptHandle.into()),
-            })
-            .collect())
+        Ok(answered(&verified, answers?))
     }
+}
+
+/// The broker's answers, and between them a refusal of each handle that is none.
+fn answered<V, T>(
+    verified: &[Result<V, ReceiptHandleError>],
+    answers: Vec<Result<T, BrokerError>>,
+) -> Vec<Result<T, GatewayError>> {
+    let mut answers = answers.into_iter();
+    let each = verified.iter().map(|verified| match verified {
+        Ok(_) => Ok(answers.next().expect("one answer per handle")?),
+        Err(_) => Err(BrokerError::InvalidReceiptHandle.into()),
+    });
+    each.collect()
 }

@@ -291,6 +291,31 @@ async fn a3_nothing_is_stored_behind_a_refused_message_of_its_group() {
 }
 
 #[tokio::test]
+async fn a_mixed_topic_keeps_its_message_groups_in_order_and_lets_the_others_go() {
+    let files = SimulatedFiles::new();
+    let broker = fifo(&files);
+    let message_type = MessageType::Mixed;
+    let config = TopicConfig { read_queues: 1, write_queues: 1, message_type, ..TopicConfig::new(topic()) };
+    broker.put_topic(config.clone(), PutWhen::Missing).await.unwrap();
+    send_all(&broker, &["a1", "a2"]).await;
+    for body in ["x", "y", "z"] {
+        broker.send_messages(send(0, message(body, body))).await.unwrap().remove(0).unwrap();
+    }
+    let first = broker.pop_messages(pop(1)).await.unwrap();
+    assert_eq!(order(&first), ["a1"]);
+    assert_eq!(order(&broker.pop_messages(pop(1)).await.unwrap()), ["x"]);
+    assert_eq!(order(&broker.pop_messages(pop(1)).await.unwrap()), ["y"]);
+    // From now on all that has no group is in order, too.
+    let orderly = ConsumerGroupConfig { orderly: true, ..ConsumerGroupConfig::new(group()) };
+    broker.put_consumer_group(orderly, PutWhen::Exists).await.unwrap();
+    assert!(broker.pop_messages(pop(32)).await.unwrap().is_empty());
+    ack(&broker, &[&first[0]]).await;
+    assert_eq!(order(&broker.pop_messages(pop(32)).await.unwrap()), ["a2"]);
+    let more = TopicConfig { read_queues: 2, write_queues: 2, ..config };
+    assert!(broker.put_topic(more, PutWhen::Exists).await.is_err(), "message groups stay in their queue");
+}
+
+#[tokio::test]
 async fn c4_the_queues_of_a_fifo_topic_stay() {
     let files = SimulatedFiles::new();
     let broker = fifo(&files);

@@ -64,13 +64,13 @@ impl GrpcFront {
             if ![*kind, MessageType::Mixed].contains(&config.message_type) && !topic.is_derived() {
                 return Err(BrokerError::MessageTypeMismatch {
                     topic: topic.to_string(),
-                    message_type: kind_name(*kind),
-                    topic_type: kind_name(config.message_type),
+                    message_type: kind.word(),
+                    topic_type: config.message_type.word(),
                 }
                 .into());
             }
             if !matches!(kind, MessageType::Fifo | MessageType::Delay) {
-                return Err(GatewayError::NotImplemented { what: format!("sending {} messages", kind_name(*kind)) });
+                return Err(GatewayError::NotImplemented { what: format!("sending {} messages", kind.word()) });
             }
         }
         Ok(())
@@ -239,16 +239,4 @@ fn idempotency_key(key: &str) -> Result<String, MessageError> {
 /// Most clients send a host's name, which the record has no place for.
 fn born_host(text: &str) -> Option<SocketAddr> {
     text.parse().ok().or_else(|| Some(SocketAddr::new(text.parse::<IpAddr>().ok()?, 0)))
-}
-
-fn kind_name(kind: MessageType) -> &'static str {
-    match kind {
-        MessageType::Normal => "normal",
-        MessageType::Fifo => "FIFO",
-        MessageType::Delay => "delay",
-        MessageType::Transaction => "transaction",
-        MessageType::Priority => "priority",
-        MessageType::Lite => "lite",
-        MessageType::Mixed => "mixed",
-    }
 }

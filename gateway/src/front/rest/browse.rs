@@ -81,10 +81,18 @@ pub(super) struct Look {
 #[utoipa::path(get, path = "/v1/topics/{topic}/messages", tag = "messages", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), ViewParams, Look), responses((status = 200, description = "A page of messages", body = BrowsedPage)))]
 pub(super) async fn browse_messages(State(state): Shared, Segments(topic): Segments<String>, query: Query) -> Answer {
     let topic = topic_name(&topic)?;
-    browse(&state, topic, query).await
+    browse(&state, topic, query, Missing::IsNotFound).await
 }
 
-pub(super) async fn browse(state: &RestState, topic: TopicName, mut query: Query) -> Answer {
+/// What a look at a topic that does not exist comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    IsNotFound,
+    /// It is made with its first message.
+    IsEmpty,
+}
+
+pub(super) async fn browse(state: &RestState, topic: TopicName, mut query: Query, missing: Missing) -> Answer {
     let view = View::take(&mut query)?;
     let mut time =
         |name: &str| query.take(name)?.map(|text| parse_timestamp(&text, FieldAt::Query(name.into()))).transpose();
@@ -117,8 +125,7 @@ pub(super) async fn browse(state: &RestState, topic: TopicName, mut query: Query
     // A cursor of one look is none of another; another incarnation of the topic is another look.
     let incarnation = match state.messaging.broker.describe_topic(topic.clone()).await {
         Ok(topic) => topic.incarnation,
-        // A group's dead letter queue is made with the first dead letter.
-        Err(BrokerError::TopicNotFound { .. }) if topic.is_derived() => {
+        Err(BrokerError::TopicNotFound { .. }) if missing == Missing::IsEmpty => {
             let scan = Scan { scanned: 0, complete: true, from: None, to: None };
             return Ok(json(StatusCode::OK, &BrowsedPage { items: Vec::new(), next_cursor: None, scan }));
         }

@@ -13,7 +13,7 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::browse::{BrowsedPage, Look, browse};
+use super::browse::{BrowsedPage, Look, Missing, browse};
 use super::json::Fields;
 use super::offsets::DRY_RUN;
 use super::openapi::{ResendIn, TimeParams, ViewParams};
@@ -81,7 +81,7 @@ pub(super) async fn browse_dead_letters(
     query: Query,
 ) -> Answer {
     let topic = dead_letter_queue(&state, &group).await?;
-    browse(&state, topic, query).await
+    browse(&state, topic, query, Missing::IsEmpty).await
 }
 
 /// What is sent once more, and where to.

@@ -307,6 +307,8 @@ async fn dead_letters_are_counted_shown_and_sent_once_more() {
     let none = face.ask("GET /v1/groups/g/dlq", &[], "").await.expect(200).json();
     assert_eq!(none, json!({"topic": "%DLQ%g", "count": 0, "oldest": null, "newest": null}));
     assert_eq!(face.ask("GET /v1/groups/g/dlq/messages", &[], "").await.expect(200).json()["items"], json!([]));
+    let unmade = face.ask("GET /v1/topics/%25DLQ%25g/messages", &[], "").await;
+    assert_eq!(unmade.refused(), (404, "topic_not_found".into()));
     let handle = received[0]["receiptHandle"].as_str().unwrap();
     face.ask(&format!("POST /v1/receipts/{handle}/dead-letter"), &[], "").await.expect(200);
     let one = face.ask("GET /v1/groups/g/dlq", &[], "").await.expect(200).json();

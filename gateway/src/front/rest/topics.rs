@@ -40,7 +40,7 @@ impl TopicOut {
     fn new(topic: &Topic) -> TopicOut {
         TopicOut {
             name: topic.config.topic.to_string(),
-            message_type: message_type_word(topic.config.message_type),
+            message_type: topic.config.message_type.word(),
             read_queues: topic.config.read_queues,
             write_queues: topic.config.write_queues,
             perm: match (topic.config.permission.read, topic.config.permission.write) {
@@ -156,18 +156,6 @@ fn is_message_type(text: &str) -> bool {
     matches!(text, NORMAL | FIFO | DELAY | "transaction" | "priority" | "lite" | MIXED)
 }
 
-fn message_type_word(message_type: MessageType) -> &'static str {
-    match message_type {
-        MessageType::Normal => NORMAL,
-        MessageType::Fifo => FIFO,
-        MessageType::Delay => DELAY,
-        MessageType::Transaction => "transaction",
-        MessageType::Priority => "priority",
-        MessageType::Lite => "lite",
-        MessageType::Mixed => MIXED,
-    }
-}
-
 /// A field of the body that the broker found wrong.
 pub(super) fn field_of(name: &str) -> FieldAt {
     FieldAt::Pointer(format!("/{name}"))
@@ -275,7 +263,7 @@ pub(super) async fn list_topics(State(state): Shared, mut query: Query) -> Answe
         // Retry and dead letter topics belong to their groups.
         let name = &topic.config.topic;
         (page.include_system || !(name.is_system() || name.is_derived()))
-            && message_type.as_deref().is_none_or(|wanted| wanted == message_type_word(topic.config.message_type))
+            && message_type.as_deref().is_none_or(|wanted| wanted == topic.config.message_type.word())
     };
     let items = topics.iter().filter(|topic| wanted(topic)).map(TopicOut::new);
     Ok(json(StatusCode::OK, &page.cut(&state, items, |topic| &topic.name)))
