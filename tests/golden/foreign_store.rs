@@ -1063,7 +1063,7 @@ async fn b8_attributes_come_along_and_go_back() {
     assert_eq!(batches.attributes.iter().collect::<Vec<_>>(), [("queue.type", "BatchCQ")]);
     assert!(pull(&broker, "orders", 0, 0).await.is_ok(), "no message is older than an hour");
 
-    let changed = TopicConfig { write_queues: 1, ..described.config.clone() };
+    let changed = TopicConfig { permission: Permission { read: true, write: false }, ..described.config.clone() };
     broker.put_topic(changed, PutWhen::Exists).await.unwrap();
     let odd = [("lite.topic.expiration".to_string(), "31".to_string())].into_iter().collect();
     let odd = TopicConfig { attributes: odd, ..described.config };
@@ -1078,7 +1078,7 @@ async fn b8_attributes_come_along_and_go_back() {
     let exported: serde_json::Value = serde_json::from_slice(&exported).unwrap();
     let exported = &exported["topicConfigTable"];
     let of = |topic: &str| serde_json::to_string(&exported[topic]["attributes"]).unwrap();
-    assert_eq!((of("orders"), &exported["orders"]["writeQueueNums"]), (format!("{{{brought}}}"), &1.into()));
+    assert_eq!((of("orders"), &exported["orders"]["perm"]), (format!("{{{brought}}}"), &4.into()));
     assert_eq!((of("batches"), of("quiet")), (r#"{"queue.type":"BatchCQ"}"#.into(), "{}".into()));
 
     // An hour later they have had their time, and RocketMQ would go on behind them.
