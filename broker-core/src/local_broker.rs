@@ -15,6 +15,7 @@ use crate::delivery::cells::AllCells;
 use crate::delivery::long_polling::LongPolling;
 use crate::delivery::redelivery::Redelivery;
 use crate::error::BrokerError;
+use crate::foreign;
 use crate::foreign::export::export;
 use crate::foreign::import::Import;
 use crate::message::{StoredMessage, property};
@@ -209,6 +210,9 @@ impl LocalBroker {
         }
         if let Err(error) = operation::fire_messages::leave_wheel(&self.parts) {
             tracing::error!(%error, "RocketMQ's timer files were not written: only Gantry should open this store next");
+        }
+        if let Err(error) = foreign::transactions::leave_ops(&self.parts) {
+            tracing::error!(%error, "RocketMQ was not told which transactions are decided: only Gantry should open this store next");
         }
         let exported = export(&self.parts.store, &self.parts.tables(), &self.parts.cells, &self.parts.delayed.timers())
             .unwrap_or_else(|error| {
