@@ -33,6 +33,7 @@ use crate::store::commit_log::{Append, AppendClass, Window};
 use crate::store::consume_queue::{ConsumeQueue, QueueEntry};
 use crate::store::dispatch::Arrival;
 use crate::store::error::StoreError;
+use crate::store::failpoint::{self, Point};
 use crate::store::record::{EncodedRecord, RecordDraft, RecordError};
 use crate::store::timer_log::TimerUnit;
 use crate::store::timer_wheel::TimerWheel;
@@ -351,7 +352,9 @@ impl<'a> Call<'a> {
         // In the order of the queue: the last proof of a level speaks for all before it.
         let mut given_up = self.given_up.into_iter().peekable();
         if !self.appends.is_empty() {
+            failpoint::at(Point::FireBefore);
             let batch = parts.store.append(self.appends)?;
+            failpoint::at(Point::FireAfter);
             end = batch.end;
             for (appended, Firing { at, topic, body_bytes }) in batch.entries.into_iter().zip(self.firings) {
                 while let Some(before) = given_up.next_if(|given_up| *given_up < at) {
@@ -814,6 +817,7 @@ fn record(parts: &Parts, complete: &Complete, recorded: &mut Timestamp, interval
     let Complete { through, read_to } = *complete;
     let entry = Entry::TimersFired { through, read_to, kept_from: timers.kept_from() };
     parts.append_state(std::slice::from_ref(&entry)).map_err(|refused| refused.store_error())?;
+    failpoint::at(Point::FireRecorded);
     timers.apply(&entry);
     *recorded = now;
     Ok(())
