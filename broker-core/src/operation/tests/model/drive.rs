@@ -3,7 +3,6 @@
 use super::reference::{Delivery, Draft, Fate, Model, Place, Refusal, Row, State, Verdict, place_of};
 use super::*;
 use crate::message;
-use crate::operation::fire_messages::fire_due;
 
 const DAY_MS: u64 = 24 * 3_600_000;
 
@@ -118,14 +117,7 @@ impl Play {
     /// What is due comes now, and what came back once too often is a dead letter, in both.
     async fn settle_clock(&mut self) {
         assert_eq!(self.broker().parts().store.now().0, self.model.now, "effective time");
-        // What was put back on its way may be due as well.
-        loop {
-            let before = self.broker().parts().store.max_offset();
-            fire_due(self.broker().parts()).unwrap();
-            if self.broker().parts().store.max_offset() == before {
-                break;
-            }
-        }
+        self.broker().deliver_due().unwrap();
         self.check_fired().await;
         let tables = self.broker().parts().tables();
         let pair =
