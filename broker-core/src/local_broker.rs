@@ -190,6 +190,18 @@ impl LocalBroker {
         operation::snapshot::take_snapshot(&self.parts)
     }
 
+    /// Delivers the delayed messages whose time has come. Done at their time by itself. Blocking.
+    pub fn deliver_due(&self) -> Result<(), StoreError> {
+        loop {
+            // What was put back on its way may be due as well.
+            let end = self.parts.store.max_offset();
+            operation::fire_messages::fire_due(&self.parts)?;
+            if self.parts.store.max_offset() == end {
+                return Ok(());
+            }
+        }
+    }
+
     /// Lets go of what has been kept long enough. Done every few seconds by itself. Blocking.
     pub fn enforce_retention(&self) -> Result<(), StoreError> {
         operation::retention::enforce_retention(&self.parts)
