@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::openapi::TimeParams;
-use super::request::{Query, Segments, consumer_group, json, topic_name};
+use super::request::{Query, Segments, consumer_group, invalid_query, json, topic_name};
 use super::units::Time;
 use super::{Answer, RestState, Shared};
 use crate::error::GatewayError;
@@ -160,7 +160,7 @@ pub(super) async fn dead_letters(state: &RestState, group: &ConsumerGroup) -> Re
 }
 
 /// How far a consumer group is, by topic and queue
-#[utoipa::path(get, path = "/v1/groups/{group}/lag", tag = "groups", params(("group" = String, Path, max_length = 255, pattern = "^[%|a-zA-Z0-9_-]+$"), ("topic" = Option<String>, Query, description = "One topic alone"), TimeParams), responses((status = 200, description = "Its lag in messages and in time", body = GroupLag)))]
+#[utoipa::path(get, path = "/v1/groups/{group}/lag", tag = "groups", params(("group" = String, Path, max_length = 255, pattern = "^[%|a-zA-Z0-9_-]+$"), ("topic" = Option<String>, Query, description = "One topic alone"), ("perQueue" = Option<bool>, Query, description = "`false` leaves the queues out"), TimeParams), responses((status = 200, description = "Its lag in messages and in time", body = GroupLag)))]
 pub(super) async fn query_consume_offsets(
     State(state): Shared,
     Segments(group): Segments<String>,
@@ -168,6 +168,11 @@ pub(super) async fn query_consume_offsets(
 ) -> Answer {
     let group = consumer_group(&group)?;
     let topic = query.take("topic")?.map(|topic| topic_name(&topic)).transpose()?;
+    let per_queue = match query.take("perQueue")?.as_deref() {
+        None | Some("true" | "") => true,
+        Some("false") => false,
+        Some(_) => return Err(invalid_query("perQueue", "must be true or false")),
+    };
     let as_ms = query.take_time_format()?;
     query.end()?;
     let broker = &state.messaging.broker;
@@ -194,7 +199,7 @@ pub(super) async fn query_consume_offsets(
             delivery_attempt_max: behind.attempt_max,
             next_visible_at: behind.next_visible.map(|at| Time { at, as_ms }),
             delay_ms: behind.delay_ms(now),
-            queues: progress.iter().map(|queue| QueueLag::new(&state, queue)).collect(),
+            queues: progress.iter().filter(|_| per_queue).map(|queue| QueueLag::new(&state, queue)).collect(),
         });
     }
     let lag = GroupLag {

@@ -54,6 +54,8 @@ async fn what_is_in_flight_is_listed_in_pages() {
     assert_eq!(lag["topics"][0]["deliveryAttemptMax"], 1);
     assert_eq!(lag["topics"][0]["nextVisibleAt"], all["items"][0]["invisibleUntil"]);
     assert_eq!(lag["topics"][0]["queues"][0]["standsStill"], false);
+    let short = face.ask("GET /v1/groups/g/lag?perQueue=false", &[], "").await.expect(200).json();
+    assert_eq!((&short["topics"][0]["queues"], &short["inflight"]), (&json!([]), &json!(3)));
     let of_topic = face.ask("GET /v1/topics/t/groups", &[], "").await.expect(200).json();
     assert_eq!(of_topic["items"][0]["nextVisibleAt"], lag["topics"][0]["nextVisibleAt"]);
 
