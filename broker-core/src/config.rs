@@ -41,6 +41,24 @@ impl Default for Pace {
     }
 }
 
+/// When producers are asked what became of their transactions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransactionRules {
+    /// How old a half message is when its producers are asked first (RocketMQ's `transactionTimeOut`).
+    pub timeout: Duration,
+    /// Between two checks of one half message (RocketMQ's `transactionCheckInterval`).
+    pub check_interval: Duration,
+    /// After so many checks it goes to the holding topic (RocketMQ's `transactionCheckMax`).
+    pub check_max: u32,
+}
+
+impl Default for TransactionRules {
+    fn default() -> TransactionRules {
+        let (timeout, check_interval) = (Duration::from_secs(6), Duration::from_secs(30));
+        TransactionRules { timeout, check_interval, check_max: 15 }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct BrokerConfig {
     /// Everything the broker keeps lives under here.
@@ -58,6 +76,7 @@ pub struct BrokerConfig {
     pub retention: Retention,
     /// How long messages of a delay level wait (RocketMQ's `messageDelayLevel`).
     pub delay_levels: DelayLevels,
+    pub transactions: TransactionRules,
     /// Make a topic on its first send (RocketMQ's `autoCreateTopicEnable`).
     pub auto_create_topics: bool,
     /// Make a consumer group on its first receive (RocketMQ's `autoCreateSubscriptionGroup`).
@@ -77,6 +96,7 @@ impl BrokerConfig {
             store_host: SocketAddr::from(([127, 0, 0, 1], 10911)),
             retention: Retention::default(),
             delay_levels: DelayLevels::default(),
+            transactions: TransactionRules::default(),
             auto_create_topics: false,
             auto_create_consumer_groups: true,
         }

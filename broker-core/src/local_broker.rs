@@ -24,6 +24,7 @@ use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
 use crate::operation;
 use crate::operation::fire_messages::{Bell, Delayed};
 use crate::operation::forward_message_to_dead_letter_queue::{AttemptLimit, give_up_exhausted};
+use crate::operation::half_messages::{self, Transactions};
 use crate::operation::idempotency::Idempotency;
 use crate::operation::topics::MoveMessageGroups;
 use crate::random::Random;
@@ -54,6 +55,7 @@ pub(crate) struct Parts {
     pub(crate) long_polling: Arc<LongPolling>,
     pub(crate) redelivery: Redelivery,
     pub(crate) delayed: Delayed,
+    pub(crate) transactions: Transactions,
     /// Which queue a pop looks at first: each pop begins one further, so no queue starves.
     pub(crate) next_queue: AtomicU32,
     lease_sequence: AtomicU64,
@@ -154,6 +156,7 @@ impl LocalBroker {
                 long_polling,
                 redelivery: Redelivery::default(),
                 delayed: Delayed::new(timers, bell),
+                transactions: Transactions::default(),
                 next_queue: AtomicU32::new(0),
                 lease_sequence: AtomicU64::new(0),
                 marked: AtomicU64::new(0),
@@ -167,6 +170,7 @@ impl LocalBroker {
         let boot = [Entry::Boot { boot: parts.store.boot() }];
         parts.append_state_patiently(&boot).map_err(|refused| refused.store_error())?;
         parts.arm_all();
+        half_messages::arm_at_start(parts);
         // Killed between the deletion of messages and the record that they are settled.
         let begins_later = parts.store.min_offset().0 > 0;
         let has_expired = |topic_id| parts.tables().kept_from(topic_id).next().is_some();
@@ -194,6 +198,7 @@ impl LocalBroker {
     /// Ends all waits, so that a stop has nothing to wait for.
     pub fn drain(&self) {
         self.parts.long_polling.close();
+        self.parts.transactions.close();
     }
 
     /// The clean stop: what was appended is synced, derived files are whole. Blocking.
@@ -369,6 +374,9 @@ impl Parts {
 
     /// Wakes receives for messages whose leases ran out, and arms the next deadline.
     pub(crate) fn came_back(&self, pair: (u32, u32)) {
+        if half_messages::is_theirs(&self.tables(), pair) {
+            return half_messages::keep_up(self);
+        }
         give_up_exhausted(self, pair);
         let (group_id, topic_id) = pair;
         let tables = self.tables();
@@ -459,6 +467,18 @@ impl Broker for LocalBroker {
 
     async fn recall_message(&self, recall: RecallMessage) -> Result<RecallOutcome, BrokerError> {
         operation::recall_message::recall_message(&self.parts, recall).await
+    }
+
+    async fn end_transaction(&self, end: EndTransaction) -> Result<(), BrokerError> {
+        operation::end_transaction::end_transaction(&self.parts, end).await
+    }
+
+    async fn check_transactions(&self, check: CheckTransactions) -> Result<Vec<TransactionCheck>, BrokerError> {
+        operation::check_transactions::check_transactions(&self.parts, &check).await
+    }
+
+    async fn list_transactions(&self, list: ListTransactions) -> Result<OpenTransactions, BrokerError> {
+        operation::check_transactions::list_transactions(&self.parts, &list)
     }
 
     async fn pull_messages(&self, pull: PullMessages) -> Result<PulledMessages, BrokerError> {

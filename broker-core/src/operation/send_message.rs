@@ -9,9 +9,10 @@ use crate::broker::{SendMessage, SendMessages, SendReceipt, Topic, TopicConfig};
 use crate::clock::Timestamp;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
-use crate::message::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, Message, MessageType};
+use crate::message::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, Message, MessageType, Transaction};
 use crate::offset::{CommitLogOffset, QueueId};
 use crate::operation::delay::{self, Route};
+use crate::operation::half_messages;
 use crate::operation::idempotency::{Admission, Keyed};
 use crate::store::commit_log::{Append, AppendClass};
 use crate::store::consume_queue::ConsumeQueue;
@@ -56,10 +57,19 @@ pub(crate) async fn send_messages(
                 None => admit(parts, topic, queues, send, now),
             };
             match admitted {
-                Ok(Admitted::Append { append, queue_id, unique_key, keyed, is_delayed, waits_for }) => {
+                Ok(Admitted::Append { append, queue_id, unique_key, keyed, is_delayed, waits_for, transaction }) => {
                     // Filled in below; an append that is refused overwrites it.
                     results.push(Err(BrokerError::Overloaded { what: "room in the log" }));
-                    owners.push(Owner { at, queue_id, unique_key, body_bytes, keyed, is_delayed, waits_for });
+                    owners.push(Owner {
+                        at,
+                        queue_id,
+                        unique_key,
+                        body_bytes,
+                        keyed,
+                        is_delayed,
+                        waits_for,
+                        transaction,
+                    });
                     appends.push(append);
                 }
                 Ok(Admitted::Stored(receipt)) => results.push(Ok(*receipt)),
@@ -86,7 +96,7 @@ pub(crate) async fn send_messages(
         };
         let (mut stored, mut bytes, mut stored_at) = (0, 0, Timestamp::default());
         for (appended, owner) in batch.entries.into_iter().zip(owners) {
-            let Owner { at, queue_id, unique_key, body_bytes, keyed, is_delayed, waits_for } = owner;
+            let Owner { at, queue_id, unique_key, body_bytes, keyed, is_delayed, waits_for, transaction } = owner;
             results[at] = match appended {
                 Ok(appended) => {
                     // What waits comes into its topic later.
@@ -95,6 +105,9 @@ pub(crate) async fn send_messages(
                         topic.traffic.sizes.record(body_bytes);
                         bytes += u64::from(appended.record_len);
                         stored_at = appended.store_timestamp;
+                    }
+                    if let Some(transaction) = transaction {
+                        half_messages::stored(parts, &tables, &transaction, appended.store_timestamp);
                     }
                     let record_end = CommitLogOffset(appended.commit_log_offset.0 + u64::from(appended.record_len));
                     if let Some(keyed) = keyed {
@@ -144,6 +157,7 @@ struct Owner {
     keyed: Option<Keyed>,
     is_delayed: bool,
     waits_for: Option<Timestamp>,
+    transaction: Option<Transaction>,
 }
 
 /// What becomes of a message that may be sent.
@@ -159,6 +173,7 @@ enum Admitted {
         keyed: Option<Keyed>,
         is_delayed: bool,
         waits_for: Option<Timestamp>,
+        transaction: Option<Transaction>,
     },
     /// Its idempotency key says that it is stored already.
     Stored(Box<SendReceipt>),
@@ -183,6 +198,7 @@ fn admit(
         Route::Now { .. } => (None, None),
         Route::Level(level) => (Some((delay::schedule_topic(), delay::queue_of_level(level))), None),
         Route::Timer { second, .. } => (Some((delay::timer_topic(), delay::TIMER_QUEUE)), Some(second)),
+        Route::Half => (Some((half_messages::half_topic(), half_messages::QUEUE)), None),
     };
     let is_delayed = waits_in.is_some();
     let counter = match waits_in {
@@ -191,6 +207,7 @@ fn admit(
             parts.store.queue(&topic, queue_id).expect("made before, and never deleted").counter().clone()
         }
     };
+    let transaction = message.transaction().cloned();
     let draft = |message: &Message| delay::draft(parts, (name, queue_id), message, route, now);
     let (record, unique_key, keyed) = match idempotency_key {
         None => {
@@ -210,13 +227,13 @@ fn admit(
         },
     };
     let append = Append { record, queue: counter, class: AppendClass::Message };
-    Ok(Admitted::Append { append, queue_id, unique_key, keyed, is_delayed, waits_for })
+    Ok(Admitted::Append { append, queue_id, unique_key, keyed, is_delayed, waits_for, transaction })
 }
 
 /// A topic takes messages of its own type, a mixed one those of all; a retry topic or a dead letter queue takes back
 /// whatever came from elsewhere.
 pub(crate) fn check_type(topic: &TopicConfig, message_type: MessageType) -> Result<(), BrokerError> {
-    let is_built = matches!(message_type, MessageType::Normal | MessageType::Fifo | MessageType::Delay);
+    let is_built = !matches!(message_type, MessageType::Priority | MessageType::Lite | MessageType::Mixed);
     let fits = [message_type, MessageType::Mixed].contains(&topic.message_type) || topic.topic.is_derived();
     if is_built && fits {
         return Ok(());

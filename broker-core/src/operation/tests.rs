@@ -7,6 +7,7 @@ mod offsets;
 mod order;
 mod recover_state;
 mod repair;
+mod transactions;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -12,21 +12,21 @@ use crate::message::{Delivery, MessageType, StoredMessage, property};
 use crate::operation::fire_messages::{fire_due, stats};
 use crate::store::files::Files;
 
-const START: i64 = 1_700_000_000_000;
-const DAY: i64 = 24 * 3_600_000;
+pub(super) const START: i64 = 1_700_000_000_000;
+pub(super) const DAY: i64 = 24 * 3_600_000;
 
 #[derive(Clone)]
-struct Hands {
+pub(super) struct Hands {
     wall: Arc<AtomicI64>,
     boot: Arc<AtomicI64>,
 }
 
 impl Hands {
-    fn new() -> Hands {
+    pub(super) fn new() -> Hands {
         Hands { wall: Arc::new(AtomicI64::new(START)), boot: Arc::default() }
     }
 
-    fn pass(&self, ms: i64) {
+    pub(super) fn pass(&self, ms: i64) {
         self.wall.fetch_add(ms, Ordering::SeqCst);
         self.boot.fetch_add(ms, Ordering::SeqCst);
     }
@@ -46,7 +46,7 @@ impl Clock for Hands {
     }
 }
 
-fn open_at(files: &SimulatedFiles, hands: &Hands) -> LocalBroker {
+pub(super) fn open_at(files: &SimulatedFiles, hands: &Hands) -> LocalBroker {
     open_simulated_by(files, Retention::default(), Box::new(hands.clone())).unwrap()
 }
 

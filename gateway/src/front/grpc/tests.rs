@@ -122,6 +122,15 @@ impl Broker for Memory {
         Ok(results)
     }
 
+    async fn end_transaction(&self, _: EndTransaction) -> Result<(), BrokerError> {
+        unasked()
+    }
+    async fn check_transactions(&self, _: CheckTransactions) -> Result<Vec<TransactionCheck>, BrokerError> {
+        unasked()
+    }
+    async fn list_transactions(&self, _: ListTransactions) -> Result<OpenTransactions, BrokerError> {
+        unasked()
+    }
     async fn recall_message(&self, _: RecallMessage) -> Result<RecallOutcome, BrokerError> {
         Ok(RecallOutcome::Recalled)
     }
