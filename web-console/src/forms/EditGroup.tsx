@@ -101,7 +101,7 @@ interface Typed {
   multiplier: number;
 }
 
-function typedOf({ consumeEnabled, orderly, consumeTimeout, retryMaxTimes, retryPolicy }: Group): Typed {
+export function typedOf({ consumeEnabled, orderly, consumeTimeout, retryMaxTimes, retryPolicy }: Group): Typed {
   const steps = retryPolicy.type === "customized" ? retryPolicy.next.join(" ") : "1s 5s 10s 30s 1m 5m";
   const grows = retryPolicy.type === "exponential" ? retryPolicy : { initial: "1s", max: "1h", multiplier: 2 };
   const { initial, max, multiplier } = grows;
