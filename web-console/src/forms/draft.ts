@@ -123,7 +123,7 @@ export function callOf(topic: string, draft: Draft, server: string): Call {
   for (const [name, value] of Object.entries(message.properties ?? {})) {
     headers.push(["Gantry-Property", `${encodeProperty(name)}=${encodeProperty(value)}`]);
   }
-  if (message.messageGroup) headers.push(["Gantry-Message-Group", encodeProperty(message.messageGroup)]);
+  if (message.messageGroup) headers.push(["Gantry-Message-Group", message.messageGroup]);
   if (message.delay) headers.push(["Gantry-Delay", message.delay]);
   if (message.deliverAt) headers.push(["Gantry-Deliver-At", String(message.deliverAt)]);
   // With `@` curl reads the file itself.
