@@ -2835,6 +2835,8 @@ export interface operations {
             query?: {
                 /** @description One topic alone */
                 topic?: string;
+                /** @description `false` leaves the queues out */
+                perQueue?: boolean;
                 /** @description `ms` writes every time as milliseconds since 1970 */
                 timeFormat?: "rfc3339" | "ms";
             };
