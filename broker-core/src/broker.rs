@@ -198,6 +198,8 @@ pub struct SendReceipt {
     pub duplicate: bool,
     /// The second at whose end it will be delivered: a recall names it. Only for messages with a delivery time.
     pub waits_for: Option<Timestamp>,
+    /// Of a half message: until then at least its transaction can be decided.
+    pub decide_until: Option<Timestamp>,
 }
 
 impl SendReceipt {

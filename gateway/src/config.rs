@@ -1,13 +1,14 @@
 //! The configuration tree: defaults < file < environment < flag, read once, checked whole, handed down as plain values.
 
 mod retention;
+mod transactions;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use gantry_broker_core::BrokerConfig;
-use gantry_broker_core::config::{Durability, Retention, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN};
+use gantry_broker_core::config::{Durability, Retention, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN, TransactionRules};
 use gantry_broker_core::delivery::delay_levels::DelayLevels;
 use gantry_broker_core::names::BrokerName;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::front::grpc::endpoints;
 
 use self::retention::RetentionKeys;
+use self::transactions::TransactionKeys;
 
 /// RocketMQ-style messaging in one binary: broker, HTTP and gRPC gateway, console.
 #[derive(Debug, Parser)]
@@ -98,6 +100,8 @@ pub struct Flags {
     allow_anonymous: Option<bool>,
     #[command(flatten)]
     retention: RetentionKeys,
+    #[command(flatten)]
+    transactions: TransactionKeys,
 }
 
 /// What a configuration file may say.
@@ -116,6 +120,8 @@ struct File {
     allow_anonymous: Option<bool>,
     #[serde(default)]
     retention: RetentionKeys,
+    #[serde(default)]
+    transactions: TransactionKeys,
 }
 
 /// The effective configuration; prints itself as a file that would give it.
@@ -136,6 +142,8 @@ pub struct Config {
     pub allow_anonymous: bool,
     #[serde(serialize_with = "as_keys")]
     pub retention: Retention,
+    #[serde(serialize_with = "as_transaction_keys")]
+    pub transactions: TransactionRules,
 }
 
 /// A configuration that cannot be served, in words that say how to mend it.
@@ -161,6 +169,7 @@ impl Flags {
             message_delay_level: delay_levels.as_deref().map_or(Ok(DelayLevels::default()), parse_delay_levels)?,
             allow_anonymous: self.allow_anonymous.or(file.allow_anonymous).unwrap_or(false),
             retention: self.retention.or(file.retention).effective()?,
+            transactions: self.transactions.or(file.transactions).effective()?,
         };
         config.check()?;
         Ok(config)
@@ -190,7 +199,8 @@ impl File {
         self.broker_name.as_deref().map(check_broker_name).transpose()?;
         self.cluster_name.as_deref().map(check_cluster_name).transpose()?;
         self.advertise.as_deref().map(check_advertise).transpose()?;
-        self.retention.effective().map(drop)
+        self.retention.effective()?;
+        self.transactions.effective().map(drop)
     }
 }
 
@@ -218,6 +228,7 @@ impl Config {
             segment_bytes: self.segment_size,
             retention: self.retention.clone(),
             delay_levels: self.message_delay_level.clone(),
+            transactions: self.transactions.clone(),
             ..BrokerConfig::new(&self.data_dir)
         }
     }
@@ -271,6 +282,10 @@ fn parse_size(text: &str) -> Option<u64> {
 
 fn as_keys<S: serde::Serializer>(retention: &Retention, serializer: S) -> Result<S::Ok, S::Error> {
     RetentionKeys::of(retention).serialize(serializer)
+}
+
+fn as_transaction_keys<S: serde::Serializer>(rules: &TransactionRules, serializer: S) -> Result<S::Ok, S::Error> {
+    TransactionKeys::of(rules).serialize(serializer)
 }
 
 fn as_text<S: serde::Serializer>(value: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
@@ -335,6 +350,7 @@ mod tests {
             ("cluster_name", "cluster_name = \"\""),
             ("advertise", "advertise = \"nowhere\""),
             ("retention.delete_when", "retention.delete_when = \"24\""),
+            ("transactions.transaction_check_max", "transactions.transaction_check_max = 0"),
             ("http_listen", "http_listen = 8080"),
         ] {
             let refused = given(text, flags()).unwrap_err().to_string();
@@ -355,5 +371,6 @@ mod tests {
         assert_eq!(file.segment_size.as_deref(), Some("1GiB"));
         assert_eq!(file.message_delay_level.unwrap().parse(), Ok(config.message_delay_level));
         assert_eq!(file.retention.effective().unwrap(), config.retention);
+        assert_eq!(file.transactions.effective().unwrap(), config.transactions);
     }
 }

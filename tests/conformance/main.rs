@@ -17,3 +17,4 @@ mod reserve_time;
 mod rest;
 mod rest_examples;
 mod store_command;
+mod transactions;

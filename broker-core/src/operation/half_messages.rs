@@ -148,12 +148,14 @@ pub(crate) fn admit(parts: &Parts) -> Result<(), BrokerError> {
     Ok(())
 }
 
-/// One was stored: somebody is to be asked about it, if it stays open so long.
-pub(crate) fn stored(parts: &Parts, tables: &Tables, transaction: &Transaction, at: Timestamp) {
+/// One was stored: somebody is to be asked about it, if it stays open so long. Says when it is given up at the earliest.
+pub(crate) fn stored(parts: &Parts, tables: &Tables, transaction: &Transaction, at: Timestamp) -> Timestamp {
+    let rules = &parts.config.transactions;
+    let first_check = at.plus(transaction.check_after.unwrap_or(rules.timeout));
     if let Some(cell) = cell_key(tables) {
-        let check_after = transaction.check_after.unwrap_or(parts.config.transactions.timeout);
-        parts.redelivery.arm((cell.consumer_group_id, cell.topic_id), at.plus(check_after));
+        parts.redelivery.arm((cell.consumer_group_id, cell.topic_id), first_check);
     }
+    first_check.plus(rules.check_interval.saturating_mul(rules.check_max))
 }
 
 /// What the queue of half messages is worked on with, all of it locked.

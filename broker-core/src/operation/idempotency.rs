@@ -132,6 +132,7 @@ impl Idempotency {
             durability: parts.config.durability,
             duplicate: true,
             waits_for: waits_for(&message).filter(|second| now < second.plus(SECOND)),
+            decide_until: None,
         }))
     }
 }

@@ -106,9 +106,9 @@ pub(crate) async fn send_messages(
                         bytes += u64::from(appended.record_len);
                         stored_at = appended.store_timestamp;
                     }
-                    if let Some(transaction) = transaction {
-                        half_messages::stored(parts, &tables, &transaction, appended.store_timestamp);
-                    }
+                    let decide_until = transaction.map(|transaction| {
+                        half_messages::stored(parts, &tables, &transaction, appended.store_timestamp)
+                    });
                     let record_end = CommitLogOffset(appended.commit_log_offset.0 + u64::from(appended.record_len));
                     if let Some(keyed) = keyed {
                         parts.idempotency.stored(keyed, record_end);
@@ -123,6 +123,7 @@ pub(crate) async fn send_messages(
                         durability: parts.config.durability,
                         duplicate: false,
                         waits_for,
+                        decide_until,
                     })
                 }
                 Err(error) => {

@@ -54,6 +54,7 @@ pub fn answer(error: &G) -> Answer {
         G::InvalidDuration { .. }      => refused(400, "invalid_duration",       "Invalid duration",                Code::BadRequest),
         G::InvalidTimestamp { .. }     => refused(400, "invalid_timestamp",      "Invalid timestamp",               Code::BadRequest),
         G::InvalidCursor               => refused(400, "invalid_cursor",         "Invalid cursor",                  Code::BadRequest),
+        G::InvalidProducerGroup(_)     => refused(400, "invalid_group",          "Invalid group name",              Code::BadRequest),
         G::InvalidDeliveryTime { .. }  => refused(400, "invalid_delivery_time",  "Invalid delivery time",           Code::IllegalDeliveryTime),
         G::InvalidWait { .. }          => refused(400, "invalid_wait",           "Invalid wait",                    Code::IllegalPollingTime),
         G::MessageCorrupted { .. }     => refused(400, "message_corrupted",      "Message corrupted",               Code::MessageCorrupted),
