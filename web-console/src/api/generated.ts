@@ -1610,7 +1610,7 @@ export interface components {
             messages: number;
         };
         /** @enum {string} */
-        TopicType: "normal" | "fifo" | "delay" | "mixed";
+        TopicType: "normal" | "fifo" | "delay" | "transaction" | "mixed";
         Totals: {
             brokers: number;
             groups: number;
@@ -6020,6 +6020,8 @@ export interface operations {
                  * @example Region=eu
                  */
                 "Gantry-Property"?: string | null;
+                /** @description Messages of one group are delivered in order; needed on a FIFO topic */
+                "Gantry-Message-Group"?: string | null;
                 /**
                  * @description Delivered so long after it was stored, 40 days at most; one of three
                  * @example 10m

@@ -21,7 +21,7 @@ import { toast } from "../ui/toast";
 const queuesDefault = 8;
 const queuesMax = 1024;
 /** What the API makes, no more and no less: another type there does not compile here before it has its place. */
-const places: Record<TopicType, number> = { normal: 0, fifo: 1, delay: 2, mixed: 3 };
+const places: Record<TopicType, number> = { normal: 0, fifo: 1, delay: 2, transaction: 3, mixed: 4 };
 const types = (Object.keys(places) as TopicType[]).sort((a, b) => places[a] - places[b]);
 
 export function CreateTopic() {

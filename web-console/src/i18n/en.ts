@@ -103,7 +103,7 @@ export const en = {
     brokers: "Brokers",
     uptime: "Uptime",
   },
-  messageTypes: { normal: "Normal", fifo: "FIFO", delay: "Delay", mixed: "Mixed", transaction: "Transaction" },
+  messageTypes: { normal: "Normal", fifo: "FIFO", delay: "Delay", transaction: "Transaction", mixed: "Mixed" },
   perms: {
     readWrite: "Read and write",
     read: "Read only",

@@ -359,7 +359,8 @@ pub(super) struct Waiting {
 #[serde(rename_all = "camelCase")]
 #[allow(dead_code)]
 pub(super) struct TopicIn {
-    /// What it takes: messages as they come, in order by message group, with a delivery time; `mixed` takes all of them
+    /// What it takes: messages as they come, in order by message group, with a delivery time, or once they are
+    /// committed; `mixed` takes all of them
     #[schema(default = "normal")]
     message_type: Option<TopicType>,
     #[schema(minimum = 0, maximum = 1024, default = 8)]
@@ -384,6 +385,7 @@ enum TopicType {
     Normal,
     Fifo,
     Delay,
+    Transaction,
     Mixed,
 }
 
