@@ -105,7 +105,7 @@ export const zh = {
     brokers: "Broker",
     uptime: "运行时间",
   },
-  messageTypes: { normal: "普通", fifo: "顺序", delay: "定时", mixed: "混合", transaction: "事务" },
+  messageTypes: { normal: "普通", fifo: "顺序", delay: "定时", transaction: "事务", mixed: "混合" },
   perms: { readWrite: "可读可写", read: "只读", write: "只写", none: "关闭" },
   topic: {
     name: "名称",
