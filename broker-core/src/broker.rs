@@ -74,6 +74,9 @@ pub trait Broker: Send + Sync {
 
     /// Creates a topic or replaces its configuration. The flag says whether it was created.
     async fn put_topic(&self, topic: TopicConfig, when: PutWhen) -> Result<(Topic, bool), BrokerError>;
+    /// As `put_topic`, also where messages of one message group would go to other queues than before: what is stored from
+    /// now on may be consumed before older messages of its group.
+    async fn force_topic(&self, topic: TopicConfig, when: PutWhen) -> Result<(Topic, bool), BrokerError>;
     async fn describe_topic(&self, topic: TopicName) -> Result<Topic, BrokerError>;
     /// All topics in the order of their names, system topics included.
     async fn list_topics(&self) -> Result<Vec<Topic>, BrokerError>;
@@ -99,6 +102,8 @@ pub trait Broker: Send + Sync {
         group: ConsumerGroup,
         topic: TopicName,
     ) -> Result<Vec<ConsumeProgress>, BrokerError>;
+    /// What a group has in flight of a topic, by queue and offset. Leases nothing and changes nothing.
+    async fn list_in_flight(&self, list: ListInFlight) -> Result<Vec<InFlight>, BrokerError>;
     /// Who consumes what: every group with every topic that it has received from, narrowed to one of either.
     async fn list_consumptions(
         &self,
@@ -662,8 +667,40 @@ pub struct ConsumeProgress {
     pub next_offset: Option<QueueOffset>,
     /// Taken and not acked.
     pub in_flight: u64,
+    /// Of those in flight, delivered before.
+    pub redelivered: u64,
+    /// The most deliveries that a message in flight has had; 0 if nothing is.
+    pub attempt_max: u32,
+    /// When the next message in flight comes back that has not come back yet.
+    pub next_visible: Option<Timestamp>,
+    /// Nothing new may be taken before something in flight is settled: the window over the queue is full.
+    pub stands_still: bool,
     pub min_offset: QueueOffset,
     pub max_offset: QueueOffset,
     /// When the oldest message that is not consumed was stored; `None` if nothing is behind.
     pub oldest_behind: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone)]
+pub struct ListInFlight {
+    pub consumer_group: ConsumerGroup,
+    pub topic: TopicName,
+    /// Go on behind this message.
+    pub after: Option<(QueueId, QueueOffset)>,
+    pub messages_max: u32,
+}
+
+/// A message that was taken and not acked.
+#[derive(Debug, Clone)]
+pub struct InFlight {
+    pub queue_id: QueueId,
+    pub queue_offset: QueueOffset,
+    /// Deliveries counted so far.
+    pub delivery_attempt: u32,
+    /// From here on it is due again.
+    pub invisible_until: Timestamp,
+    /// That time is over, and nobody has taken it again.
+    pub came_back: bool,
+    /// `None` if the store does not have it any more.
+    pub message: Option<StoredMessage>,
 }

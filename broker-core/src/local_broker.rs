@@ -27,6 +27,7 @@ use crate::operation::fire_messages::{Bell, Delayed};
 use crate::operation::forward_message_to_dead_letter_queue::{AttemptLimit, give_up_exhausted};
 use crate::operation::half_messages::{self, Transactions};
 use crate::operation::idempotency::Idempotency;
+use crate::operation::topics::MoveMessageGroups;
 use crate::random::Random;
 use crate::receipt_handle::{HandleKeys, LeaseId, ReceiptHandle};
 use crate::state::record::{Entry, StateRecordError, decode, encode, synced_stamp};
@@ -532,7 +533,11 @@ impl Broker for LocalBroker {
     }
 
     async fn put_topic(&self, topic: TopicConfig, when: PutWhen) -> Result<(Topic, bool), BrokerError> {
-        operation::topics::put_topic(&self.parts, topic, when).await
+        operation::topics::put_topic(&self.parts, topic, when, MoveMessageGroups::Refuse).await
+    }
+
+    async fn force_topic(&self, topic: TopicConfig, when: PutWhen) -> Result<(Topic, bool), BrokerError> {
+        operation::topics::put_topic(&self.parts, topic, when, MoveMessageGroups::Allow).await
     }
 
     async fn describe_topic(&self, topic: TopicName) -> Result<Topic, BrokerError> {
@@ -581,6 +586,10 @@ impl Broker for LocalBroker {
         topic: TopicName,
     ) -> Result<Vec<ConsumeProgress>, BrokerError> {
         operation::consume_offsets::query_consume_offsets(&self.parts, &group, &topic)
+    }
+
+    async fn list_in_flight(&self, list: ListInFlight) -> Result<Vec<InFlight>, BrokerError> {
+        operation::list_in_flight::list_in_flight(&self.parts, &list)
     }
 
     async fn list_consumptions(

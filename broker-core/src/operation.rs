@@ -13,6 +13,7 @@ pub mod fire_messages;
 pub mod forward_message_to_dead_letter_queue;
 pub mod half_messages;
 pub mod idempotency;
+pub mod list_in_flight;
 pub mod pop_message;
 pub mod pull_message;
 pub mod read_message;

@@ -69,6 +69,8 @@ pub const FAMILIES: &[Family] = &[
     family("rocketmq_consumer_lag_latency_milliseconds", Kind::Gauge, "topic, consumer_group, is_retry, is_system", "Age of the oldest message that is not acknowledged; 0 if there is none"),
     family("rocketmq_consumer_inflight_messages", Kind::Gauge, "topic, consumer_group, is_retry, is_system", "Messages handed out and not acknowledged"),
     family("rocketmq_consumer_ready_messages", Kind::Gauge, "topic, consumer_group, is_retry, is_system", "Messages that nobody of the group has taken"),
+    family("gantry_consumer_redelivered_messages", Kind::Gauge, "topic, consumer_group, is_retry, is_system", "Of the messages in flight, those that were delivered before"),
+    family("gantry_consumer_standing_queues", Kind::Gauge, "topic, consumer_group, is_retry, is_system", "Queues of which nothing new is handed out before something in flight is settled: the window is full, in order of messages whose message groups are all in flight"),
     family("rocketmq_storage_size_bytes", Kind::Gauge, "storage_type, storage_medium", "Bytes of the commit log"),
     family("rocketmq_storage_flush_behind_bytes", Kind::Gauge, "storage_type, storage_medium", "Bytes appended and not synced"),
     family("rocketmq_storage_dispatch_behind_bytes", Kind::Gauge, "storage_type, storage_medium", "Bytes confirmed and not in the consume queues"),
@@ -410,12 +412,15 @@ async fn consumers(
             Err(error) => return Err(error),
         };
         let (mut lag, mut ready, mut inflight, mut oldest) = (0, 0, 0, None);
+        let (mut redelivered, mut standing) = (0, 0);
         for queue in &progress {
             let floor = queue.consume_offset.unwrap_or(queue.min_offset).max(queue.min_offset);
             let next = queue.next_offset.unwrap_or(queue.min_offset).max(queue.min_offset);
             lag += queue.max_offset.0.saturating_sub(floor.0);
             ready += queue.max_offset.0.saturating_sub(next.0);
             inflight += queue.in_flight;
+            redelivered += queue.redelivered;
+            standing += u64::from(queue.stands_still);
             oldest = oldest.into_iter().chain(queue.oldest_behind).min();
         }
         let delay = oldest.map_or(0, |oldest| (now.0 - oldest.0).max(0));
@@ -425,7 +430,8 @@ async fn consumers(
             ("is_retry", TopicName::is_derived(&one.topic).to_string()),
             ("is_system", one.consumer_group.is_system().to_string()),
         ];
-        rows.push((labels, [one.messages_out, one.bytes_out, lag, delay as u64, inflight, ready]));
+        let figures = [one.messages_out, one.bytes_out, lag, delay as u64, inflight, ready, redelivered, standing];
+        rows.push((labels, figures));
     }
     let names = [
         "rocketmq_messages_out_total",
@@ -434,6 +440,8 @@ async fn consumers(
         "rocketmq_consumer_lag_latency_milliseconds",
         "rocketmq_consumer_inflight_messages",
         "rocketmq_consumer_ready_messages",
+        "gantry_consumer_redelivered_messages",
+        "gantry_consumer_standing_queues",
     ];
     for (at, name) in names.into_iter().enumerate() {
         text.head(name);

@@ -18,14 +18,16 @@ export const wide = { width: 1280, height: 860 };
 export const narrow = { width: 390, height: 844 };
 
 /** What the console says, per language: its own catalogues, so that tests name what a person reads. */
-export const words = { en: await catalogue("en"), zh: await catalogue("zh") };
+export const words = { en: (await catalogue("en")).en, zh: (await catalogue("zh")).zh };
+/** What its panels and tabs about deliveries say. */
+const { delivery } = await catalogue("delivery");
 
-async function catalogue(language) {
+async function catalogue(name) {
   const ts = createRequire(join(repository, "web-console/package.json"))("typescript");
-  const source = readFileSync(join(repository, `web-console/src/i18n/${language}.ts`), "utf8");
+  const source = readFileSync(join(repository, `web-console/src/i18n/${name}.ts`), "utf8");
   const compilerOptions = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 };
   const { outputText } = ts.transpileModule(source, { compilerOptions });
-  return (await import(`data:text/javascript;base64,${Buffer.from(outputText).toString("base64")}`))[language];
+  return import(`data:text/javascript;base64,${Buffer.from(outputText).toString("base64")}`);
 }
 
 export function launch() {
@@ -50,6 +52,7 @@ export async function openPage(browser, server, { language = "en", theme = "ligh
   const page = await context.newPage();
   page.setDefaultTimeout(waitMax);
   page.t = words[language];
+  page.d = delivery[language];
   page.faults = [];
   const isExpected = (status, url) => expected.some((one) => one.status === status && one.path.test(url));
 

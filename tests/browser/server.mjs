@@ -68,6 +68,15 @@ class Server {
     return messages;
   }
 
+  /** Given back at once: the next delivery is another attempt. */
+  nack({ receiptHandle }, retryAfter = "0s") {
+    return this.ask("POST", `/v1/receipts/${receiptHandle}/nack`, { json: { retryAfter } });
+  }
+
+  giveUp({ receiptHandle }, reason) {
+    return this.ask("POST", `/v1/receipts/${receiptHandle}/dead-letter`, { json: { reason } });
+  }
+
   ack({ receiptHandle }) {
     return this.ask("DELETE", `/v1/receipts/${receiptHandle}`);
   }
@@ -98,7 +107,18 @@ export async function fill(server) {
   }
   await server.send("50|off", Uint8Array.from({ length: 512 }, (_, at) => at % 256));
   for (const message of await server.receive("billing", "orders", 20)) await server.ack(message);
-  await server.receive("billing", "orders", 5);
+  const held = await server.receive("billing", "orders", 5);
+  await server.nack(held[0]);
+  await server.receive("billing", "orders", 1);
+  await server.giveUp(held[1], "no such customer");
+  await server.createTopic("ledger", { messageType: "fifo", readQueues: 2 });
+  for (const [group, amount] of [["acct-7", "+5"], ["acct-7", "-3"], ["acct-9", "+1"]]) {
+    await server.send("ledger", amount, { "Content-Type": "text/plain", "Gantry-Message-Group": group });
+  }
+  await server.receive("billing", "ledger", 3);
+  await server.createTopic("reminders", { messageType: "delay" });
+  await server.createTopic("anything", { messageType: "mixed" });
+  await server.send("reminders", "wake up", { "Content-Type": "text/plain", "Gantry-Delay": "12h" });
   for (const message of await server.receive("shipping", "payments", 10)) await server.ack(message);
   return first;
 }

@@ -140,6 +140,15 @@ fn rows() -> Vec<Row> {
         row("GET", "/v1/topics/t/messages?filterType=sql99&filter=a", &[], "", 400, "invalid_parameter"),
         row("GET", "/v1/topics/t/messages?tag=a&filter=b", &[], "", 400, "invalid_parameter"),
         row("POST", RECEIVE, &[JSON, ("accept", "text/html")], r#"{"topic":"t"}"#, 406, "not_acceptable"),
+        // Operators.
+        row("PATCH", "/v1/topics/t", &[JSON], "{}", 428, "precondition_required"),
+        row("PATCH", "/v1/topics/t", &[JSON, ("if-match", "\"1-1\"")], "{}", 412, "etag_mismatch"),
+        row("PATCH", "/v1/topics/t", &[JSON, ("if-match", "*")], r#"{"nope":1}"#, 400, "unknown_field"),
+        row("PATCH", "/v1/topics/t", &[JSON, ("if-match", "*")], r#"{"writeQueues":0}"#, 400, "invalid_parameter"),
+        row("PATCH", "/v1/topics/nowhere", &[JSON, ("if-match", "*")], "{}", 404, "topic_not_found"),
+        row("PATCH", "/v1/groups/nobody", &[JSON, ("if-match", "*")], "{}", 404, "group_not_found"),
+        row("GET", "/v1/groups/nobody/inflight", &[], "", 404, "group_not_found"),
+        row("GET", "/v1/groups/nobody/dlq/export", &[], "", 404, "group_not_found"),
         // Receipts.
         row("DELETE", "/v1/receipts/garbage", &[], "", 400, "invalid_receipt_handle"),
         row("DELETE", "/v1/receipts/r1.AAAA", &[], "", 400, "invalid_receipt_handle"),

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use harness::{Home, Server};
 
-/// Examples 1, 2, 4, 6 and 7, and the filter of the README; `B` and `TOKEN` come from the environment, all else is as printed.
+/// Examples 1, 2, 4, 6, 7 and 10 but for its live tail, and the filter of the README; `B` and `TOKEN` come from the environment, all else is as printed.
 const SCRIPT: &str = r#"
 set -e
 A='Authorization: Bearer '$TOKEN
@@ -33,6 +33,15 @@ step 7b
 curl -sS -w '%{http_code}' -X DELETE $B/v1/receipts/$(h 2) -H "$A"
 step 7c
 curl -sS -X PATCH $B/v1/receipts/$(h 3) -H "$A" --json '{"invisibleDuration":"2m"}'
+step 10
+curl -sS "$B/v1/groups/billing/lag?perQueue=true" -H "$A"
+step 10b
+curl -sS "$B/v1/groups/billing/offsets/reset?dryRun=true" -H "$A" --json '{"topic":"orders","to":{"timestamp":"2026-01-02T00:00:00Z"}}'
+step 10c
+curl -sS "$B/v1/groups/billing/dlq/resend?dryRun=true" -H "$A" --json '{"from":"2026-01-01T00:00:00Z","to":"2026-01-02T00:00:00Z","target":"originalTopic","ratePerSecond":50}'
+step 10d
+E=$(curl -sSI $B/v1/topics/orders -H "$A" | tr -d '\r' | sed -n 's/^etag: //Ip')
+curl -sS -X PATCH $B/v1/topics/orders -H "$A" -H "If-Match: $E" -H 'Content-Type: application/merge-patch+json' -d '{"writeQueues":16}'
 "#;
 
 #[test]
@@ -65,4 +74,10 @@ fn the_printed_examples_work() {
     assert_eq!(json("7")["summary"]["ok"], 2);
     assert_eq!(step("7b"), "204");
     assert!(json("7c")["receiptHandle"].as_str().is_some_and(|handle| handle.starts_with("r1.")));
+    let lag = json("10");
+    assert_eq!((lag["inflight"].as_u64(), lag["deadLetters"].as_u64()), (Some(3), Some(0)));
+    assert_eq!(lag["topics"][0]["queues"].as_array().map(Vec::len), Some(8));
+    assert_eq!(json("10b")["queues"].as_array().map(Vec::len), Some(8));
+    assert_eq!(json("10c")["summary"]["ok"], 0);
+    assert_eq!((json("10d")["writeQueues"].as_u64(), json("10d")["readQueues"].as_u64()), (Some(16), Some(16)));
 }

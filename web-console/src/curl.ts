@@ -1,7 +1,7 @@
 /** The API call a page makes or is about to make, as a command for a POSIX shell. */
 
 export interface Call {
-  method?: "GET" | "PUT" | "POST" | "DELETE";
+  method?: "GET" | "PUT" | "PATCH" | "POST" | "DELETE";
   url: string;
   headers?: [name: string, value: string][];
   /** `data` goes out byte by byte; `json` brings its content type. */

@@ -14,6 +14,9 @@ export const apiPaths = {
   group: (group: string) => `/v1/groups/${segment(group)}`,
   groups: () => "/v1/groups",
   groupLag: (group: string) => `/v1/groups/${segment(group)}/lag`,
+  groupInFlight: (group: string) => `/v1/groups/${segment(group)}/inflight`,
+  deadLetters: (group: string) => `/v1/groups/${segment(group)}/dlq/messages`,
+  deadLetterExport: (group: string) => `/v1/groups/${segment(group)}/dlq/export`,
   receive: (group: string) => `/v1/groups/${segment(group)}/receive`,
   receipt: (handle: string) => `/v1/receipts/${segment(handle)}`,
 };

@@ -112,16 +112,27 @@ export interface GroupsSearch {
 export const groupsSearch = (raw: Raw): GroupsSearch =>
   present({ q: text(raw.q), lagging: flag(raw.lagging), sort: text(raw.sort), delete: text(raw.delete) });
 
-export const groupTabs = ["lag", "settings"] as const;
+export const groupTabs = ["lag", "inflight", "dlq", "settings"] as const;
 export type GroupTab = (typeof groupTabs)[number];
 export interface GroupSearch {
   tab?: GroupTab;
   /** The topic whose queues are shown. */
   open?: string;
+  /** The topic whose messages in flight are shown. */
+  topic?: string;
+  edit?: boolean;
+  reset?: boolean;
   delete?: boolean;
 }
 export const groupSearch = (raw: Raw): GroupSearch =>
-  present({ tab: oneOf(raw.tab, groupTabs), open: text(raw.open), delete: flag(raw.delete) });
+  present({
+    tab: oneOf(raw.tab, groupTabs),
+    open: text(raw.open),
+    topic: text(raw.topic),
+    edit: flag(raw.edit),
+    reset: flag(raw.reset),
+    delete: flag(raw.delete),
+  });
 
 /** Topic of the welcome's steps: the walk goes on after a reload. */
 export interface OverviewSearch {

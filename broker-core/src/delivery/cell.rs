@@ -90,7 +90,29 @@ impl Cell {
 
     #[cfg(test)]
     pub(crate) fn leases(&self) -> impl Iterator<Item = (u64, Lease)> {
-        self.leases.iter().map(|(offset, lease)| (*offset, *lease))
+        self.leases_from(0)
+    }
+
+    /// What is in flight from this offset on, in order.
+    pub fn leases_from(&self, offset: u64) -> impl Iterator<Item = (u64, Lease)> {
+        self.leases.range(offset..).map(|(offset, lease)| (*offset, *lease))
+    }
+
+    /// How many of what is in flight were delivered before.
+    pub fn redelivered(&self) -> usize {
+        self.attempts.range(2..).map(|(_, count)| count).sum()
+    }
+
+    /// Is there more up to `end`, and nothing of it may be taken before something in flight is settled? The window is
+    /// full: where order is kept, of messages whose lanes all have something in flight.
+    pub fn stands_still(&self, end: u64) -> bool {
+        match &self.lanes {
+            None => self.next < end && self.next >= self.window_end(),
+            Some(known) => {
+                let is_full = known.looked_at < end && self.to_look_at(end).is_empty();
+                is_full && known.lanes.ready().next().is_none()
+            }
+        }
     }
 
     /// How far new messages may be taken now.
@@ -423,5 +445,41 @@ mod tests {
         cell.apply(&Entry::CommitOffset { cell: KEY, offset: 9 });
         assert_eq!((cell.floor(), cell.next(), cell.in_flight()), (9, 9, 0));
         assert_eq!(cell.next_deadline(Timestamp(0)), None);
+    }
+
+    #[test]
+    fn c4_a_window_full_of_waiting_lanes_stands_still_until_one_goes_on() {
+        let order = Order::MessageGroups;
+        let lane = order.lane(0, Some("a"));
+        let mut cell = Cell::starting_at(0);
+        cell.keep_order(order, |_| Ok::<_, ()>(lane)).unwrap();
+        let end = LANE_WINDOW + 10;
+        for offset in cell.to_look_at(1) {
+            cell.looked_at(offset, lane);
+        }
+        cell.apply(&lease(0, 1_000, 1, &[(0, 1)]));
+        for offset in cell.to_look_at(end - 20) {
+            cell.looked_at(offset, lane);
+        }
+        assert!(!cell.stands_still(end), "more can be looked at");
+        for offset in cell.to_look_at(end) {
+            cell.looked_at(offset, lane);
+        }
+        assert!(!cell.stands_still(LANE_WINDOW), "there is no more than the window");
+        assert!(cell.stands_still(end));
+        cell.apply(&Entry::Ack { cell: KEY, offsets: vec![0] });
+        assert!(!cell.stands_still(end));
+    }
+
+    #[test]
+    fn where_no_order_is_kept_only_the_furthest_that_taking_may_run_ahead_stops_it() {
+        let mut cell = Cell::starting_at(0);
+        cell.apply(&lease(0, 1_000, WINDOW_MAX - 1, &[(0, 1)]));
+        assert!(!cell.stands_still(u64::MAX));
+        cell.apply(&lease(1, 1_000, WINDOW_MAX, &[]));
+        assert!(cell.stands_still(WINDOW_MAX + 1));
+        assert!(!cell.stands_still(WINDOW_MAX), "nothing more is there");
+        cell.apply(&Entry::Ack { cell: KEY, offsets: vec![0] });
+        assert!(!cell.stands_still(WINDOW_MAX + 1));
     }
 }

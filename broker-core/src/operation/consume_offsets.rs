@@ -1,6 +1,7 @@
 //! How far a consumer group is, and saying so oneself.
 
 use crate::broker::{ConsumeProgress, Consumption};
+use crate::delivery::cell::Cell;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::names::{ConsumerGroup, TopicName};
@@ -21,15 +22,21 @@ pub(crate) fn query_consume_offsets(
     let topic = tables.topic(topic).ok_or_else(|| BrokerError::TopicNotFound { topic: topic.to_string() })?;
     let cells = parts.cells.of((group.consumer_group_id, topic.topic_id));
     let cells = cells.lock().expect("no code panics while holding it");
+    let now = parts.store.now();
     let progress = queues(parts, topic).into_iter().map(|queue| {
         let cell = cells.get(&queue.queue_id());
+        let max_offset = queue.max_offset();
         let progress = ConsumeProgress {
             queue_id: queue.queue_id(),
             consume_offset: cell.map(|cell| QueueOffset(cell.floor())),
             next_offset: cell.map(|cell| QueueOffset(cell.next())),
             in_flight: cell.map_or(0, |cell| cell.in_flight() as u64),
+            redelivered: cell.map_or(0, |cell| cell.redelivered() as u64),
+            attempt_max: cell.map_or(0, Cell::attempt_max),
+            next_visible: cell.and_then(|cell| cell.next_deadline(now)),
+            stands_still: cell.is_some_and(|cell| cell.stands_still(max_offset.0)),
             min_offset: queue.min_offset(),
-            max_offset: queue.max_offset(),
+            max_offset,
             oldest_behind: None,
         };
         (queue, progress)

@@ -77,6 +77,12 @@ fn check(config: &ConsumerGroupConfig) -> Result<(), BrokerError> {
         RetryPolicy::Exponential { multiplier, .. } if !(multiplier.is_finite() && *multiplier >= 1.0) => {
             invalid("retryPolicy", "must have a multiplier of at least 1")
         }
+        RetryPolicy::Exponential { initial, .. } if initial.is_zero() => {
+            invalid("retryPolicy", "must begin with a pause longer than nothing")
+        }
+        RetryPolicy::Exponential { initial, max, .. } if max < initial => {
+            invalid("retryPolicy", "must have a longest pause that is not shorter than the first")
+        }
         _ if config.consume_timeout.is_zero() => invalid("consumeTimeout", "must be longer than nothing"),
         _ => Ok(()),
     }

@@ -11,7 +11,19 @@ use crate::operation::half_messages::{half_topic, holding_topic, op_topic};
 use crate::state::record::Entry;
 use crate::topic_attributes::{AttributeRefused, TopicAttributes};
 
-pub(crate) async fn put_topic(parts: &Parts, config: TopicConfig, when: PutWhen) -> Result<(Topic, bool), BrokerError> {
+/// What a put does that would have message groups go to other queues than before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MoveMessageGroups {
+    Refuse,
+    Allow,
+}
+
+pub(crate) async fn put_topic(
+    parts: &Parts,
+    config: TopicConfig,
+    when: PutWhen,
+    moves: MoveMessageGroups,
+) -> Result<(Topic, bool), BrokerError> {
     check(&config)?;
     let name = config.topic.clone();
     let (topic, created, end) = {
@@ -37,8 +49,10 @@ pub(crate) async fn put_topic(parts: &Parts, config: TopicConfig, when: PutWhen)
             let reason = "cannot shrink: messages of the queues left out could not be received any more".to_string();
             return Err(BrokerError::InvalidParameter { name: "readQueues", reason });
         }
-        if known.as_ref().is_some_and(|known| moves_message_groups(known, &config)) {
-            let reason = "cannot change where message groups are: they would move to other queues, out of order";
+        let moved_from = known.as_ref().filter(|known| moves_message_groups(known, &config));
+        if moved_from.is_some() && moves == MoveMessageGroups::Refuse {
+            let reason = "cannot change where message groups are: they would move to other queues, out of order; \
+                          with force they do";
             return Err(BrokerError::InvalidParameter { name: "writeQueues", reason: reason.to_string() });
         }
         let (topic_id, version) = match &known {
@@ -55,6 +69,12 @@ pub(crate) async fn put_topic(parts: &Parts, config: TopicConfig, when: PutWhen)
         let (at, end) = parts.append_state(std::slice::from_ref(&entry))?;
         tables.apply(&entry, at);
         let topic = Topic::clone(tables.topic(&name).expect("just applied"));
+        if let Some(before) = moved_from {
+            tracing::info!(
+                target: "audit", topic = %name, from = before.config.write_queues, to = topic.config.write_queues,
+                "message groups of a topic were moved to other queues by force"
+            );
+        }
         parts.store.create_queues(&name, topic.incarnation, queues_of(&topic.config));
         (topic, known.is_none(), end)
     };

@@ -34,9 +34,11 @@ mod draft;
 mod envelope;
 mod handover;
 mod headers;
+mod in_flight;
 mod json;
 mod lag;
 mod list;
+mod merge_patch;
 mod message_json;
 mod messages;
 mod offsets;
@@ -117,7 +119,7 @@ pub fn router(state: Arc<RestState>) -> Router {
 fn routes() -> OpenApiRouter<Arc<RestState>> {
     OpenApiRouter::with_openapi(openapi::begin())
         .routes(routes!(topics::list_topics))
-        .routes(routes!(topics::put_topic, topics::describe_topic, topics::delete_topic))
+        .routes(routes!(topics::put_topic, topics::describe_topic, topics::patch_topic, topics::delete_topic))
         .routes(routes!(messages::send_message, browse::browse_messages))
         .routes(routes!(messages::send_messages))
         .routes(routes!(messages::find_message))
@@ -135,6 +137,7 @@ fn routes() -> OpenApiRouter<Arc<RestState>> {
         .routes(routes!(
             consumer_groups::put_consumer_group,
             consumer_groups::describe_consumer_group,
+            consumer_groups::patch_consumer_group,
             consumer_groups::delete_consumer_group
         ))
         .routes(routes!(offsets::reset_offsets))
@@ -143,8 +146,10 @@ fn routes() -> OpenApiRouter<Arc<RestState>> {
         .routes(routes!(dead_letters::describe_dead_letter_queue))
         .routes(routes!(dead_letters::browse_dead_letters))
         .routes(routes!(dead_letters::resend_dead_letters))
+        .routes(routes!(dead_letters::export_dead_letters))
         .routes(routes!(pop_message::pop_messages))
         .routes(routes!(lag::query_consume_offsets))
+        .routes(routes!(in_flight::list_in_flight))
         .routes(routes!(consumer_groups::update_consume_offsets))
         .routes(routes!(receipts::settle_messages))
         .routes(routes!(receipts::ack_message, receipts::change_invisible_duration))

@@ -136,7 +136,8 @@ export interface paths {
         delete: operations["deleteConsumerGroup"];
         options?: never;
         head?: never;
-        patch?: never;
+        /** Changes what it names of a consumer group's configuration, and leaves the rest as it is */
+        patch: operations["patchConsumerGroup"];
         trace?: never;
     };
     "/v1/groups/{group}/dlq": {
@@ -148,6 +149,23 @@ export interface paths {
         };
         /** How many messages a consumer group has given up */
         get: operations["describeDeadLetterQueue"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/groups/{group}/dlq/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Dead letters of a consumer group as a file, the oldest first */
+        get: operations["exportDeadLetters"];
         put?: never;
         post?: never;
         delete?: never;
@@ -184,6 +202,23 @@ export interface paths {
         put?: never;
         /** Sends dead letters once more, as new messages */
         post: operations["resendDeadLetters"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/groups/{group}/inflight": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a consumer group has taken and not acked, by topic, queue and offset */
+        get: operations["listInFlight"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -462,7 +497,8 @@ export interface paths {
         delete: operations["deleteTopic"];
         options?: never;
         head?: never;
-        patch?: never;
+        /** Changes what it names of a topic's configuration, and leaves the rest as it is */
+        patch: operations["patchTopic"];
         trace?: never;
     };
     "/v1/topics/{topic}/groups": {
@@ -826,6 +862,8 @@ export interface components {
             id?: string | null;
             idempotencyKey?: string | null;
             keys?: string[] | null;
+            /** @description Messages of one group are delivered in order; needed on a FIFO topic */
+            messageGroup?: string | null;
             messageId?: string | null;
             properties?: {
                 [key: string]: string;
@@ -889,9 +927,24 @@ export interface components {
         GroupLag: {
             /**
              * Format: int64
+             * @description Messages in the group's dead letter queue.
+             */
+            deadLetters: number;
+            /**
+             * Format: int64
              * @description Age of the oldest message that is not acked; null if nothing is behind.
              */
             delayMs?: number | null;
+            /**
+             * Format: int64
+             * @description Taken and not acked, over all topics.
+             */
+            inflight: number;
+            /**
+             * Format: int64
+             * @description Of those, delivered before.
+             */
+            retry: number;
             topics: components["schemas"]["TopicLag"][];
             /**
              * Format: int64
@@ -901,6 +954,30 @@ export interface components {
         };
         Health: {
             status: string;
+        };
+        /** @description A message that was taken and not acked. */
+        InFlightMessage: {
+            brokerName: string;
+            /** @description That time is over, and nobody has taken it again. */
+            cameBack: boolean;
+            /**
+             * Format: int32
+             * @description Deliveries counted so far.
+             */
+            deliveryAttempt: number;
+            /** @description From here on it may be delivered again. */
+            invisibleUntil: components["schemas"]["Time"];
+            keys?: string[];
+            messageGroup?: string | null;
+            /** @description This and what follows are missing if the message is not kept any more. */
+            messageId?: string | null;
+            /** Format: int32 */
+            queueId: number;
+            /** Format: int64 */
+            queueOffset: number;
+            storeTimestamp?: components["schemas"]["Time"] | null;
+            tag?: string | null;
+            topic: string;
         };
         Items_ConsumerGroup: {
             items: {
@@ -935,6 +1012,32 @@ export interface components {
                  * @description Stored and not acked; missing where it was not counted.
                  */
                 totalLag?: number | null;
+            }[];
+            nextCursor?: string | null;
+        };
+        Items_InFlightMessage: {
+            items: {
+                brokerName: string;
+                /** @description That time is over, and nobody has taken it again. */
+                cameBack: boolean;
+                /**
+                 * Format: int32
+                 * @description Deliveries counted so far.
+                 */
+                deliveryAttempt: number;
+                /** @description From here on it may be delivered again. */
+                invisibleUntil: components["schemas"]["Time"];
+                keys?: string[];
+                messageGroup?: string | null;
+                /** @description This and what follows are missing if the message is not kept any more. */
+                messageId?: string | null;
+                /** Format: int32 */
+                queueId: number;
+                /** Format: int64 */
+                queueOffset: number;
+                storeTimestamp?: components["schemas"]["Time"] | null;
+                tag?: string | null;
+                topic: string;
             }[];
             nextCursor?: string | null;
         };
@@ -991,6 +1094,7 @@ export interface components {
             brokerName: string;
             contentType?: string | null;
             deadLetter?: components["schemas"]["DeadLetter"] | null;
+            deliverAt?: components["schemas"]["Time"] | null;
             /** Format: int32 */
             deliveryAttempt?: number | null;
             invisibleUntil?: components["schemas"]["Time"] | null;
@@ -1145,6 +1249,16 @@ export interface components {
             pullOffset?: number | null;
             /** Format: int32 */
             queueId: number;
+            /**
+             * Format: int64
+             * @description Of those, delivered before.
+             */
+            retry: number;
+            /**
+             * @description Nothing new is handed out before something in flight is settled: the window over the queue is full, in order of
+             *     messages whose message groups all have something in flight.
+             */
+            standsStill: boolean;
         };
         QueueMoved: {
             brokerName: string;
@@ -1225,8 +1339,13 @@ export interface components {
             limit: number | null;
             /** @description These; or else those given up from a time to a time */
             messageIds?: string[] | null;
+            /**
+             * Format: int32
+             * @description At most so many a second, as far as the request's time allows: `limit` may be as many as fit, and is if it is missing
+             */
+            ratePerSecond?: number | null;
             /** @description `originalTopic`, or `{"topic": …}` */
-            target?: Record<string, never> | null;
+            target?: unknown;
             to?: string | null;
         };
         /** @description What became of one dead letter. */
@@ -1384,9 +1503,19 @@ export interface components {
         TopicGroup: {
             /**
              * Format: int64
+             * @description Messages in the group's dead letter queue, from all of its topics.
+             */
+            deadLetters: number;
+            /**
+             * Format: int64
              * @description Age of the oldest message that is not acked; null if nothing is behind.
              */
             delayMs?: number | null;
+            /**
+             * Format: int32
+             * @description The most deliveries that a message in flight has had; 0 if nothing is.
+             */
+            deliveryAttemptMax: number;
             /**
              * Format: int64
              * @description Taken and not acked.
@@ -1398,6 +1527,12 @@ export interface components {
              */
             lag: number;
             name: string;
+            nextVisibleAt?: components["schemas"]["Time"] | null;
+            /**
+             * Format: int64
+             * @description Of those, delivered before.
+             */
+            retry: number;
         };
         TopicGroups: {
             items: components["schemas"]["TopicGroup"][];
@@ -1414,10 +1549,12 @@ export interface components {
                 [key: string]: string;
             } | null;
             /**
-             * @description `normal`, `delay`, or `mixed` for both
-             * @default normal
+             * @description Change how many queues a topic with message groups is written to: what is stored from then on may be consumed
+             *     before older messages of its group
              */
-            messageType: string | null;
+            force?: boolean | null;
+            /** @default normal */
+            messageType: components["schemas"]["TopicType"] | null;
             perm?: ("read" | "write" | "readWrite" | "none") | null;
             /**
              * Format: int32
@@ -1437,6 +1574,11 @@ export interface components {
              */
             delayMs?: number | null;
             /**
+             * Format: int32
+             * @description The most deliveries that a message in flight has had; 0 if nothing is.
+             */
+            deliveryAttemptMax: number;
+            /**
              * Format: int64
              * @description Taken and not acked.
              */
@@ -1446,12 +1588,18 @@ export interface components {
              * @description Stored and not acked.
              */
             lag: number;
+            nextVisibleAt?: components["schemas"]["Time"] | null;
             queues: components["schemas"]["QueueLag"][];
             /**
              * Format: int64
              * @description Stored and not taken by anybody.
              */
             ready: number;
+            /**
+             * Format: int64
+             * @description Of those, delivered before.
+             */
+            retry: number;
             topic: string;
         };
         TopicStats: components["schemas"]["Traffic"] & {
@@ -1461,6 +1609,8 @@ export interface components {
              */
             messages: number;
         };
+        /** @enum {string} */
+        TopicType: "normal" | "fifo" | "delay" | "transaction" | "mixed";
         Totals: {
             brokers: number;
             groups: number;
@@ -2223,6 +2373,145 @@ export interface operations {
             };
         };
     };
+    patchConsumerGroup: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description The ETag that was read, or `*` */
+                "If-Match": string;
+                /** @description Names the request in the answer and in the logs; made if it is missing */
+                "Gantry-Request-Id"?: string;
+            };
+            path: {
+                group: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/merge-patch+json": components["schemas"]["GroupIn"];
+            };
+        };
+        responses: {
+            /** @description Changed */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConsumerGroup"];
+                };
+            };
+            /** @description The request is malformed; `errors` names the place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed: a system name, or switched off */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It exists already, or has changed since */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A media type that is not read here */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It exists: say with `If-Match` that it shall be replaced */
+            428: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An error of ours; the log has it under the request's id */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Known to RocketMQ, and not built here yet */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not now: overloaded, stopping, or the store has failed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The disk is full */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     describeDeadLetterQueue: {
         parameters: {
             query?: {
@@ -2247,6 +2536,89 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DeadLetterQueue"];
+                };
+            };
+            /** @description The request is malformed; `errors` names the place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An error of ours; the log has it under the request's id */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not now: overloaded, stopping, or the store has failed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    exportDeadLetters: {
+        parameters: {
+            query?: {
+                /** @description `ndjson`, one message a line, if it is missing; or `csv` */
+                format?: string;
+                /** @description Given up at or after this time */
+                from?: string;
+                /** @description Given up before this time */
+                to?: string;
+                /** @description `auto`: text when it is UTF-8, else base64 */
+                bodyAs?: "auto" | "text" | "base64" | "json" | "none";
+                /** @description `ms` writes every time as milliseconds since 1970 */
+                timeFormat?: "rfc3339" | "ms";
+                /** @description RocketMQ's own properties too */
+                systemProperties?: boolean;
+            };
+            header?: {
+                /** @description Names the request in the answer and in the logs; made if it is missing */
+                "Gantry-Request-Id"?: string;
+            };
+            path: {
+                group: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A message a line, as in lists; the last line is `{"scan":…}` */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": string;
                 };
             };
             /** @description The request is malformed; `errors` names the place */
@@ -2503,11 +2875,93 @@ export interface operations {
             };
         };
     };
+    listInFlight: {
+        parameters: {
+            query?: {
+                /** @description One topic alone */
+                topic?: string;
+                /** @description `ms` writes every time as milliseconds since 1970 */
+                timeFormat?: "rfc3339" | "ms";
+                limit?: number;
+                /** @description `nextCursor` of the page before */
+                cursor?: string;
+            };
+            header?: {
+                /** @description Names the request in the answer and in the logs; made if it is missing */
+                "Gantry-Request-Id"?: string;
+            };
+            path: {
+                group: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of messages in flight */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Items_InFlightMessage"];
+                };
+            };
+            /** @description The request is malformed; `errors` names the place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An error of ours; the log has it under the request's id */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not now: overloaded, stopping, or the store has failed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     queryConsumeOffsets: {
         parameters: {
             query?: {
                 /** @description One topic alone */
                 topic?: string;
+                /** @description `false` leaves the queues out */
+                perQueue?: boolean;
+                /** @description `ms` writes every time as milliseconds since 1970 */
+                timeFormat?: "rfc3339" | "ms";
             };
             header?: {
                 /** @description Names the request in the answer and in the logs; made if it is missing */
@@ -4409,9 +4863,142 @@ export interface operations {
             };
         };
     };
-    listTopicGroups: {
+    patchTopic: {
         parameters: {
             query?: never;
+            header: {
+                /** @description The ETag that was read, or `*` */
+                "If-Match": string;
+                /** @description Names the request in the answer and in the logs; made if it is missing */
+                "Gantry-Request-Id"?: string;
+            };
+            path: {
+                topic: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/merge-patch+json": components["schemas"]["TopicIn"];
+            };
+        };
+        responses: {
+            /** @description Changed */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Topic"];
+                };
+            };
+            /** @description The request is malformed; `errors` names the place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed: a system name, or switched off */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It exists already, or has changed since */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A media type that is not read here */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It exists: say with `If-Match` that it shall be replaced */
+            428: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An error of ours; the log has it under the request's id */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not now: overloaded, stopping, or the store has failed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The disk is full */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listTopicGroups: {
+        parameters: {
+            query?: {
+                /** @description `ms` writes every time as milliseconds since 1970 */
+                timeFormat?: "rfc3339" | "ms";
+            };
             header?: {
                 /** @description Names the request in the answer and in the logs; made if it is missing */
                 "Gantry-Request-Id"?: string;
@@ -4598,6 +5185,8 @@ export interface operations {
                  * @example Region=eu
                  */
                 "Gantry-Property"?: string | null;
+                /** @description Messages of one group are delivered in order; needed on a FIFO topic */
+                "Gantry-Message-Group"?: string | null;
                 /**
                  * @description Delivered so long after it was stored, 40 days at most; one of three
                  * @example 10m
@@ -5431,6 +6020,8 @@ export interface operations {
                  * @example Region=eu
                  */
                 "Gantry-Property"?: string | null;
+                /** @description Messages of one group are delivered in order; needed on a FIFO topic */
+                "Gantry-Message-Group"?: string | null;
                 /**
                  * @description Delivered so long after it was stored, 40 days at most; one of three
                  * @example 10m

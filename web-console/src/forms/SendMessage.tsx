@@ -1,14 +1,24 @@
 /** `/topics/{t}/send`: one message, or up to a hundred of its kind. */
 
-import { ActionIcon, Button, Checkbox, NativeSelect, NumberInput, Textarea, TextInput } from "@mantine/core";
+import {
+  ActionIcon,
+  Button,
+  Checkbox,
+  NativeSelect,
+  NumberInput,
+  SegmentedControl,
+  Textarea,
+  TextInput,
+} from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
 import { useMemo, useRef, useState } from "react";
-import { asProblem } from "../api/problem";
+import { asProblem, type Problem } from "../api/problem";
 import { keys, topicQuery } from "../api/queries";
 import { sendMessage, sendMessages } from "../api/resources";
 import type { PublishResult } from "../api/types";
 import { curl } from "../curl";
+import { fromWallTime, toWallTimeField, zoneName } from "../i18n/format";
 import { useWords } from "../i18n/i18n";
 import { serverUrl } from "../paths";
 import { base64OfBytes, parseJson, textOf } from "../ui/body";
@@ -17,7 +27,7 @@ import { useTitle } from "../ui/Page";
 import { SidePanel } from "../ui/SidePanel";
 import { Failure } from "../ui/states";
 import { Code, Hint } from "../ui/text";
-import { callOf, countMax, type Draft, emptyDraft, messageOf, messagesOf } from "./draft";
+import { abilities, callOf, countMax, type Draft, emptyDraft, fitted, messageOf, messagesOf } from "./draft";
 import "./SendMessage.css";
 
 const route = getRouteApi("/topics/$topic/send");
@@ -41,14 +51,15 @@ export function SendMessage() {
   const send = useSend(topic, () => keep || change(emptyDraft));
   const problem = send.error === null ? undefined : asProblem(send.error);
   const close = () => navigate({ to: "/topics/$topic", params: { topic }, search: true });
-  const plain = type === undefined || type === "normal";
+  const able = type === undefined ? abilities("normal") : abilities(type);
+  const fit = able === undefined ? draft : fitted(draft, able);
 
   return (
     <SidePanel
       title={t.send.to(topic)}
       onClose={close}
       footer={
-        plain ? (
+        able !== undefined ? (
           <>
             <Checkbox label={t.send.keep} checked={keep} onChange={(event) => setKeep(event.currentTarget.checked)} />
             <div className="end">
@@ -57,7 +68,7 @@ export function SendMessage() {
               </Button>
               <Button
                 loading={send.isPending}
-                onClick={() => send.mutate(draft)}
+                onClick={() => send.mutate(fit)}
                 leftSection={<Icon name="send" size={14} />}
               >
                 {t.send.count(draft.count)}
@@ -67,11 +78,25 @@ export function SendMessage() {
         ) : undefined
       }
     >
-      {plain ? (
+      {able !== undefined ? (
         <div className="fields">
           {send.data !== undefined && <Results topic={topic} results={send.data} />}
           {problem !== undefined && <Failure error={problem} />}
           <BodyField draft={draft} onChange={change} error={problem?.field("body")} />
+          {able.messageGroup !== "none" && (
+            <TextInput
+              label={t.message.group}
+              description={t.send.groupHint}
+              value={draft.messageGroup}
+              onChange={(event) => change({ messageGroup: event.currentTarget.value })}
+              error={problem?.field("messageGroup")}
+              required={able.messageGroup === "needed"}
+              autoComplete="off"
+            />
+          )}
+          {able.delivery && fit.messageGroup.trim() === "" && (
+            <DeliveryFields draft={draft} onChange={change} problem={problem} />
+          )}
           <div className="fields-row">
             <TextInput
               label={t.browse.tag}
@@ -104,13 +129,62 @@ export function SendMessage() {
           {draft.count > 1 && <Hint>{t.send.placeholders}</Hint>}
           <details className="call">
             <summary>{t.action.apiCall}</summary>
-            <Code label={t.action.apiCall} text={curl(callOf(topic, draft, serverUrl()))} />
+            <Code label={t.action.apiCall} text={curl(callOf(topic, fit, serverUrl()))} />
           </details>
         </div>
       ) : (
         <p>{t.send.notHere(t.messageTypes[type as keyof typeof t.messageTypes] ?? type)}</p>
       )}
     </SidePanel>
+  );
+}
+
+const deliveries = ["now", "after", "at"] as const;
+
+function DeliveryFields({
+  draft,
+  onChange,
+  problem,
+}: {
+  draft: Draft;
+  onChange: (next: Partial<Draft>) => void;
+  problem: Problem | undefined;
+}) {
+  const { t, zone } = useWords();
+  return (
+    <fieldset className="plain">
+      <legend>{t.send.deliver}</legend>
+      <SegmentedControl
+        fullWidth
+        aria-label={t.send.deliver}
+        value={draft.deliver}
+        onChange={(value) => onChange({ deliver: value as Draft["deliver"] })}
+        data={deliveries.map((value) => ({ value, label: t.send.deliveries[value] }))}
+      />
+      {draft.deliver === "after" && (
+        <TextInput
+          aria-label={t.send.deliveries.after}
+          description={t.send.delayHint}
+          value={draft.delay}
+          onChange={(event) => onChange({ delay: event.currentTarget.value })}
+          error={problem?.field("delay")}
+          autoComplete="off"
+        />
+      )}
+      {draft.deliver === "at" && (
+        <TextInput
+          type="datetime-local"
+          step={1}
+          label={`${t.send.deliverAt} (${zoneName(zone)})`}
+          defaultValue={draft.deliverAt === undefined ? "" : toWallTimeField(Date.parse(draft.deliverAt), zone)}
+          onChange={(event) => {
+            const at = fromWallTime(event.currentTarget.value, zone);
+            onChange({ deliverAt: at === undefined ? undefined : new Date(at).toISOString() });
+          }}
+          error={problem?.field("deliverAt")}
+        />
+      )}
+    </fieldset>
   );
 }
 

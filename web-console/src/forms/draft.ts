@@ -13,11 +13,56 @@ export interface Draft {
   /** Separated by commas or blanks. */
   keys: string;
   properties: { id: number; name: string; value: string }[];
+  messageGroup: string;
+  /** When it is delivered: at once, after `delay`, or at `deliverAt` (RFC 3339). */
+  deliver: "now" | "after" | "at";
+  delay: string;
+  deliverAt?: string;
   count: number;
 }
 
 export const countMax = 100;
-export const emptyDraft: Draft = { body: "", contentType: "", tag: "", keys: "", properties: [], count: 1 };
+export const emptyDraft: Draft = {
+  body: "",
+  contentType: "",
+  tag: "",
+  keys: "",
+  properties: [],
+  messageGroup: "",
+  deliver: "now",
+  delay: "10m",
+  count: 1,
+};
+
+/** What a topic's type lets a message have: the rest of the draft stays at home. */
+export interface Abilities {
+  messageGroup: "none" | "needed" | "possible";
+  delivery: boolean;
+}
+
+const abilitiesOf: Record<string, Abilities> = {
+  normal: { messageGroup: "none", delivery: false },
+  fifo: { messageGroup: "needed", delivery: false },
+  delay: { messageGroup: "none", delivery: true },
+  mixed: { messageGroup: "possible", delivery: true },
+};
+
+/** Undefined for a type whose messages the console cannot make. */
+export function abilities(type: string): Abilities | undefined {
+  return abilitiesOf[type];
+}
+
+/** A draft as this type of topic takes it. */
+export function fitted(draft: Draft, { messageGroup, delivery }: Abilities): Draft {
+  const group = messageGroup === "none" ? "" : draft.messageGroup;
+  // No topic takes both, so a message group goes before a time.
+  return { ...draft, messageGroup: group, deliver: delivery && group.trim() === "" ? draft.deliver : "now" };
+}
+
+function deliveryOf({ deliver, delay, deliverAt }: Draft): { delay?: string; deliverAt?: string } {
+  if (deliver === "after") return { delay: delay.trim() };
+  return deliver === "at" && deliverAt !== undefined ? { deliverAt } : {};
+}
 
 export function splitKeys(keys: string): string[] {
   return keys.split(/[\s,]+/).filter((key) => key !== "");
@@ -44,6 +89,8 @@ export function messageOf(draft: Draft, seq: number, now: Date): NewMessage {
       properties.length === 0
         ? undefined
         : Object.fromEntries(properties.map(({ name, value }) => [name.trim(), fill(value)])),
+    messageGroup: fill(draft.messageGroup).trim() || undefined,
+    ...deliveryOf(draft),
   };
 }
 
@@ -62,6 +109,8 @@ export function callOf(topic: string, draft: Draft, server: string): Call {
     properties: Object.fromEntries(
       draft.properties.filter(({ name }) => name.trim() !== "").map(({ name, value }) => [name.trim(), value]),
     ),
+    messageGroup: draft.messageGroup.trim() || undefined,
+    ...deliveryOf(draft),
   };
   if (draft.count > 1) {
     const { properties, ...rest } = message;
@@ -74,6 +123,9 @@ export function callOf(topic: string, draft: Draft, server: string): Call {
   for (const [name, value] of Object.entries(message.properties ?? {})) {
     headers.push(["Gantry-Property", `${encodeProperty(name)}=${encodeProperty(value)}`]);
   }
+  if (message.messageGroup) headers.push(["Gantry-Message-Group", message.messageGroup]);
+  if (message.delay) headers.push(["Gantry-Delay", message.delay]);
+  if (message.deliverAt) headers.push(["Gantry-Deliver-At", String(message.deliverAt)]);
   // With `@` curl reads the file itself.
   return { method: "POST", url, headers, data: draft.file === undefined ? draft.body : `@${draft.file.name}` };
 }

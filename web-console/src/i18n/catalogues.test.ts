@@ -1,6 +1,10 @@
 import { expect, test } from "vitest";
-import { en } from "./en";
-import { zh } from "./zh";
+import { delivery } from "./delivery";
+import { en as main } from "./en";
+import { zh as mainZh } from "./zh";
+
+const en = { ...main, delivery: delivery.en };
+const zh = { ...mainZh, delivery: delivery.zh };
 
 type Entry = [path: string, value: unknown];
 

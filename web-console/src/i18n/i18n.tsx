@@ -11,6 +11,7 @@ interface Words {
   t: Catalogue;
   format: Format;
   zone: string;
+  language: Language;
 }
 
 /** English is always there: it says what the others must say. The rest comes when it is asked for. */
@@ -22,7 +23,7 @@ export async function loadWords(language: Language): Promise<Catalogue> {
   return catalogue;
 }
 
-const Context = createContext<Words>({ t: en, format: makeFormat("en", "UTC"), zone: "UTC" });
+const Context = createContext<Words>({ t: en, format: makeFormat("en", "UTC"), zone: "UTC", language: "en" });
 
 export function WordsProvider({ children }: { children: ReactNode }) {
   const { language, timeZone } = usePrefs();
@@ -40,7 +41,7 @@ export function WordsProvider({ children }: { children: ReactNode }) {
     };
   }, [language]);
   const words = useMemo(
-    () => ({ t: catalogues[shown] ?? en, format: makeFormat(shown, timeZone), zone: timeZone }),
+    () => ({ t: catalogues[shown] ?? en, format: makeFormat(shown, timeZone), zone: timeZone, language: shown }),
     [shown, timeZone],
   );
   useEffect(() => {

@@ -5,20 +5,26 @@ import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
 import { lazy, Suspense } from "react";
 import { asProblem } from "../api/problem";
-import { deadLettersQuery, groupLagQuery, groupQuery, useRefreshInterval } from "../api/queries";
+import { groupLagQuery, groupQuery, useRefreshInterval } from "../api/queries";
 import type { Group, GroupLag, QueueLag, TopicLag } from "../api/types";
 import { useWords } from "../i18n/i18n";
 import { apiPaths, serverUrl } from "../paths";
 import { type GroupTab, groupTabs } from "../search";
 import { type Column, DataTable } from "../ui/DataTable";
 import { Icon } from "../ui/icons";
-import { Behind, Lag } from "../ui/Lag";
+import { Attempt, Behind, Lag, NextVisible } from "../ui/Lag";
 import { Figures, PageHead, useTitle } from "../ui/Page";
 import { Area, Empty, Failure, Loading } from "../ui/states";
 import { Code, CurlButton, Hint, Unknown } from "../ui/text";
 import "./Group.css";
 
 const DeleteGroup = lazy(() => import("../forms/DeleteGroup").then((module) => ({ default: module.DeleteGroup })));
+const EditGroup = lazy(() => import("../forms/EditGroup").then((module) => ({ default: module.EditGroup })));
+const ResetOffsets = lazy(() => import("../forms/ResetOffsets").then((module) => ({ default: module.ResetOffsets })));
+const InFlightTab = lazy(() => import("./group/InFlightTab").then((module) => ({ default: module.InFlightTab })));
+const DeadLettersTab = lazy(() =>
+  import("./group/DeadLettersTab").then((module) => ({ default: module.DeadLettersTab })),
+);
 const route = getRouteApi("/groups/$group");
 
 export function GroupPage() {
@@ -29,7 +35,6 @@ export function GroupPage() {
   const refetchInterval = useRefreshInterval();
   const query = useQuery({ ...groupQuery(group), refetchInterval });
   const lag = useQuery({ ...groupLagQuery(group), refetchInterval });
-  const deadLetters = useQuery({ ...deadLettersQuery(group), refetchInterval });
   const tab = search.tab ?? "lag";
   useTitle(group, t.nav["/groups"]);
 
@@ -45,8 +50,19 @@ export function GroupPage() {
     );
   }
   const { consumeEnabled, orderly } = query.data;
-  const sum = (of: "inflight" | "ready") => lag.data?.topics.reduce((total, topic) => total + topic[of], 0);
+  const sum = (of: "ready") => lag.data?.topics.reduce((total, topic) => total + topic[of], 0);
   const shown = (value: number | undefined) => (value === undefined ? <Unknown /> : format.compact(value));
+  /** A figure that leads to what it counts. */
+  const toTab = (to: GroupTab, value: number | undefined) =>
+    value ? (
+      <Link to="/groups/$group" params={{ group }} search={{ tab: to }}>
+        {shown(value)}
+      </Link>
+    ) : (
+      shown(value)
+    );
+  const without = (panel: "edit" | "reset" | "delete") => () =>
+    navigate({ to: ".", search: { ...search, [panel]: undefined }, replace: true });
   return (
     <>
       <PageHead
@@ -62,7 +78,7 @@ export function GroupPage() {
           </>
         }
       >
-        <CurlButton calls={[{ url: `${serverUrl()}${apiPaths.groupLag(group)}` }]} />
+        <CurlButton calls={[{ url: `${serverUrl()}${apiOf[tab](group)}` }]} />
       </PageHead>
       <Figures
         figures={[
@@ -72,18 +88,16 @@ export function GroupPage() {
             tone: (lag.data?.totalLag ?? 0) > 0 ? "warn" : undefined,
           },
           { name: t.group.behind, value: <Behind ms={lag.data?.delayMs} /> },
-          { name: t.group.inflight, value: shown(sum("inflight")) },
+          {
+            name: t.group.inflight,
+            value: toTab("inflight", lag.data?.inflight),
+            note: lag.data?.retry ? t.group.again(format.compact(lag.data.retry)) : undefined,
+          },
           { name: t.group.ready, value: shown(sum("ready")) },
           {
             name: t.group.deadLetters,
-            value: deadLetters.data?.count ? (
-              <Link to="/topics/$topic" params={{ topic: deadLetters.data.topic }}>
-                {shown(deadLetters.data.count)}
-              </Link>
-            ) : (
-              shown(deadLetters.data?.count)
-            ),
-            tone: (deadLetters.data?.count ?? 0) > 0 ? "warn" : undefined,
+            value: toTab("dlq", lag.data?.deadLetters),
+            tone: (lag.data?.deadLetters ?? 0) > 0 ? "warn" : undefined,
           },
           { name: t.group.topics, value: shown(lag.data?.topics.length) },
         ]}
@@ -105,22 +119,46 @@ export function GroupPage() {
             {(data) => <Topics group={group} lag={data} />}
           </Area>
         </Tabs.Panel>
+        <Tabs.Panel value="inflight">
+          <Suspense fallback={<Loading rows={4} />}>
+            <InFlightTab group={group} lag={lag.data} />
+          </Suspense>
+        </Tabs.Panel>
+        <Tabs.Panel value="dlq">
+          <Suspense fallback={<Loading rows={4} />}>
+            <DeadLettersTab group={group} />
+          </Suspense>
+        </Tabs.Panel>
         <Tabs.Panel value="settings">
           <Settings group={query.data} />
         </Tabs.Panel>
       </Tabs>
       {search.delete === true && (
         <Suspense>
-          <DeleteGroup
-            group={group}
-            onClose={() => navigate({ to: ".", search: { ...search, delete: undefined }, replace: true })}
-            onDeleted={() => navigate({ to: "/groups" })}
-          />
+          <DeleteGroup group={group} onClose={without("delete")} onDeleted={() => navigate({ to: "/groups" })} />
+        </Suspense>
+      )}
+      {search.edit === true && (
+        <Suspense>
+          <EditGroup group={group} onClose={without("edit")} />
+        </Suspense>
+      )}
+      {search.reset === true && (
+        <Suspense>
+          <ResetOffsets group={group} onClose={without("reset")} />
         </Suspense>
       )}
     </>
   );
 }
+
+/** The call behind each tab. */
+const apiOf: Record<GroupTab, (group: string) => string> = {
+  lag: apiPaths.groupLag,
+  inflight: apiPaths.groupInFlight,
+  dlq: apiPaths.deadLetters,
+  settings: apiPaths.group,
+};
 
 function Topics({ group, lag }: { group: string; lag: GroupLag }) {
   const { t } = useWords();
@@ -152,13 +190,19 @@ function Topics({ group, lag }: { group: string; lag: GroupLag }) {
             {t.group.inflight}
           </th>
           <th scope="col" className="right wide-only">
+            {t.group.attempt}
+          </th>
+          <th scope="col" className="right wide-only">
+            {t.group.nextVisible}
+          </th>
+          <th scope="col" className="right wide-only">
             {t.group.ready}
           </th>
         </tr>
       </thead>
       <tbody>
         {lag.topics.map((topic) => (
-          <TopicRows key={topic.topic} lag={topic} only={lag.topics.length === 1} />
+          <TopicRows key={topic.topic} group={group} lag={topic} only={lag.topics.length === 1} />
         ))}
       </tbody>
     </table>
@@ -166,7 +210,7 @@ function Topics({ group, lag }: { group: string; lag: GroupLag }) {
 }
 
 /** One topic, and below it its queues when they are asked for. */
-function TopicRows({ lag, only }: { lag: TopicLag; only: boolean }) {
+function TopicRows({ group, lag, only }: { group: string; lag: TopicLag; only: boolean }) {
   const { t, format } = useWords();
   const search = route.useSearch();
   const navigate = useNavigate({ from: "/groups/$group" });
@@ -189,6 +233,11 @@ function TopicRows({ lag, only }: { lag: TopicLag; only: boolean }) {
             <Link to="/topics/$topic" params={{ topic: lag.topic }} className="name">
               {lag.topic}
             </Link>
+            {lag.queues.some((queue) => queue.standsStill) && (
+              <span className="tag" data-tone="warn" title={t.group.standingWhy}>
+                {t.group.standing}
+              </span>
+            )}
           </span>
         </td>
         <td className="right">
@@ -197,12 +246,26 @@ function TopicRows({ lag, only }: { lag: TopicLag; only: boolean }) {
         <td className="right">
           <Behind ms={lag.delayMs} />
         </td>
-        <td className="right wide-only">{format.number(lag.inflight)}</td>
+        <td className="right wide-only">
+          {lag.inflight === 0 ? (
+            "0"
+          ) : (
+            <Link to="/groups/$group" params={{ group }} search={{ tab: "inflight", topic: lag.topic }}>
+              {format.number(lag.inflight)}
+            </Link>
+          )}
+        </td>
+        <td className="right wide-only">
+          <Attempt value={lag.deliveryAttemptMax} />
+        </td>
+        <td className="right wide-only">
+          <NextVisible at={lag.nextVisibleAt} inflight={lag.inflight} />
+        </td>
         <td className="right wide-only">{format.number(lag.ready)}</td>
       </tr>
       {shown && (
         <tr className="lag-queues">
-          <td colSpan={5}>
+          <td colSpan={7}>
             <Queues lag={lag} />
           </td>
         </tr>
@@ -267,11 +330,36 @@ function Settings({ group }: { group: Group }) {
           {group.retryMaxTimes < 0 ? t.group.endless : format.number(group.retryMaxTimes)}
           <Hint>{t.group.retryMaxHint}</Hint>
         </dd>
+        <dt>{t.group.retryPolicy}</dt>
+        <dd>
+          {group.retryPolicy.type === "customized"
+            ? group.retryPolicy.next.join(", ")
+            : t.group.growing(
+                group.retryPolicy.initial,
+                format.number(group.retryPolicy.multiplier),
+                group.retryPolicy.max,
+              )}
+        </dd>
         <dt>{t.group.consumeTimeout}</dt>
         <dd>{group.consumeTimeout}</dd>
         <dt>{t.group.broadcast}</dt>
         <dd>{group.broadcastEnabled ? t.group.yes : t.group.no}</dd>
       </dl>
+      <div className="toolbar">
+        <Button
+          variant="default"
+          leftSection={<Icon name="settings" size={14} />}
+          onClick={() => navigate({ to: ".", search: (search) => ({ ...search, edit: true }) })}
+        >
+          {t.group.edit}
+        </Button>
+        <Button
+          variant="default"
+          onClick={() => navigate({ to: ".", search: (search) => ({ ...search, reset: true }) })}
+        >
+          {t.group.reset}
+        </Button>
+      </div>
       <section className="danger">
         <div>
           <h2>{t.group.delete}</h2>

@@ -78,6 +78,11 @@ export function MessagePage() {
         <Fact name={t.message.stored}>
           <Instant at={message.storeTimestamp} />
         </Fact>
+        {message.deliverAt != null && (
+          <Fact name={t.message.deliverAt}>
+            <Instant at={message.deliverAt} />
+          </Fact>
+        )}
         <Fact name={t.message.sent}>
           <Instant at={message.bornTimestamp} />
         </Fact>

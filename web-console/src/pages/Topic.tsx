@@ -5,7 +5,15 @@ import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link, Outlet, useNavigate } from "@tanstack/react-router";
 import { lazy, Suspense } from "react";
 import { asProblem } from "../api/problem";
-import { topicQuery, topicStatsQuery, useRatesInterval, useRefreshInterval } from "../api/queries";
+import {
+  brokerStorageQuery,
+  clusterQuery,
+  topicGroupsQuery,
+  topicQuery,
+  topicStatsQuery,
+  useRatesInterval,
+  useRefreshInterval,
+} from "../api/queries";
 import { useRates } from "../api/rates";
 import { useWords } from "../i18n/i18n";
 import { apiPaths, serverUrl } from "../paths";
@@ -67,7 +75,7 @@ export function TopicPage() {
           {t.send.title}
         </Button>
       </PageHead>
-      <LiveFigures topic={topic} />
+      <LiveFigures topic={topic} messageType={messageType} />
       <Tabs
         value={tab}
         onChange={(next) =>
@@ -113,32 +121,65 @@ export function TopicPage() {
   );
 }
 
-function LiveFigures({ topic }: { topic: string }) {
+/** Types of topics whose messages may wait for a time. */
+const timed = ["delay", "mixed"];
+
+function LiveFigures({ topic, messageType }: { topic: string; messageType: string }) {
   const { t, format } = useWords();
   const points = useRates(`topic/${topic}`);
   const refetchInterval = useRatesInterval(points.length);
   const { data, error } = useQuery({ ...topicStatsQuery(topic), refetchInterval });
+  const groups = useQuery({ ...topicGroupsQuery(topic), refetchInterval }).data;
+  const sum = (of: "inflight" | "deadLetters") => groups?.reduce((total, group) => total + group[of], 0);
   const shown = (value: number | undefined, as: (value: number) => string) =>
     value === undefined ? <Unknown why={error === null ? t.state.loading : t.state.noStats} /> : as(value);
+  const sinceStart = (messages: number | undefined, bytes: number | undefined) =>
+    messages === undefined ? undefined : t.figure.sinceStart(format.compact(messages), format.bytes(bytes));
   return (
     <Figures
       figures={[
-        { name: t.figure.in, value: shown(data?.tpsIn, format.rate), unit: t.figure.perSecond, tone: "in" },
-        { name: t.figure.out, value: shown(data?.tpsOut, format.rate), unit: t.figure.perSecond, tone: "out" },
+        {
+          name: t.figure.in,
+          value: shown(data?.tpsIn, format.rate),
+          unit: t.figure.perSecond,
+          note: sinceStart(data?.messagesIn, data?.bytesIn),
+          tone: "in",
+        },
+        {
+          name: t.figure.out,
+          value: shown(data?.tpsOut, format.rate),
+          unit: t.figure.perSecond,
+          note: sinceStart(data?.messagesOut, data?.bytesOut),
+          tone: "out",
+        },
         { name: t.figure.kept, value: shown(data?.messages, format.compact) },
+        { name: t.figure.inFlight, value: shown(sum("inflight"), format.compact) },
         {
-          name: t.figure.inTotal,
-          value: shown(data?.messagesIn, format.compact),
-          unit: data && format.bytes(data.bytesIn),
+          name: t.group.deadLetters,
+          value: shown(sum("deadLetters"), format.compact),
+          note: t.figure.ofGroups,
+          tone: (sum("deadLetters") ?? 0) > 0 ? "warn" : undefined,
         },
-        {
-          name: t.figure.outTotal,
-          value: shown(data?.messagesOut, format.compact),
-          unit: data && format.bytes(data.bytesOut),
-        },
+        ...(timed.includes(messageType)
+          ? [{ name: t.figure.scheduled, value: <Scheduled />, note: t.figure.allTopics }]
+          : []),
       ]}
     >
       <Sparkline points={points} width={200} height={40} />
     </Figures>
   );
+}
+
+/** The broker counts what waits for its time, not by topic. */
+function Scheduled() {
+  const { t, format } = useWords();
+  const refetchInterval = useRefreshInterval();
+  const broker = useQuery(clusterQuery()).data?.brokers[0]?.brokerName;
+  const { data, error } = useQuery({
+    ...brokerStorageQuery(broker ?? ""),
+    enabled: broker !== undefined,
+    refetchInterval,
+  });
+  if (data === undefined) return <Unknown why={error === null ? t.state.loading : t.state.noStats} />;
+  return <>{format.compact(data.timer.scheduled)}</>;
 }

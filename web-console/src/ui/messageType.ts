@@ -2,7 +2,7 @@
 
 import type { Catalogue } from "../i18n/i18n";
 
-export const messageTypes = ["normal", "fifo", "delay", "transaction"] as const;
+export const messageTypes = ["normal", "fifo", "delay", "mixed", "transaction"] as const;
 
 /** A newer server may know more of them. */
 export function messageTypeName(t: Catalogue, type: string): string {

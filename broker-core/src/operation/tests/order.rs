@@ -325,3 +325,52 @@ async fn c4_the_queues_of_a_fifo_topic_stay() {
     let refused = broker.put_topic(config, PutWhen::Exists).await.unwrap_err();
     assert!(matches!(refused, BrokerError::InvalidParameter { name: "writeQueues", .. }));
 }
+
+#[tokio::test]
+async fn c4_message_groups_go_to_other_queues_by_force_alone() {
+    let broker = fifo(&SimulatedFiles::new());
+    with_fifo_topic(&broker).await;
+    let known = broker.describe_topic(topic()).await.unwrap();
+    let wider = TopicConfig { read_queues: 4, write_queues: 4, ..known.config.clone() };
+    let error = broker.put_topic(wider.clone(), PutWhen::Exists).await.unwrap_err();
+    assert!(
+        matches!(&error, BrokerError::InvalidParameter { name: "writeQueues", reason } if reason.contains("force"))
+    );
+    assert_eq!(broker.describe_topic(topic()).await.unwrap(), known);
+    let (forced, created) = broker.force_topic(wider.clone(), PutWhen::Exists).await.unwrap();
+    assert_eq!((forced.config, created), (wider.clone(), false));
+    // Where nothing moves, a put needs no force.
+    broker.put_topic(TopicConfig { read_queues: 8, ..wider.clone() }, PutWhen::Exists).await.unwrap();
+    // Force allows this and nothing else.
+    let narrower = TopicConfig { read_queues: 1, write_queues: 1, ..wider };
+    assert!(broker.force_topic(narrower, PutWhen::Exists).await.is_err());
+}
+
+#[tokio::test]
+async fn what_is_in_flight_is_told_by_place_attempt_and_time() {
+    let broker = fifo(&SimulatedFiles::new());
+    with_fifo_topic(&broker).await;
+    send_all(&broker, &["a1", "b1", "c1", "d1"]).await;
+    let popped = broker.pop_messages(pop(3)).await.unwrap();
+    back(&broker, &popped[0], Duration::ZERO).await;
+    let again = broker.pop_messages(pop(1)).await.unwrap();
+    assert_eq!(order(&again), ["a1"]);
+    back(&broker, &popped[1], Duration::ZERO).await;
+    let list = |after, messages_max| ListInFlight { consumer_group: group(), topic: topic(), after, messages_max };
+    let told = |found: Vec<InFlight>| -> Vec<_> {
+        let tell = |one: InFlight| (one.queue_offset.0, one.delivery_attempt, one.came_back, one.message.is_some());
+        found.into_iter().map(tell).collect()
+    };
+    let found = broker.list_in_flight(list(None, 10)).await.unwrap();
+    assert_eq!(found[0].invisible_until, again[0].invisible_until);
+    assert_eq!(told(found), [(0, 2, false, true), (1, 1, true, true), (2, 1, false, true)]);
+    let at = Some((QueueId(0), QueueOffset(0)));
+    assert_eq!(told(broker.list_in_flight(list(at, 1)).await.unwrap()), [(1, 1, true, true)]);
+    assert!(broker.list_in_flight(list(Some((QueueId(0), QueueOffset(2))), 10)).await.unwrap().is_empty());
+    let progress = broker.query_consume_offsets(group(), topic()).await.unwrap().remove(0);
+    let soonest = popped[2].invisible_until.min(again[0].invisible_until);
+    assert_eq!((progress.in_flight, progress.redelivered, progress.attempt_max), (3, 1, 2));
+    assert_eq!((progress.next_visible, progress.stands_still), (Some(soonest), false));
+    ack(&broker, &[&again[0], &popped[2]]).await;
+    assert_eq!(told(broker.list_in_flight(list(None, 10)).await.unwrap()), [(1, 1, true, true)]);
+}

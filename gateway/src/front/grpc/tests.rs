@@ -195,6 +195,14 @@ impl Broker for Memory {
         Ok(results)
     }
 
+    async fn list_in_flight(&self, _: ListInFlight) -> Result<Vec<InFlight>, BrokerError> {
+        unasked()
+    }
+
+    async fn force_topic(&self, _: TopicConfig, _: PutWhen) -> Result<(Topic, bool), BrokerError> {
+        unasked()
+    }
+
     async fn put_topic(&self, _: TopicConfig, _: PutWhen) -> Result<(Topic, bool), BrokerError> {
         unasked()
     }

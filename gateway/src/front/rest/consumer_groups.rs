@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::response::IntoResponse;
 use gantry_broker_core::BrokerError;
 use gantry_broker_core::broker::{
-    ConsumerGroupConfig, ConsumerGroupDescription, INVISIBLE_DURATION_MAX, INVISIBLE_DURATION_MIN, QUEUES_MAX,
+    ConsumerGroupConfig, ConsumerGroupDescription, INVISIBLE_DURATION_MAX, INVISIBLE_DURATION_MIN, PutWhen, QUEUES_MAX,
     RETRY_WITHOUT_END, RetryPolicy, StartFrom,
 };
 use gantry_broker_core::names::ConsumerGroup;
@@ -19,12 +19,13 @@ use utoipa::ToSchema;
 use super::json::Fields;
 use super::lag::{Behind, behind};
 use super::list::{Items, Page};
-use super::openapi::{GroupIn, OffsetsIn, PageParams, PutConditions};
+use super::merge_patch::merged;
+use super::openapi::{GroupIn, OffsetsIn, PageParams, PatchConditions, PutConditions};
 use super::problem::Problem;
 use super::request::{Query, Segments, consumer_group, json, read_json, topic_name};
-use super::topics::{Condition, changed_since, field_of, is_known, put_when, version_of, with_etag};
+use super::topics::{Condition, changed_since, field_of, is_known, patch_when, put_when, version_of, with_etag};
 use super::units::parse_duration;
-use super::{Answer, Shared};
+use super::{Answer, RestState, Shared};
 use crate::duration;
 use crate::error::{FieldAt, GatewayError};
 
@@ -127,6 +128,38 @@ pub(super) async fn put_consumer_group(
             }
         }
     };
+    put_config(&state, config, when).await
+}
+
+/// Changes what it names of a consumer group's configuration, and leaves the rest as it is
+#[utoipa::path(patch, path = "/v1/groups/{group}", tag = "groups", params(("group" = String, Path, max_length = 255, pattern = "^[%|a-zA-Z0-9_-]+$"), PatchConditions), request_body(content = GroupIn, content_type = "application/merge-patch+json"), responses((status = 200, description = "Changed", body = GroupOut)))]
+pub(super) async fn patch_consumer_group(
+    State(state): Shared,
+    Segments(group): Segments<String>,
+    query: Query,
+    request: Request,
+) -> Answer {
+    let group = consumer_group(&group)?;
+    query.end()?;
+    let (parts, body) = request.into_parts();
+    let text = read_json(&parts.headers, body).await?;
+    let known = state.messaging.broker.describe_consumer_group(group.clone()).await?;
+    let Some(when) = patch_when(&parts.headers, group.as_str(), known.incarnation, known.version)? else {
+        return Ok(changed_since(group.as_str(), known.incarnation, known.version));
+    };
+    let now = GroupOut::new(&known);
+    let current = serde_json::json!({
+        "consumeEnabled": now.consume_enabled, "orderly": now.orderly, "broadcastEnabled": now.broadcast_enabled,
+        "retryMaxTimes": now.retry_max_times, "retryPolicy": now.retry_policy, "retryQueues": now.retry_queues,
+        "consumeTimeout": now.consume_timeout, "startFrom": now.start_from,
+    });
+    let config = read(Fields::parse(&merged(current, &text, "retryPolicy")?)?, group)?;
+    put_config(&state, config, when).await
+}
+
+async fn put_config(state: &RestState, config: ConsumerGroupConfig, when: PutWhen) -> Answer {
+    let broker = &state.messaging.broker;
+    let group = config.consumer_group.clone();
     match broker.put_consumer_group(config, when).await {
         Ok((group, created)) => {
             let status = if created { StatusCode::CREATED } else { StatusCode::OK };

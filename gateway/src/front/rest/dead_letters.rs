@@ -1,27 +1,34 @@
-//! Dead letters of a consumer group: how many, which, and sending them once more.
+//! Dead letters of a consumer group: how many, which, all of them as a file, and sending them once more.
 //!
 //! A dead letter stays where it is: what is sent once more is another message, with an id of its own.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::response::IntoResponse as _;
 use gantry_broker_core::BrokerError;
 use gantry_broker_core::broker::BrowseMessages;
 use gantry_broker_core::clock::Timestamp;
 use gantry_broker_core::delivery::filter::Filter;
 use gantry_broker_core::message::{Message, MessageError, StoredMessage, property, sys_flag};
 use gantry_broker_core::names::{ConsumerGroup, TopicName};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::browse::{BrowsedPage, Look, Missing, browse};
 use super::json::Fields;
+use super::message_json::{MessageOut, View};
 use super::offsets::DRY_RUN;
 use super::openapi::{ResendIn, TimeParams, ViewParams};
 use super::problem::Problem;
-use super::request::{Query, Segments, consumer_group, json, read_json, topic_name};
-use super::units::Time;
+use super::request::{Query, Segments, budget, consumer_group, invalid_query, json, read_json, topic_name};
+use super::units::{Time, parse_timestamp};
 use super::{Answer, RestState, Shared};
-use crate::error::GatewayError;
+use crate::error::{FieldAt, GatewayError};
 use crate::messaging::OutgoingMessage;
 
 /// Most messages of one resend.
@@ -84,12 +91,173 @@ pub(super) async fn browse_dead_letters(
     browse(&state, topic, query, Missing::IsEmpty).await
 }
 
+/// How an export is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    JsonLines,
+    Csv,
+}
+
+/// The last line of an export.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ExportEnd)]
+struct ExportEnd {
+    scan: ExportScan,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ExportScan {
+    /// Messages written.
+    scanned: u64,
+    /// All that were asked for; if not, the store refused to go on.
+    complete: bool,
+}
+
+/// Dead letters read at a time.
+const EXPORT_PIECE: u32 = 256;
+
+/// Dead letters of a consumer group as a file, the oldest first
+#[utoipa::path(get, path = "/v1/groups/{group}/dlq/export", tag = "groups", params(("group" = String, Path, max_length = 255, pattern = "^[%|a-zA-Z0-9_-]+$"), ("format" = Option<String>, Query, description = "`ndjson`, one message a line, if it is missing; or `csv`"), ("from" = Option<String>, Query, description = "Given up at or after this time"), ("to" = Option<String>, Query, description = "Given up before this time"), ViewParams), responses((status = 200, description = "A message a line, as in lists; the last line is `{\"scan\":…}`", body = String, content_type = "application/x-ndjson")))]
+pub(super) async fn export_dead_letters(
+    State(state): Shared,
+    Segments(group): Segments<String>,
+    mut query: Query,
+) -> Answer {
+    let view = View::take(&mut query)?;
+    let format = match query.take("format")?.as_deref() {
+        None | Some("ndjson") => Format::JsonLines,
+        Some("csv") => Format::Csv,
+        Some(_) => return Err(invalid_query("format", "must be ndjson or csv")),
+    };
+    let mut time =
+        |name: &str| query.take(name)?.map(|text| parse_timestamp(&text, FieldAt::Query(name.into()))).transpose();
+    let (from, to) = (time("from")?, time("to")?);
+    query.end()?;
+    let topic = dead_letter_queue(&state, &group).await?;
+    let export = Export { state, format, view, look: Some(look(topic, EXPORT_PIECE, from, to)), scanned: 0 };
+    let pieces = futures_util::stream::unfold(export, |mut export| async {
+        let piece = export.piece().await?;
+        Some((Ok::<_, std::convert::Infallible>(piece), export))
+    });
+    let (media_type, ending) = match format {
+        Format::JsonLines => ("application/x-ndjson", "ndjson"),
+        Format::Csv => ("text/csv; charset=utf-8", "csv"),
+    };
+    let mut response = Body::from_stream(pieces).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    let name = format!("attachment; filename=\"dead-letters.{ending}\"");
+    headers.insert(header::CONTENT_DISPOSITION, HeaderValue::try_from(name).expect("plain words"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    Ok(response)
+}
+
+struct Export {
+    state: Arc<RestState>,
+    format: Format,
+    view: View,
+    /// What comes next; `None` behind the last line.
+    look: Option<BrowseMessages>,
+    scanned: u64,
+}
+
+impl Export {
+    /// The next lines; `None` when all are written.
+    async fn piece(&mut self) -> Option<Vec<u8>> {
+        let mut look = self.look.take()?;
+        let mut lines = Vec::new();
+        if self.scanned == 0 && look.position.is_none() && self.format == Format::Csv {
+            let names = CSV_COLUMNS.map(|(name, _)| name).join(",");
+            lines.extend_from_slice(format!("{names}\n").as_bytes());
+        }
+        let complete = match self.state.messaging.broker.browse_messages(look.clone()).await {
+            Ok(seen) => {
+                seen.messages.iter().for_each(|letter| self.write(letter, &mut lines));
+                self.scanned += seen.messages.len() as u64;
+                if !seen.complete {
+                    look.position = Some(seen.position);
+                    self.look = Some(look);
+                    return Some(lines);
+                }
+                true
+            }
+            // Nothing was ever given up.
+            Err(BrokerError::TopicNotFound { .. }) => true,
+            Err(error) => {
+                tracing::warn!(%error, "an export of dead letters ends early");
+                false
+            }
+        };
+        let end = ExportEnd { scan: ExportScan { scanned: self.scanned, complete } };
+        let end = serde_json::to_string(&end).expect("plain values");
+        let end = if self.format == Format::Csv { csv_cell(&end).into_owned() } else { end };
+        lines.extend_from_slice(end.as_bytes());
+        lines.push(b'\n');
+        Some(lines)
+    }
+
+    fn write(&self, letter: &StoredMessage, lines: &mut Vec<u8>) {
+        let shown = MessageOut::stored(letter, &self.state.broker_name, self.view);
+        match self.format {
+            Format::JsonLines => serde_json::to_writer(&mut *lines, &shown).expect("answers are plain values"),
+            Format::Csv => {
+                let json = serde_json::to_value(&shown).expect("answers are plain values");
+                let cells: Vec<String> = CSV_COLUMNS
+                    .iter()
+                    .map(|(_, pointer)| match json.pointer(pointer) {
+                        None | Some(serde_json::Value::Null) => String::new(),
+                        Some(serde_json::Value::String(text)) => csv_cell(text).into_owned(),
+                        Some(other) => csv_cell(&other.to_string()).into_owned(),
+                    })
+                    .collect();
+                lines.extend_from_slice(cells.join(",").as_bytes());
+            }
+        }
+        lines.push(b'\n');
+    }
+}
+
+/// Columns of a table, and where a message has them.
+const CSV_COLUMNS: [(&str, &str); 12] = [
+    ("messageId", "/messageId"),
+    ("storeTimestamp", "/storeTimestamp"),
+    ("originTopic", "/deadLetter/topic"),
+    ("originMessageId", "/deadLetter/messageId"),
+    ("deliveryAttempts", "/deadLetter/deliveryAttempts"),
+    ("reason", "/deadLetter/reason"),
+    ("tag", "/tag"),
+    ("keys", "/keys"),
+    ("messageGroup", "/messageGroup"),
+    ("properties", "/properties"),
+    ("bodyEncoding", "/bodyEncoding"),
+    ("body", "/body"),
+];
+
+/// One cell as RFC 4180 has it. What a spreadsheet would take for a formula begins with an apostrophe.
+fn csv_cell(text: &str) -> Cow<'_, str> {
+    let guarded: Cow<'_, str> = match text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        true => format!("'{text}").into(),
+        false => text.into(),
+    };
+    match guarded.contains([',', '"', '\n', '\r', '\t']) {
+        true => format!("\"{}\"", guarded.replace('"', "\"\"")).into(),
+        false => guarded,
+    }
+}
+
 /// What is sent once more, and where to.
 #[derive(Debug)]
 struct Resend {
     which: Which,
     target: Target,
+    /// Between one message and the next.
+    pause: Duration,
 }
+
+/// Fastest resend at a rate.
+const RATE_MAX: u32 = 10_000;
+/// What a resend at a rate needs of its time for anything but waiting.
+const RATE_MARGIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 enum Which {
@@ -103,8 +271,19 @@ enum Target {
     Topic(TopicName),
 }
 
-fn read_resend(text: &[u8]) -> Result<Resend, GatewayError> {
+/// `budget`: the time of the whole request. What is asked for must fit, so that no resend ends in the middle.
+fn read_resend(text: &[u8], budget: Duration) -> Result<Resend, GatewayError> {
     let mut fields = Fields::parse(text)?;
+    let rate = fields.count("ratePerSecond")?;
+    if rate.is_some_and(|rate| !(1..=RATE_MAX).contains(&rate)) {
+        return Err(fields.refuse("ratePerSecond", format!("must be 1 to {RATE_MAX}")));
+    }
+    let pause = rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate);
+    let in_time = match rate {
+        None => RESEND_MAX,
+        // The first waits for nobody.
+        Some(_) => (budget.saturating_sub(RATE_MARGIN).as_nanos() / pause.as_nanos()).min(999) as u32 + 1,
+    };
     let ids = fields.texts("messageIds")?;
     let (from, to) = (fields.time("from")?, fields.time("to")?);
     let limit = fields.count("limit")?;
@@ -117,7 +296,7 @@ fn read_resend(text: &[u8]) -> Result<Resend, GatewayError> {
         }
         Some(ids) => Which::Ids(ids.into_iter().map(std::borrow::Cow::into_owned).collect()),
         None => {
-            let limit = limit.unwrap_or(RESEND_MAX);
+            let limit = limit.unwrap_or(in_time);
             if !(1..=RESEND_MAX).contains(&limit) {
                 return Err(fields.refuse("limit", format!("must be 1 to {RESEND_MAX}")));
             }
@@ -146,9 +325,18 @@ fn read_resend(text: &[u8]) -> Result<Resend, GatewayError> {
             }
         },
     };
-    fields.not_built("ratePerSecond")?;
+    let messages = match &which {
+        Which::Ids(ids) => ids.len(),
+        Which::Stored { limit, .. } => *limit as usize,
+    };
+    if messages > in_time as usize {
+        let reason = format!(
+            "leaves time for {in_time} of {messages} messages: ask for fewer, or for more time with Gantry-Timeout"
+        );
+        return Err(fields.refuse("ratePerSecond", reason));
+    }
     fields.end()?;
-    Ok(Resend { which, target })
+    Ok(Resend { which, target, pause })
 }
 
 #[derive(Serialize, ToSchema)]
@@ -195,7 +383,8 @@ pub(super) async fn resend_dead_letters(
     let topic = dead_letter_queue(&state, &group).await?;
     let (parts, body) = request.into_parts();
     let text = read_json(&parts.headers, body).await?;
-    let resend = read_resend(&text)?;
+    let resend = read_resend(&text, budget(&parts.headers)?)?;
+    let mut pace = Pace { pause: if dry_run { Duration::ZERO } else { resend.pause }, next: None };
     let mut results = Vec::new();
     match &resend.which {
         Which::Ids(ids) => {
@@ -206,6 +395,7 @@ pub(super) async fn resend_dead_letters(
                     BrokerError::TopicNotFound { .. } => BrokerError::MessageNotFound.into(),
                     error => GatewayError::from(error),
                 });
+                pace.wait().await;
                 results.push(send_again(&state, id.clone(), letter, &resend.target, dry_run).await);
             }
         }
@@ -223,6 +413,7 @@ pub(super) async fn resend_dead_letters(
                 look.messages_max -= u32::try_from(seen.messages.len()).expect("no more than asked for");
                 for letter in seen.messages {
                     let id = id_of(&letter);
+                    pace.wait().await;
                     results.push(send_again(&state, id, Ok(letter), &resend.target, dry_run).await);
                 }
                 if seen.complete {
@@ -238,6 +429,24 @@ pub(super) async fn resend_dead_letters(
         response.headers_mut().insert(DRY_RUN, HeaderValue::from_static("true"));
     }
     Ok(response)
+}
+
+/// Lets messages go at even distances.
+struct Pace {
+    pause: Duration,
+    next: Option<Instant>,
+}
+
+impl Pace {
+    async fn wait(&mut self) {
+        if self.pause.is_zero() {
+            return;
+        }
+        let now = Instant::now();
+        let turn = self.next.map_or(now, |next| next.max(now));
+        tokio::time::sleep_until(turn.into()).await;
+        self.next = Some(turn + self.pause);
+    }
 }
 
 async fn send_again(
@@ -324,11 +533,11 @@ fn id_of(letter: &StoredMessage) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::FieldAt;
     use crate::front::error_table::answer;
 
     #[test]
     fn a_resend_says_which_and_where_to() {
+        let read_resend = |text: &[u8]| read_resend(text, Duration::from_secs(10));
         let good = read_resend(br#"{"messageIds":["a"],"target":{"topic":"t"}}"#).unwrap();
         assert!(matches!((good.which, good.target), (Which::Ids(ids), Target::Topic(_)) if ids == ["a"]));
         let good = read_resend(br#"{"from":0,"to":"2026-01-02T00:00:00Z"}"#).unwrap();
@@ -342,11 +551,45 @@ mod tests {
             (r#"{"messageIds":["a"],"target":"retry"}"#, "not_implemented", "/target"),
             (r#"{"messageIds":["a"],"target":"there"}"#, "invalid_parameter", "/target"),
             (r#"{"messageIds":["a"],"target":{"topic":"a/b"}}"#, "invalid_topic", "/target/topic"),
-            (r#"{"messageIds":["a"],"ratePerSecond":5}"#, "not_implemented", "/ratePerSecond"),
+            (r#"{"messageIds":["a"],"ratePerSecond":0}"#, "invalid_parameter", "/ratePerSecond"),
+            (r#"{"messageIds":["a"],"ratePerSecond":10001}"#, "invalid_parameter", "/ratePerSecond"),
+            (r#"{"from":0,"to":1,"limit":92,"ratePerSecond":10}"#, "invalid_parameter", "/ratePerSecond"),
             (r#"{"messageIds":["a"],"force":true}"#, "unknown_field", "/force"),
         ] {
             let error = read_resend(text.as_bytes()).unwrap_err();
             assert_eq!((answer(&error).code, error.at()), (code, Some(&FieldAt::Pointer(pointer.into()))), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_resend_at_a_rate_asks_for_no_more_than_its_time_allows() {
+        let read = |text: &str, seconds| read_resend(text.as_bytes(), Duration::from_secs(seconds)).unwrap();
+        let limit = |resend: &Resend| match resend.which {
+            Which::Stored { limit, .. } => limit,
+            Which::Ids(_) => 0,
+        };
+        let slow = read(r#"{"from":0,"to":1,"ratePerSecond":10}"#, 10);
+        assert_eq!((slow.pause, limit(&slow)), (Duration::from_millis(100), 91), "nine seconds, and the first at once");
+        assert_eq!(limit(&read(r#"{"from":0,"to":1,"limit":91,"ratePerSecond":10}"#, 10)), 91);
+        assert_eq!(limit(&read(r#"{"from":0,"to":1,"ratePerSecond":10}"#, 60)), 591);
+        assert_eq!(limit(&read(r#"{"from":0,"to":1,"ratePerSecond":10000}"#, 60)), 1_000);
+        assert_eq!(limit(&read(r#"{"from":0,"to":1,"ratePerSecond":5}"#, 1)), 1);
+        assert!(read_resend(br#"{"messageIds":["a","b"],"ratePerSecond":1}"#, Duration::from_secs(1)).is_err());
+    }
+
+    #[test]
+    fn a_cell_of_a_table_is_one_text_and_no_formula() {
+        for (text, cell) in [
+            ("plain", "plain"),
+            ("a,b", "\"a,b\""),
+            ("say \"hi\"", "\"say \"\"hi\"\"\""),
+            ("two\nlines", "\"two\nlines\""),
+            ("=1+1", "'=1+1"),
+            ("@x,y", "\"'@x,y\""),
+            ("-3", "'-3"),
+            ("\tx", "\"'\tx\""),
+        ] {
+            assert_eq!(csv_cell(text), cell, "{text}");
         }
     }
 }

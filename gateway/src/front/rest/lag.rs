@@ -9,7 +9,9 @@ use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::request::{Query, Segments, consumer_group, json, topic_name};
+use super::openapi::TimeParams;
+use super::request::{Query, Segments, consumer_group, invalid_query, json, topic_name};
+use super::units::Time;
 use super::{Answer, RestState, Shared};
 use crate::error::GatewayError;
 
@@ -20,6 +22,12 @@ pub(super) struct GroupLag {
     total_lag: u64,
     /// Age of the oldest message that is not acked; null if nothing is behind.
     delay_ms: Option<u64>,
+    /// Taken and not acked, over all topics.
+    inflight: u64,
+    /// Of those, delivered before.
+    retry: u64,
+    /// Messages in the group's dead letter queue.
+    dead_letters: u64,
     topics: Vec<TopicLag>,
 }
 
@@ -33,6 +41,12 @@ struct TopicLag {
     ready: u64,
     /// Taken and not acked.
     inflight: u64,
+    /// Of those, delivered before.
+    retry: u64,
+    /// The most deliveries that a message in flight has had; 0 if nothing is.
+    delivery_attempt_max: u32,
+    /// When the next message in flight comes back that has not come back yet.
+    next_visible_at: Option<Time>,
     /// Age of the oldest message that is not acked; null if nothing is behind.
     delay_ms: Option<u64>,
     queues: Vec<QueueLag>,
@@ -49,7 +63,12 @@ struct QueueLag {
     /// The next message that nobody of the group has taken.
     pull_offset: Option<u64>,
     inflight: u64,
+    /// Of those, delivered before.
+    retry: u64,
     lag: u64,
+    /// Nothing new is handed out before something in flight is settled: the window over the queue is full, in order of
+    /// messages whose message groups all have something in flight.
+    stands_still: bool,
 }
 
 impl QueueLag {
@@ -61,7 +80,9 @@ impl QueueLag {
             consumer_offset: queue.consume_offset.map(|offset| offset.0),
             pull_offset: queue.next_offset.map(|offset| offset.0),
             inflight: queue.in_flight,
+            retry: queue.redelivered,
             lag: lag(queue),
+            stands_still: queue.stands_still,
         }
     }
 }
@@ -77,6 +98,9 @@ pub(super) struct Behind {
     pub(super) lag: u64,
     pub(super) ready: u64,
     pub(super) inflight: u64,
+    pub(super) retry: u64,
+    pub(super) attempt_max: u32,
+    pub(super) next_visible: Option<Timestamp>,
     oldest: Option<Timestamp>,
 }
 
@@ -88,6 +112,9 @@ impl Behind {
                 lag: lag(queue),
                 ready: queue.max_offset.0.saturating_sub(next.0),
                 inflight: queue.in_flight,
+                retry: queue.redelivered,
+                attempt_max: queue.attempt_max,
+                next_visible: queue.next_visible,
                 oldest: queue.oldest_behind,
             })
         })
@@ -98,6 +125,9 @@ impl Behind {
             lag: self.lag + other.lag,
             ready: self.ready + other.ready,
             inflight: self.inflight + other.inflight,
+            retry: self.retry + other.retry,
+            attempt_max: self.attempt_max.max(other.attempt_max),
+            next_visible: [self.next_visible, other.next_visible].into_iter().flatten().min(),
             oldest: [self.oldest, other.oldest].into_iter().flatten().min(),
         }
     }
@@ -120,8 +150,17 @@ pub(super) async fn behind(
     }
 }
 
+/// How many messages a group has given up. Its queue is made with the first.
+pub(super) async fn dead_letters(state: &RestState, group: &ConsumerGroup) -> Result<u64, GatewayError> {
+    match state.messaging.broker.topic_stats(TopicName::dead_letter_queue(group)).await {
+        Ok(stats) => Ok(stats.messages),
+        Err(BrokerError::TopicNotFound { .. }) => Ok(0),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// How far a consumer group is, by topic and queue
-#[utoipa::path(get, path = "/v1/groups/{group}/lag", tag = "groups", params(("group" = String, Path, max_length = 255, pattern = "^[%|a-zA-Z0-9_-]+$"), ("topic" = Option<String>, Query, description = "One topic alone")), responses((status = 200, description = "Its lag in messages and in time", body = GroupLag)))]
+#[utoipa::path(get, path = "/v1/groups/{group}/lag", tag = "groups", params(("group" = String, Path, max_length = 255, pattern = "^[%|a-zA-Z0-9_-]+$"), ("topic" = Option<String>, Query, description = "One topic alone"), ("perQueue" = Option<bool>, Query, description = "`false` leaves the queues out"), TimeParams), responses((status = 200, description = "Its lag in messages and in time", body = GroupLag)))]
 pub(super) async fn query_consume_offsets(
     State(state): Shared,
     Segments(group): Segments<String>,
@@ -129,6 +168,12 @@ pub(super) async fn query_consume_offsets(
 ) -> Answer {
     let group = consumer_group(&group)?;
     let topic = query.take("topic")?.map(|topic| topic_name(&topic)).transpose()?;
+    let per_queue = match query.take("perQueue")?.as_deref() {
+        None | Some("true" | "") => true,
+        Some("false") => false,
+        Some(_) => return Err(invalid_query("perQueue", "must be true or false")),
+    };
+    let as_ms = query.take_time_format()?;
     query.end()?;
     let broker = &state.messaging.broker;
     // A topic that is asked for is answered also before the group's first receive from it.
@@ -150,10 +195,20 @@ pub(super) async fn query_consume_offsets(
             lag: behind.lag,
             ready: behind.ready,
             inflight: behind.inflight,
+            retry: behind.retry,
+            delivery_attempt_max: behind.attempt_max,
+            next_visible_at: behind.next_visible.map(|at| Time { at, as_ms }),
             delay_ms: behind.delay_ms(now),
-            queues: progress.iter().map(|queue| QueueLag::new(&state, queue)).collect(),
+            queues: progress.iter().filter(|_| per_queue).map(|queue| QueueLag::new(&state, queue)).collect(),
         });
     }
-    let group = GroupLag { total_lag: total.lag, delay_ms: total.delay_ms(now), topics: lags };
-    Ok(json(StatusCode::OK, &group))
+    let lag = GroupLag {
+        total_lag: total.lag,
+        delay_ms: total.delay_ms(now),
+        inflight: total.inflight,
+        retry: total.retry,
+        dead_letters: dead_letters(&state, &group).await?,
+        topics: lags,
+    };
+    Ok(json(StatusCode::OK, &lag))
 }

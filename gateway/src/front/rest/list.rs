@@ -25,7 +25,7 @@ pub(super) struct Page {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Items<T> {
     pub(super) items: Vec<T>,
-    next_cursor: Option<String>,
+    pub(super) next_cursor: Option<String>,
 }
 
 impl Page {

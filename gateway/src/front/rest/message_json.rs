@@ -89,6 +89,9 @@ pub(super) struct MessageOut<'a> {
     properties: Properties<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message_group: Option<&'a str>,
+    /// The time for which its producer asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deliver_at: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dead_letter: Option<DeadLetter<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,6 +113,12 @@ fn message_type(message: &StoredMessage) -> &'static str {
         () if has(property::TIMER_OUT_MS) || has(property::TIMER_DELIVER_MS) || has(property::DELAY_LEVEL) => "delay",
         () => "normal",
     }
+}
+
+/// RocketMQ keeps it with the message, before its delivery and after.
+fn deliver_at(message: &StoredMessage) -> Option<Timestamp> {
+    let at = message.property(property::TIMER_DELIVER_MS).or(message.property(property::TIMER_OUT_MS))?;
+    at.parse().ok().map(Timestamp)
 }
 
 /// Where a dead letter was before it was given up.
@@ -185,6 +194,7 @@ impl<'a> MessageOut<'a> {
             keys: message.keys().collect(),
             properties: Properties { message, system: view.system_properties },
             message_group: message.message_group(),
+            deliver_at: deliver_at(message).map(|at| view.time(at)),
             dead_letter: message.property(property::DLQ_ORIGIN_TOPIC).map(|topic| DeadLetter {
                 topic,
                 message_id: message.property(property::DLQ_ORIGIN_MESSAGE_ID).unwrap_or_default(),

@@ -156,6 +156,10 @@ const REFUSALS: &[(&str, &[u16])] = &[
     ("browse_dead_letters", &[404]),
     ("resend_dead_letters", &[404, 413, 415, 501]),
     ("query_consume_offsets", &[404]),
+    ("list_in_flight", &[404]),
+    ("export_dead_letters", &[404]),
+    ("patch_topic", &[403, 404, 412, 413, 415, 428, 507]),
+    ("patch_consumer_group", &[403, 404, 412, 413, 415, 428, 501, 507]),
     ("update_consume_offsets", &[403, 404, 413, 415]),
     ("topic_stats", &[404]),
     ("broker_stats", &[404]),
@@ -289,6 +293,9 @@ pub(super) struct MessageHeaders {
     /// `name=value`, percent-encoded; several headers, or several pairs separated by commas
     #[param(rename = "Gantry-Property", example = "Region=eu")]
     properties: Option<String>,
+    /// Messages of one group are delivered in order; needed on a FIFO topic
+    #[param(rename = "Gantry-Message-Group", max_length = 64)]
+    message_group: Option<String>,
     /// Delivered so long after it was stored, 40 days at most; one of three
     #[param(rename = "Gantry-Delay", example = "10m")]
     delay: Option<String>,
@@ -328,6 +335,16 @@ pub(super) struct PutConditions {
     if_none_match: Option<String>,
 }
 
+/// What must hold for a patch.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code)]
+pub(super) struct PatchConditions {
+    /// The ETag that was read, or `*`
+    #[param(rename = "If-Match")]
+    if_match: String,
+}
+
 /// Time left.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
@@ -342,9 +359,10 @@ pub(super) struct Waiting {
 #[serde(rename_all = "camelCase")]
 #[allow(dead_code)]
 pub(super) struct TopicIn {
-    /// `normal`, `delay`, or `mixed` for both
+    /// What it takes: messages as they come, in order by message group, with a delivery time, or once they are
+    /// committed; `mixed` takes all of them
     #[schema(default = "normal")]
-    message_type: Option<String>,
+    message_type: Option<TopicType>,
     #[schema(minimum = 0, maximum = 1024, default = 8)]
     read_queues: Option<u32>,
     #[schema(minimum = 0, maximum = 1024, default = 8)]
@@ -355,6 +373,20 @@ pub(super) struct TopicIn {
     /// the broker lets go of them; `-1` and `0` say nothing. `queue.type` and `cleanup.policy` know their defaults alone
     #[schema(example = json!({"reserve.time": "24"}))]
     attributes: Option<HashMap<String, String>>,
+    /// Change how many queues a topic with message groups is written to: what is stored from then on may be consumed
+    /// before older messages of its group
+    force: Option<bool>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[allow(dead_code)]
+enum TopicType {
+    Normal,
+    Fifo,
+    Delay,
+    Transaction,
+    Mixed,
 }
 
 #[derive(ToSchema)]
@@ -415,6 +447,9 @@ pub(super) struct EnvelopeIn {
     tag: Option<String>,
     keys: Option<Vec<String>>,
     properties: Option<HashMap<String, String>>,
+    /// Messages of one group are delivered in order; needed on a FIFO topic
+    #[schema(max_length = 64)]
+    message_group: Option<String>,
     /// Delivered so long after it was stored, 40 days at most; at most one of `delay`, `deliverAt` and `delayLevel`
     #[schema(example = "10m")]
     delay: Option<String>,
@@ -575,8 +610,11 @@ pub(super) struct ResendIn {
     #[schema(minimum = 1, maximum = 1000, default = 1000)]
     limit: Option<u32>,
     /// `originalTopic`, or `{"topic": …}`
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<serde_json::Value>)]
     target: Option<String>,
+    /// At most so many a second, as far as the request's time allows: `limit` may be as many as fit, and is if it is missing
+    #[schema(minimum = 1, maximum = 10000)]
+    rate_per_second: Option<u32>,
 }
 
 #[derive(ToSchema)]

@@ -16,6 +16,8 @@ use tower::ServiceExt as _;
 
 use super::*;
 
+mod management;
+
 /// The face, its broker, and the switch that begins the stop.
 struct Face {
     router: Router,

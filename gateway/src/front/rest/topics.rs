@@ -15,10 +15,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::json::Fields;
-use super::lag::behind;
+use super::lag::{behind, dead_letters};
 use super::list::{Items, Page};
-use super::openapi::{PageParams, PutConditions, TopicIn};
+use super::merge_patch::merged;
+use super::openapi::{PageParams, PatchConditions, PutConditions, TimeParams, TopicIn};
 use super::request::{Query, Segments, invalid_query, json, read_json, topic_name};
+use super::units::Time;
 use super::{Answer, RestState, Shared};
 use crate::error::{FieldAt, GatewayError};
 
@@ -67,7 +69,7 @@ pub(super) async fn put_topic(
     query.end()?;
     let (parts, body) = request.into_parts();
     let text = read_json(&parts.headers, body).await?;
-    let config = read(Fields::parse(&text)?, topic.clone())?;
+    let put = read(Fields::parse(&text)?, topic.clone())?;
     let broker = &state.messaging.broker;
     let when = match put_when(&parts.headers)? {
         Condition::When(when) => when,
@@ -79,7 +81,49 @@ pub(super) async fn put_topic(
             }
         }
     };
-    match broker.put_topic(config, when).await {
+    put_config(&state, put, when).await
+}
+
+/// Changes what it names of a topic's configuration, and leaves the rest as it is
+#[utoipa::path(patch, path = "/v1/topics/{topic}", tag = "topics", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), PatchConditions), request_body(content = TopicIn, content_type = "application/merge-patch+json"), responses((status = 200, description = "Changed", body = TopicOut)))]
+pub(super) async fn patch_topic(
+    State(state): Shared,
+    Segments(topic): Segments<String>,
+    query: Query,
+    request: Request,
+) -> Answer {
+    let topic = topic_name(&topic)?;
+    query.end()?;
+    let (parts, body) = request.into_parts();
+    let text = read_json(&parts.headers, body).await?;
+    let known = state.messaging.broker.describe_topic(topic.clone()).await?;
+    let Some(when) = patch_when(&parts.headers, topic.as_str(), known.incarnation, known.version)? else {
+        return Ok(changed_since(topic.as_str(), known.incarnation, known.version));
+    };
+    let now = TopicOut::new(&known);
+    let mut current = serde_json::json!({
+        "messageType": now.message_type, "perm": now.perm, "attributes": now.attributes,
+        "readQueues": now.read_queues, "writeQueues": now.write_queues,
+    });
+    // Who asks for more queues to write to, and says nothing of readers, wants them read as well.
+    let named = serde_json::from_slice::<serde_json::Value>(&text).unwrap_or_default();
+    if named.get("readQueues").is_none()
+        && let Some(writers) = named.get("writeQueues").and_then(serde_json::Value::as_u64)
+    {
+        current["readQueues"] = writers.max(now.read_queues.into()).into();
+    }
+    let put = read(Fields::parse(&merged(current, &text, "")?)?, topic)?;
+    put_config(&state, put, when).await
+}
+
+async fn put_config(state: &RestState, put: Put, when: PutWhen) -> Answer {
+    let broker = &state.messaging.broker;
+    let topic = put.config.topic.clone();
+    let done = match put.force {
+        true => broker.force_topic(put.config, when).await,
+        false => broker.put_topic(put.config, when).await,
+    };
+    match done {
         Ok((topic, created)) => {
             let status = if created { StatusCode::CREATED } else { StatusCode::OK };
             Ok(with_etag(json(status, &TopicOut::new(&topic)), topic.incarnation, topic.version))
@@ -95,7 +139,15 @@ pub(super) async fn put_topic(
     }
 }
 
-fn read(mut fields: Fields<'_>, name: TopicName) -> Result<TopicConfig, GatewayError> {
+/// What the body of a put asks for.
+#[derive(Debug, PartialEq)]
+struct Put {
+    config: TopicConfig,
+    /// Also where message groups go to other queues than before.
+    force: bool,
+}
+
+fn read(mut fields: Fields<'_>, name: TopicName) -> Result<Put, GatewayError> {
     let message_type = fields.text("messageType")?;
     if !is_message_type(message_type.as_deref().unwrap_or(NORMAL)) {
         return Err(fields.refuse("messageType", MESSAGE_TYPES));
@@ -131,8 +183,11 @@ fn read(mut fields: Fields<'_>, name: TopicName) -> Result<TopicConfig, GatewayE
     let (read_queues, write_queues) = (fields.count("readQueues")?, fields.count("writeQueues")?);
     let (read_queues, write_queues) = (read_queues.or(write_queues), write_queues.or(read_queues));
     let (read_queues, write_queues) = (read_queues.unwrap_or(QUEUES_DEFAULT), write_queues.unwrap_or(QUEUES_DEFAULT));
+    let force = fields.flag("force")?.unwrap_or_default();
     fields.end()?;
-    Ok(TopicConfig { message_type, read_queues, write_queues, permission, attributes, ..TopicConfig::new(name) })
+    let config =
+        TopicConfig { message_type, read_queues, write_queues, permission, attributes, ..TopicConfig::new(name) };
+    Ok(Put { config, force })
 }
 
 /// What they may say the broker judges: it knows what was there.
@@ -200,18 +255,33 @@ struct ConsumedBy {
     lag: u64,
     /// Taken and not acked.
     inflight: u64,
+    /// Of those, delivered before.
+    retry: u64,
+    /// The most deliveries that a message in flight has had; 0 if nothing is.
+    delivery_attempt_max: u32,
+    /// When the next message in flight comes back that has not come back yet.
+    next_visible_at: Option<Time>,
+    /// Messages in the group's dead letter queue, from all of its topics.
+    dead_letters: u64,
     /// Age of the oldest message that is not acked; null if nothing is behind.
     delay_ms: Option<u64>,
 }
 
-async fn consumed_by(state: &RestState, topic: &TopicName) -> Result<Vec<ConsumedBy>, GatewayError> {
+async fn consumed_by(state: &RestState, topic: &TopicName, as_ms: bool) -> Result<Vec<ConsumedBy>, GatewayError> {
     let now = state.now();
     let mut groups = Vec::new();
     for consumption in state.messaging.broker.list_consumptions(None, Some(topic.clone())).await? {
         if let Some(behind) = behind(state, &consumption.consumer_group, topic).await? {
-            let name = consumption.consumer_group.to_string();
-            let (lag, inflight) = (behind.lag, behind.inflight);
-            groups.push(ConsumedBy { name, lag, inflight, delay_ms: behind.delay_ms(now) });
+            groups.push(ConsumedBy {
+                name: consumption.consumer_group.to_string(),
+                lag: behind.lag,
+                inflight: behind.inflight,
+                retry: behind.retry,
+                delivery_attempt_max: behind.attempt_max,
+                next_visible_at: behind.next_visible.map(|at| Time { at, as_ms }),
+                dead_letters: dead_letters(state, &consumption.consumer_group).await?,
+                delay_ms: behind.delay_ms(now),
+            });
         }
     }
     Ok(groups)
@@ -224,11 +294,16 @@ struct ConsumedByAll {
 }
 
 /// Consumer groups that receive from a topic
-#[utoipa::path(get, path = "/v1/topics/{topic}/groups", tag = "topics", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$")), responses((status = 200, description = "How far each is", body = ConsumedByAll)))]
-pub(super) async fn list_topic_groups(State(state): Shared, Segments(topic): Segments<String>, query: Query) -> Answer {
+#[utoipa::path(get, path = "/v1/topics/{topic}/groups", tag = "topics", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), TimeParams), responses((status = 200, description = "How far each is", body = ConsumedByAll)))]
+pub(super) async fn list_topic_groups(
+    State(state): Shared,
+    Segments(topic): Segments<String>,
+    mut query: Query,
+) -> Answer {
     let topic = topic_name(&topic)?;
+    let as_ms = query.take_time_format()?;
     query.end()?;
-    Ok(json(StatusCode::OK, &ConsumedByAll { items: consumed_by(&state, &topic).await? }))
+    Ok(json(StatusCode::OK, &ConsumedByAll { items: consumed_by(&state, &topic, as_ms).await? }))
 }
 
 /// Deletes a topic with everything in it
@@ -243,7 +318,7 @@ pub(super) async fn delete_topic(State(state): Shared, Segments(topic): Segments
         }
         let queues = state.messaging.broker.query_queue_offsets(topic.clone()).await?;
         let messages = queues.iter().map(|queue| queue.max_offset.0 - queue.min_offset.0).sum();
-        let groups = consumed_by(&state, &topic).await?;
+        let groups = consumed_by(&state, &topic, false).await?;
         return Ok(json(StatusCode::OK, &Impact { topic: topic.to_string(), messages, groups }));
     }
     state.messaging.broker.delete_topic(topic).await?;
@@ -294,6 +369,22 @@ pub(super) fn put_when(headers: &HeaderMap) -> Result<Condition, GatewayError> {
     }
 }
 
+/// What a patch asks for: `If-Match` must be there. `None` if its ETags are stale. A patch is laid over this version alone,
+/// with `*` too.
+pub(super) fn patch_when(
+    headers: &HeaderMap,
+    name: &str,
+    incarnation: Incarnation,
+    version: u64,
+) -> Result<Option<PutWhen>, GatewayError> {
+    match put_when(headers)? {
+        Condition::When(PutWhen::Exists) => Ok(Some(PutWhen::Version(incarnation, version))),
+        Condition::Etag(etags) => Ok(version_of(&etags, incarnation, version)),
+        Condition::When(PutWhen::Unconditional) => Err(BrokerError::VersionRequired { name: name.to_string() }.into()),
+        Condition::When(_) => Err(GatewayError::MalformedRequest { reason: "a PATCH knows only If-Match".into() }),
+    }
+}
+
 pub(super) fn etag(incarnation: Incarnation, version: u64) -> String {
     format!("\"{:x}-{version:x}\"", incarnation.0)
 }
@@ -330,7 +421,7 @@ mod tests {
     use crate::front::error_table::answer;
 
     fn config(text: &str) -> Result<TopicConfig, GatewayError> {
-        read(Fields::parse(text.as_bytes())?, TopicName::from_client("t").unwrap())
+        read(Fields::parse(text.as_bytes())?, TopicName::from_client("t").unwrap()).map(|put| put.config)
     }
 
     #[test]

@@ -7,7 +7,7 @@ import type { TopicGroup } from "../../api/types";
 import { useWords } from "../../i18n/i18n";
 import { serverUrl } from "../../paths";
 import { type Column, DataTable } from "../../ui/DataTable";
-import { Behind, Lag } from "../../ui/Lag";
+import { Attempt, Behind, Lag, NextVisible } from "../../ui/Lag";
 import { Area, Empty } from "../../ui/states";
 import { Code } from "../../ui/text";
 
@@ -35,7 +35,44 @@ export function GroupsTab({ topic }: { topic: string }) {
       narrow: true,
       cell: ({ delayMs }) => <Behind ms={delayMs} />,
     },
-    { id: "inflight", header: t.group.inflight, align: "right", cell: ({ inflight }) => format.number(inflight) },
+    {
+      id: "inflight",
+      header: t.group.inflight,
+      align: "right",
+      cell: ({ name, inflight }) =>
+        inflight === 0 ? (
+          "0"
+        ) : (
+          <Link to="/groups/$group" params={{ group: name }} search={{ tab: "inflight", topic }}>
+            {format.number(inflight)}
+          </Link>
+        ),
+    },
+    {
+      id: "attempt",
+      header: t.group.attempt,
+      align: "right",
+      cell: ({ deliveryAttemptMax }) => <Attempt value={deliveryAttemptMax} />,
+    },
+    {
+      id: "next",
+      header: t.group.nextVisible,
+      align: "right",
+      cell: ({ nextVisibleAt, inflight }) => <NextVisible at={nextVisibleAt} inflight={inflight} />,
+    },
+    {
+      id: "dead",
+      header: t.group.deadLetters,
+      align: "right",
+      cell: ({ name, deadLetters }) =>
+        deadLetters === 0 ? (
+          "0"
+        ) : (
+          <Link to="/groups/$group" params={{ group: name }} search={{ tab: "dlq" }} className="behind">
+            {format.number(deadLetters)}
+          </Link>
+        ),
+    },
   ];
   return (
     <Area query={query} rows={3}>
