@@ -271,7 +271,8 @@ impl Cell {
             | Entry::DeleteConsumerGroup { .. }
             | Entry::TimersFired { .. }
             | Entry::LevelFired { .. }
-            | Entry::TimersDone { .. } => unreachable!("not an entry of a cell"),
+            | Entry::TimersDone { .. }
+            | Entry::IdempotencyKeys { .. } => unreachable!("not an entry of a cell"),
         }
     }
 
