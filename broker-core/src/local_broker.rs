@@ -102,9 +102,9 @@ impl LocalBroker {
             },
             StoreParts { files: surroundings.files, clock: surroundings.clock, random: surroundings.random },
             StoreHooks {
-                arrived: Box::new(move |arrivals| {
+                arrived: Box::new(move |arrivals, read| {
                     for arrival in arrivals {
-                        waiters.arrived(&arrival.topic, arrival.count);
+                        waiters.arrived(arrival, read);
                     }
                     timer_bell.arrived(arrivals);
                 }),
@@ -386,12 +386,16 @@ impl Parts {
         let limit = AttemptLimit::of(&group.config, &topic.config.topic);
         let stays = |lease: &Lease| limit.is_reached(lease.attempt);
         // A lane goes on when its first message was given up.
-        let may_go_on = |cell: &Cell| cell.ready().next().is_some() || cell.deliverable(now, stays).next().is_some();
-        let is_due = cells.values().any(may_go_on);
+        let waiting = self.long_polling.len();
+        let may_go_on = |cell: &Cell| {
+            let came_back = cell.deliverable(now, stays).map(|(offset, _)| offset);
+            cell.ready().chain(came_back).take(waiting).count() as u64
+        };
+        let count: u64 = cells.values().map(may_go_on).sum();
         let next = cells.values().filter_map(|cell| cell.next_deadline(now)).min();
         drop(cells);
-        if is_due {
-            self.long_polling.came_back(&topic.config.topic, &group.config.consumer_group);
+        if count > 0 {
+            self.long_polling.came_back(&topic.config.topic, &group.config.consumer_group, count);
         }
         if let Some(deadline) = next {
             self.redelivery.arm(pair, deadline);

@@ -183,6 +183,11 @@ impl Cell {
         self.lanes.as_ref().into_iter().flat_map(|known| known.lanes.ready())
     }
 
+    /// May the message be handed out, or was it not looked at yet? Where lanes are known.
+    pub fn lane_is_free(&self, offset: u64) -> bool {
+        self.lanes.as_ref().is_none_or(|known| offset >= known.looked_at || known.lanes.is_free(offset))
+    }
+
     /// What is kept in order here, as far as anybody has asked for it.
     pub fn order(&self) -> Order {
         self.lanes.as_ref().map_or(Order::Nothing, |known| known.order)

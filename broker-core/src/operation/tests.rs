@@ -8,6 +8,7 @@ mod offsets;
 mod order;
 mod recover_state;
 mod repair;
+mod waking;
 
 use std::sync::Arc;
 use std::time::Duration;
