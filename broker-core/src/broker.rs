@@ -13,7 +13,7 @@ use crate::delivery::filter::Filter;
 use crate::error::BrokerError;
 use crate::message::{Message, MessageType, OffsetMessageId, StoredMessage};
 use crate::metrics::{HistogramStats, TrafficStats};
-use crate::names::{BrokerName, ConsumerGroup, TopicName};
+use crate::names::{BrokerName, ConsumerGroup, ProducerGroup, TopicName};
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
 use crate::receipt_handle::ReceiptHandle;
 use crate::topic_attributes::TopicAttributes;
@@ -34,6 +34,14 @@ pub trait Broker: Send + Sync {
 
     /// Takes a delayed message back before its time. Taking back what is taken back already is fine.
     async fn recall_message(&self, recall: RecallMessage) -> Result<RecallOutcome, BrokerError>;
+
+    /// Decides a transaction. The first decision counts; the same again is fine.
+    async fn end_transaction(&self, end: EndTransaction) -> Result<(), BrokerError>;
+    /// Asks a producer group about its transactions: those that are due for a check, which counts as one. Waits until there
+    /// is one, `wait` has passed, or the broker stops.
+    async fn check_transactions(&self, check: CheckTransactions) -> Result<Vec<TransactionCheck>, BrokerError>;
+    /// Transactions of a topic that nobody has decided, the oldest first.
+    async fn list_transactions(&self, list: ListTransactions) -> Result<OpenTransactions, BrokerError>;
 
     /// Reads a queue by offset; leases nothing, commits nothing. An offset at the end gives no messages.
     async fn pull_messages(&self, pull: PullMessages) -> Result<PulledMessages, BrokerError>;
@@ -185,6 +193,8 @@ pub struct SendReceipt {
     pub duplicate: bool,
     /// The second at whose end it will be delivered: a recall names it. Only for messages with a delivery time.
     pub waits_for: Option<Timestamp>,
+    /// Of a half message: until then at least its transaction can be decided.
+    pub decide_until: Option<Timestamp>,
 }
 
 impl SendReceipt {
@@ -210,6 +220,77 @@ pub enum RecallOutcome {
     Recalled,
     /// Its time has come.
     AlreadyDelivered,
+}
+
+/// Where a half message was stored: a send's receipt says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HalfMessageId {
+    pub queue_offset: QueueOffset,
+    pub commit_log_offset: CommitLogOffset,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransactionResolution {
+    Commit,
+    Rollback,
+}
+
+#[derive(Debug, Clone)]
+pub struct EndTransaction {
+    pub half: HalfMessageId,
+    /// If the caller says it, it must be that of the message.
+    pub topic: Option<TopicName>,
+    pub resolution: TransactionResolution,
+}
+
+/// Most checks that one call takes.
+pub const TRANSACTION_CHECKS_MAX: u32 = 32;
+
+#[derive(Debug, Clone)]
+pub struct CheckTransactions {
+    pub producer_group: ProducerGroup,
+    pub checks_max: u32,
+    pub wait: Duration,
+}
+
+/// The question what became of a transaction.
+#[derive(Debug, Clone)]
+pub struct TransactionCheck {
+    pub half: HalfMessageId,
+    /// As it will be if it is committed, but for its place.
+    pub message: StoredMessage,
+    /// How often it was asked, this time included.
+    pub checks: u32,
+    pub next_check: Timestamp,
+}
+
+#[derive(Debug, Clone)]
+pub struct ListTransactions {
+    pub topic: TopicName,
+    pub producer_group: Option<ProducerGroup>,
+    pub born_before: Option<Timestamp>,
+    /// From this half message on; `OpenTransactions::next` of the page before.
+    pub from: QueueOffset,
+    pub transactions_max: u32,
+}
+
+#[derive(Debug, Clone)]
+pub struct OpenTransactions {
+    pub transactions: Vec<OpenTransaction>,
+    pub next: QueueOffset,
+    /// Half messages looked at, those of other topics included.
+    pub scanned: u64,
+    /// Nothing is left behind `next`.
+    pub complete: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct OpenTransaction {
+    pub half: HalfMessageId,
+    pub message: StoredMessage,
+    pub producer_group: ProducerGroup,
+    pub checks: u32,
+    pub next_check: Timestamp,
 }
 
 /// Delayed messages, by level and by time.

@@ -42,6 +42,24 @@ impl Default for Pace {
     }
 }
 
+/// When producers are asked what became of their transactions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransactionRules {
+    /// How old a half message is when its producers are asked first (RocketMQ's `transactionTimeOut`).
+    pub timeout: Duration,
+    /// Between two checks of one half message (RocketMQ's `transactionCheckInterval`).
+    pub check_interval: Duration,
+    /// After so many checks it goes to the holding topic (RocketMQ's `transactionCheckMax`).
+    pub check_max: u32,
+}
+
+impl Default for TransactionRules {
+    fn default() -> TransactionRules {
+        let (timeout, check_interval) = (Duration::from_secs(6), Duration::from_secs(30));
+        TransactionRules { timeout, check_interval, check_max: 15 }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct BrokerConfig {
     /// Everything the broker keeps lives under here.
@@ -61,6 +79,7 @@ pub struct BrokerConfig {
     pub delay_levels: DelayLevels,
     /// How long an idempotency key stands for the message that was sent with it, `WINDOW_MAX` at most.
     pub idempotency_window: Duration,
+    pub transactions: TransactionRules,
     /// Make a topic on its first send (RocketMQ's `autoCreateTopicEnable`).
     pub auto_create_topics: bool,
     /// Make a consumer group on its first receive (RocketMQ's `autoCreateSubscriptionGroup`).
@@ -81,6 +100,7 @@ impl BrokerConfig {
             retention: Retention::default(),
             delay_levels: DelayLevels::default(),
             idempotency_window: WINDOW_DEFAULT,
+            transactions: TransactionRules::default(),
             auto_create_topics: false,
             auto_create_consumer_groups: true,
         }

@@ -5,6 +5,7 @@ pub mod cell;
 pub mod cells;
 pub mod delay_levels;
 pub mod filter;
+pub mod half_messages;
 pub mod idempotency;
 pub mod lanes;
 pub mod long_polling;

@@ -76,6 +76,13 @@ pub enum BrokerError {
     #[error("the recall handle is not one of a message that waits for its time")]
     InvalidRecallHandle,
 
+    #[error("the transaction handle is not one of this cluster")]
+    InvalidTransactionHandle,
+    #[error("the transaction was {as_what} before")]
+    TransactionResolved { as_what: &'static str },
+    #[error("the transaction was given up: nobody decided it in time")]
+    TransactionExpired,
+
     #[error("the disk is full: messages are refused until space is free")]
     StorageFull,
     #[error("the broker is short of {what}: try again")]

@@ -17,6 +17,7 @@ use crate::delivery::idempotency::IdempotencyKeys;
 use crate::delivery::long_polling::LongPolling;
 use crate::delivery::redelivery::Redelivery;
 use crate::error::BrokerError;
+use crate::foreign;
 use crate::foreign::export::export;
 use crate::foreign::import::Import;
 use crate::message::{StoredMessage, property};
@@ -26,6 +27,7 @@ use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
 use crate::operation;
 use crate::operation::fire_messages::{Bell, Delayed};
 use crate::operation::forward_message_to_dead_letter_queue::{AttemptLimit, give_up_exhausted};
+use crate::operation::half_messages::{self, Transactions};
 use crate::random::Random;
 use crate::receipt_handle::{HandleKeys, LeaseId, ReceiptHandle};
 use crate::state::record::{Entry, KeyedMessage, StateRecordError, decode, encode, synced_stamp};
@@ -54,6 +56,7 @@ pub(crate) struct Parts {
     pub(crate) long_polling: Arc<LongPolling>,
     pub(crate) redelivery: Redelivery,
     pub(crate) delayed: Delayed,
+    pub(crate) transactions: Transactions,
     /// Which queue a pop looks at first: each pop begins one further, so no queue starves.
     pub(crate) next_queue: AtomicU32,
     lease_sequence: AtomicU64,
@@ -155,6 +158,7 @@ impl LocalBroker {
                 long_polling,
                 redelivery: Redelivery::default(),
                 delayed: Delayed::new(timers, bell),
+                transactions: Transactions::default(),
                 next_queue: AtomicU32::new(0),
                 lease_sequence: AtomicU64::new(0),
                 marked: AtomicU64::new(0),
@@ -168,6 +172,7 @@ impl LocalBroker {
         let boot = [Entry::Boot { boot: parts.store.boot() }];
         parts.append_state_patiently(&boot).map_err(|refused| refused.store_error())?;
         parts.arm_all();
+        half_messages::arm_at_start(parts);
         // Killed between the deletion of messages and the record that they are settled.
         let begins_later = parts.store.min_offset().0 > 0;
         let has_expired = |topic_id| parts.tables().kept_from(topic_id).next().is_some();
@@ -195,6 +200,7 @@ impl LocalBroker {
     /// Ends all waits, so that a stop has nothing to wait for.
     pub fn drain(&self) {
         self.parts.long_polling.close();
+        self.parts.transactions.close();
     }
 
     /// The clean stop: what was appended is synced, derived files are whole. Blocking.
@@ -206,6 +212,9 @@ impl LocalBroker {
         }
         if let Err(error) = operation::fire_messages::leave_wheel(&self.parts) {
             tracing::error!(%error, "RocketMQ's timer files were not written: only Gantry should open this store next");
+        }
+        if let Err(error) = foreign::transactions::leave_ops(&self.parts) {
+            tracing::error!(%error, "RocketMQ was not told which transactions are decided: only Gantry should open this store next");
         }
         let exported = export(&self.parts.store, &self.parts.tables(), &self.parts.cells, &self.parts.delayed.timers())
             .unwrap_or_else(|error| {
@@ -374,6 +383,9 @@ impl Parts {
 
     /// Wakes receives for messages whose leases ran out, and arms the next deadline.
     pub(crate) fn came_back(&self, pair: (u32, u32)) {
+        if half_messages::is_theirs(&self.tables(), pair) {
+            return half_messages::keep_up(self);
+        }
         give_up_exhausted(self, pair);
         let (group_id, topic_id) = pair;
         let tables = self.tables();
@@ -468,6 +480,18 @@ impl Broker for LocalBroker {
 
     async fn recall_message(&self, recall: RecallMessage) -> Result<RecallOutcome, BrokerError> {
         operation::recall_message::recall_message(&self.parts, recall).await
+    }
+
+    async fn end_transaction(&self, end: EndTransaction) -> Result<(), BrokerError> {
+        operation::end_transaction::end_transaction(&self.parts, end).await
+    }
+
+    async fn check_transactions(&self, check: CheckTransactions) -> Result<Vec<TransactionCheck>, BrokerError> {
+        operation::check_transactions::check_transactions(&self.parts, &check).await
+    }
+
+    async fn list_transactions(&self, list: ListTransactions) -> Result<OpenTransactions, BrokerError> {
+        operation::check_transactions::list_transactions(&self.parts, &list)
     }
 
     async fn pull_messages(&self, pull: PullMessages) -> Result<PulledMessages, BrokerError> {

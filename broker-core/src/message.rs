@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::clock::Timestamp;
 use crate::delivery::delay_levels::DELAY_MAX;
+use crate::names::ProducerGroup;
 use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
 
 /// Largest message body, in bytes.
@@ -24,6 +25,8 @@ pub const PROPERTIES_BYTES_MAX: usize = 16 * 1024;
 pub const KEYS_MAX: usize = 32;
 /// Longest message group, in bytes.
 pub const MESSAGE_GROUP_BYTES_MAX: usize = 63;
+/// Longest time after which a half message is checked first.
+pub const CHECK_AFTER_MAX: Duration = Duration::from_secs(3_600);
 /// Longest unique key a producer may choose, in bytes.
 pub const UNIQUE_KEY_BYTES_MAX: usize = 255;
 
@@ -68,6 +71,20 @@ pub mod property {
     pub const TIMER_ROLL_TIMES: &str = "TIMER_ROLL_TIMES";
     /// Recalls the message of this topic and unique key, with a `+` between them.
     pub const TIMER_DEL_UNIQKEY: &str = "TIMER_DEL_UNIQKEY";
+    /// Id of the transaction that a message belongs to.
+    pub const TRANSACTION_ID: &str = "__transactionId__";
+    /// Marks a message of a transaction.
+    pub const HALF: &str = "TRAN_MSG";
+    /// Who can say what became of a transaction.
+    pub const PRODUCER_GROUP: &str = "PGROUP";
+    /// How long after it was stored a half message is checked first.
+    pub const CHECK_AFTER_SECONDS: &str = "CHECK_IMMUNITY_TIME_IN_SECONDS";
+    /// How often its producers were asked what became of a half message, before it was put back.
+    pub const TRANSACTION_CHECK_TIMES: &str = "TRANSACTION_CHECK_TIMES";
+    /// Where a half message was first, that was put back since.
+    pub const PREPARED_QUEUE_OFFSET: &str = "TRAN_PREPARED_QUEUE_OFFSET";
+    /// When a half message was stored first, in milliseconds since 1970, if it was put back since.
+    pub const SINCE_MS: &str = "__GANTRY_SINCE_MS";
     /// The second of the wheel in which a message is put back, because its time is far away.
     pub const TIMER_ROLL_MS: &str = "__GANTRY_ROLL_MS";
 }
@@ -169,6 +186,8 @@ pub enum MessageError {
     ConflictingTypes { one: &'static str, other: &'static str },
     #[error("the delivery time {reason}")]
     InvalidDeliveryTime { reason: String },
+    #[error("the time to the first check {reason}")]
+    InvalidCheckTime { reason: &'static str },
 }
 
 /// What a producer wants done with a message; more kinds come with their topics.
@@ -210,6 +229,15 @@ pub enum Delivery {
     After(Duration),
 }
 
+/// What makes a message the half of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transaction {
+    /// Who can say what became of it.
+    pub producer_group: ProducerGroup,
+    /// When it is checked first; the broker's own time if nothing is said.
+    pub check_after: Option<Duration>,
+}
+
 /// A message on its way in: every field already checked, so that nothing deeper needs to look again.
 #[derive(Debug, Clone)]
 pub struct Message {
@@ -222,6 +250,7 @@ pub struct Message {
     message_group: Option<Box<str>>,
     trace_context: Option<Box<str>>,
     delivery: Option<Delivery>,
+    transaction: Option<Box<Transaction>>,
     pub message_type: MessageType,
     pub born_timestamp: Timestamp,
     pub born_host: SocketAddr,
@@ -263,6 +292,7 @@ impl Message {
             message_group: None,
             trace_context: None,
             delivery: None,
+            transaction: None,
             message_type: MessageType::Normal,
             born_timestamp,
             born_host,
@@ -345,6 +375,9 @@ impl Message {
         if message_group.contains(char::is_control) {
             return Err(invalid("holds a control character"));
         }
+        if self.transaction.is_some() {
+            return Err(MessageError::ConflictingTypes { one: "FIFO", other: "transactional" });
+        }
         self.message_group = Some(message_group.into());
         self.message_type = MessageType::Fifo;
         Ok(self)
@@ -386,6 +419,31 @@ impl Message {
         Ok(self)
     }
 
+    /// Makes it the half of a transaction: nobody gets it before the transaction is committed.
+    pub fn with_transaction(mut self, transaction: Transaction) -> Result<Message, MessageError> {
+        let refused = match transaction.check_after {
+            Some(after) if after.is_zero() => Some("must not be nothing"),
+            Some(after) if after > CHECK_AFTER_MAX => Some("must be an hour at most"),
+            _ => None,
+        };
+        if let Some(reason) = refused {
+            return Err(MessageError::InvalidCheckTime { reason });
+        }
+        let other = match self.message_type {
+            MessageType::Fifo => Some("FIFO"),
+            MessageType::Delay => Some("delayed"),
+            MessageType::Priority => Some("of a priority"),
+            MessageType::Lite => Some("of a lite topic"),
+            MessageType::Normal | MessageType::Transaction | MessageType::Mixed => None,
+        };
+        if let Some(other) = other {
+            return Err(MessageError::ConflictingTypes { one: "transactional", other });
+        }
+        self.transaction = Some(Box::new(transaction));
+        self.message_type = MessageType::Transaction;
+        Ok(self)
+    }
+
     /// What an idempotency key makes of it: the key's hash is its id, and a digest of the body goes with it.
     pub(crate) fn with_idempotency_key(mut self, unique_key: &str, body_digest: &str) -> Message {
         self.unique_key = unique_key.into();
@@ -423,6 +481,10 @@ impl Message {
 
     pub fn delivery(&self) -> Option<Delivery> {
         self.delivery
+    }
+
+    pub fn transaction(&self) -> Option<&Transaction> {
+        self.transaction.as_deref()
     }
 
     pub fn message_group(&self) -> Option<&str> {

@@ -20,6 +20,14 @@ pub const DLQ_TOPIC_PREFIX: &str = "%DLQ%";
 pub const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
 /// Holds messages delayed to a time.
 pub const TIMER_TOPIC: &str = "rmq_sys_wheel_timer";
+/// Holds half messages until somebody decides.
+pub const HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
+/// Says which half messages are decided.
+pub const OP_TOPIC: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
+/// Holds half messages that nobody decided.
+pub const HOLDING_TOPIC: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
+/// Its offsets say how far half messages are decided.
+pub const TRANSACTION_GROUP: &str = "CID_RMQ_SYS_TRANS";
 /// Followed by the cluster's name: what was popped and what of it was acked.
 pub const REVIVE_TOPIC_PREFIX: &str = "rmq_sys_REVIVE_LOG_";
 /// Its offsets say how far the revive topic was worked off.
@@ -31,10 +39,10 @@ const SYSTEM_TOPICS: &[&str] = &[
     "TBW102",
     SCHEDULE_TOPIC,
     "BenchmarkTest",
-    "RMQ_SYS_TRANS_HALF_TOPIC",
+    HALF_TOPIC,
     "RMQ_SYS_TRACE_TOPIC",
-    "RMQ_SYS_TRANS_OP_HALF_TOPIC",
-    "TRANS_CHECK_MAX_TIME_TOPIC",
+    OP_TOPIC,
+    HOLDING_TOPIC,
     "SELF_TEST_TOPIC",
     "OFFSET_MOVED_EVENT",
     "CHECKPOINT_TOPIC",
@@ -79,6 +87,10 @@ pub struct TopicName(Arc<str>);
 /// A consumer group's name.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConsumerGroup(Arc<str>);
+
+/// A producer group's name: those that can say what became of each other's transactions.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProducerGroup(Arc<str>);
 
 /// A broker's name: one master with its replicas.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -148,6 +160,24 @@ impl ConsumerGroup {
     }
 }
 
+impl ProducerGroup {
+    /// As long as a topic's name, since transactions of gRPC clients belong to a group of their topic's name.
+    pub fn from_client(name: &str) -> Result<ProducerGroup, NameError> {
+        check_alphabet(name, TOPIC_BYTES_MAX)?;
+        Ok(ProducerGroup(name.into()))
+    }
+
+    /// What a stored message says, whatever it is: no file is ever named after it.
+    pub fn from_store(name: &str) -> ProducerGroup {
+        ProducerGroup(name.into())
+    }
+
+    /// The group of producers that have none: all that send to this topic.
+    pub fn of_topic(topic: &TopicName) -> ProducerGroup {
+        ProducerGroup(topic.0.clone())
+    }
+}
+
 impl BrokerName {
     pub fn new(name: &str) -> Result<BrokerName, NameError> {
         check_alphabet(name, TOPIC_BYTES_MAX)?;
@@ -206,7 +236,7 @@ macro_rules! text {
         }
     )*};
 }
-text!(TopicName, ConsumerGroup, BrokerName);
+text!(TopicName, ConsumerGroup, ProducerGroup, BrokerName);
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! The configuration tree: defaults < file < environment < flag, read once, checked whole, handed down as plain values.
 
 mod retention;
+mod transactions;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use gantry_broker_core::BrokerConfig;
-use gantry_broker_core::config::{Durability, Retention, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN};
+use gantry_broker_core::config::{Durability, Retention, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN, TransactionRules};
 use gantry_broker_core::delivery::delay_levels::DelayLevels;
 use gantry_broker_core::delivery::idempotency::{WINDOW_DEFAULT, WINDOW_MAX};
 use gantry_broker_core::names::BrokerName;
@@ -18,6 +19,7 @@ use crate::duration;
 use crate::front::grpc::endpoints;
 
 use self::retention::RetentionKeys;
+use self::transactions::TransactionKeys;
 
 /// RocketMQ-style messaging in one binary: broker, HTTP and gRPC gateway, console.
 #[derive(Debug, Parser)]
@@ -104,6 +106,8 @@ pub struct Flags {
     allow_anonymous: Option<bool>,
     #[command(flatten)]
     retention: RetentionKeys,
+    #[command(flatten)]
+    transactions: TransactionKeys,
 }
 
 /// What a configuration file may say.
@@ -123,6 +127,8 @@ struct File {
     allow_anonymous: Option<bool>,
     #[serde(default)]
     retention: RetentionKeys,
+    #[serde(default)]
+    transactions: TransactionKeys,
 }
 
 /// The effective configuration; prints itself as a file that would give it.
@@ -145,6 +151,8 @@ pub struct Config {
     pub allow_anonymous: bool,
     #[serde(serialize_with = "as_keys")]
     pub retention: Retention,
+    #[serde(serialize_with = "as_transaction_keys")]
+    pub transactions: TransactionRules,
 }
 
 /// A configuration that cannot be served, in words that say how to mend it.
@@ -172,6 +180,7 @@ impl Flags {
             idempotency_window: idempotency_window.as_deref().map_or(Ok(WINDOW_DEFAULT), parse_idempotency_window)?,
             allow_anonymous: self.allow_anonymous.or(file.allow_anonymous).unwrap_or(false),
             retention: self.retention.or(file.retention).effective()?,
+            transactions: self.transactions.or(file.transactions).effective()?,
         };
         config.check()?;
         Ok(config)
@@ -202,7 +211,8 @@ impl File {
         self.broker_name.as_deref().map(check_broker_name).transpose()?;
         self.cluster_name.as_deref().map(check_cluster_name).transpose()?;
         self.advertise.as_deref().map(check_advertise).transpose()?;
-        self.retention.effective().map(drop)
+        self.retention.effective()?;
+        self.transactions.effective().map(drop)
     }
 }
 
@@ -231,6 +241,7 @@ impl Config {
             retention: self.retention.clone(),
             delay_levels: self.message_delay_level.clone(),
             idempotency_window: self.idempotency_window,
+            transactions: self.transactions.clone(),
             ..BrokerConfig::new(&self.data_dir)
         }
     }
@@ -292,6 +303,10 @@ fn parse_size(text: &str) -> Option<u64> {
 
 fn as_keys<S: serde::Serializer>(retention: &Retention, serializer: S) -> Result<S::Ok, S::Error> {
     RetentionKeys::of(retention).serialize(serializer)
+}
+
+fn as_transaction_keys<S: serde::Serializer>(rules: &TransactionRules, serializer: S) -> Result<S::Ok, S::Error> {
+    TransactionKeys::of(rules).serialize(serializer)
 }
 
 fn as_text<S: serde::Serializer>(value: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
@@ -363,6 +378,7 @@ mod tests {
             ("cluster_name", "cluster_name = \"\""),
             ("advertise", "advertise = \"nowhere\""),
             ("retention.delete_when", "retention.delete_when = \"24\""),
+            ("transactions.transaction_check_max", "transactions.transaction_check_max = 0"),
             ("http_listen", "http_listen = 8080"),
         ] {
             let refused = given(text, flags()).unwrap_err().to_string();
@@ -384,5 +400,6 @@ mod tests {
         assert_eq!(file.idempotency_window.as_deref(), Some("10m"));
         assert_eq!(file.message_delay_level.unwrap().parse(), Ok(config.message_delay_level));
         assert_eq!(file.retention.effective().unwrap(), config.retention);
+        assert_eq!(file.transactions.effective().unwrap(), config.transactions);
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gantry_broker_core::BrokerError;
+use gantry_broker_core::names::NameError;
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum GatewayError {
@@ -25,6 +26,8 @@ pub enum GatewayError {
     InvalidTimestamp { at: FieldAt, reason: String },
     #[error("the cursor is not one of this listing")]
     InvalidCursor,
+    #[error("the producer group name {0}")]
+    InvalidProducerGroup(NameError),
     #[error("{reason}")]
     InvalidDeliveryTime { reason: String },
     #[error("{reason}")]

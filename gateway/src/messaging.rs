@@ -17,6 +17,7 @@ mod pop_message;
 mod recall;
 mod receipts;
 mod send_message;
+mod transaction;
 
 pub use message_id::MessageIds;
 pub use pop_message::ReceivedMessage;

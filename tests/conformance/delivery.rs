@@ -14,38 +14,38 @@ use tonic::transport::Channel;
 
 /// A way to speak to the server.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Face {
+pub(crate) enum Face {
     Rest,
     Grpc,
 }
 
-const FACES: [Face; 2] = [Face::Rest, Face::Grpc];
+pub(crate) const FACES: [Face; 2] = [Face::Rest, Face::Grpc];
 
-struct Stage {
+pub(crate) struct Stage {
     home: Home,
-    server: Server,
-    face: Face,
-    http: Client,
-    grpc: MessagingServiceClient<Channel>,
+    pub(crate) server: Server,
+    pub(crate) face: Face,
+    pub(crate) http: Client,
+    pub(crate) grpc: MessagingServiceClient<Channel>,
 }
 
 /// A message in somebody's hands.
 #[derive(Debug, Clone)]
-struct Held {
-    body: String,
+pub(crate) struct Held {
+    pub(crate) body: String,
     attempt: u64,
     message_group: String,
     handle: String,
 }
 
-fn asked<T>(message: T) -> tonic::Request<T> {
+pub(crate) fn asked<T>(message: T) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
     request.metadata_mut().insert("x-mq-client-id", "test@1@0@x".parse().unwrap());
     request.set_timeout(Duration::from_secs(30));
     request
 }
 
-fn resource(name: &str) -> Option<v2::Resource> {
+pub(crate) fn resource(name: &str) -> Option<v2::Resource> {
     Some(v2::Resource { name: name.into(), ..v2::Resource::default() })
 }
 
@@ -54,15 +54,19 @@ async fn connect(server: &Server) -> MessagingServiceClient<Channel> {
 }
 
 impl Stage {
-    async fn new(face: Face) -> Stage {
+    pub(crate) async fn new(face: Face) -> Stage {
+        Stage::with(face, &[]).await
+    }
+
+    pub(crate) async fn with(face: Face, args: &[&str]) -> Stage {
         let home = Home::new();
-        let server = Server::start(&home.data(), &[]);
+        let server = Server::start(&home.data(), args);
         let grpc = connect(&server).await;
         Stage { home, server, face, http: Client::new(), grpc }
     }
 
     /// As `kill -9` leaves it, and started again.
-    async fn killed(self) -> Stage {
+    pub(crate) async fn killed(self) -> Stage {
         let Stage { home, server, face, .. } = self;
         server.kill_9();
         let server = Server::start(&home.data(), &[]);
@@ -71,11 +75,11 @@ impl Stage {
     }
 
     /// What only REST can do: topics, groups, looking.
-    async fn put(&self, path: &str, body: Value) {
+    pub(crate) async fn put(&self, path: &str, body: Value) {
         ask(self.http.put(self.server.url(path)).json(&body)).await.unwrap().expect(201);
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         ask(self.http.get(self.server.url(path))).await.unwrap().expect(200).json()
     }
 
@@ -108,7 +112,7 @@ impl Stage {
     }
 
     /// What is there now.
-    async fn receive(&mut self, count: u32) -> Vec<Held> {
+    pub(crate) async fn receive(&mut self, count: u32) -> Vec<Held> {
         self.receive_as(count, "").await
     }
 
@@ -224,7 +228,7 @@ impl Stage {
     }
 }
 
-fn bodies(held: &[Held]) -> Vec<&str> {
+pub(crate) fn bodies(held: &[Held]) -> Vec<&str> {
     held.iter().map(|held| held.body.as_str()).collect()
 }
 

@@ -18,3 +18,4 @@ mod reserve_time;
 mod rest;
 mod rest_examples;
 mod store_command;
+mod transactions;

@@ -98,6 +98,15 @@ impl Cell {
         self.floor().saturating_add(WINDOW_MAX)
     }
 
+    /// Did somebody settle it?
+    pub fn is_settled(&self, offset: u64) -> bool {
+        (offset < self.next || self.settled.contains(&offset)) && !self.leases.contains_key(&offset)
+    }
+
+    pub fn lease_of(&self, offset: u64) -> Option<&Lease> {
+        self.leases.get(&offset)
+    }
+
     /// Was it taken or settled, though it lies above `next`?
     pub fn is_passed(&self, offset: u64) -> bool {
         self.settled.contains(&offset) || self.leases.contains_key(&offset)

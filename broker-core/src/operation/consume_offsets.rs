@@ -5,6 +5,7 @@ use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::names::{ConsumerGroup, TopicName};
 use crate::offset::{QueueId, QueueOffset};
+use crate::operation::consumer_groups::refuse_system;
 use crate::operation::pop_message::{queues, readable_topic};
 use crate::state::record::{CellKey, Entry};
 
@@ -92,6 +93,7 @@ pub(crate) fn update_consume_offsets(
     topic: &TopicName,
     offsets: &[(QueueId, QueueOffset)],
 ) -> Result<Vec<Result<(), BrokerError>>, BrokerError> {
+    refuse_system(group)?;
     let tables = parts.tables();
     let not_found = || BrokerError::ConsumerGroupNotFound { consumer_group: group.to_string() };
     let group = tables.consumer_group(group).ok_or_else(not_found)?;

@@ -59,10 +59,16 @@ pub(crate) fn put(
     Ok((group, known.is_none(), end))
 }
 
-fn check(config: &ConsumerGroupConfig) -> Result<(), BrokerError> {
-    if config.consumer_group.is_system() {
-        return Err(BrokerError::SystemConsumerGroup { consumer_group: config.consumer_group.to_string() });
+/// Those of the system are the broker's to consume with.
+pub(crate) fn refuse_system(name: &ConsumerGroup) -> Result<(), BrokerError> {
+    if name.is_system() {
+        return Err(BrokerError::SystemConsumerGroup { consumer_group: name.to_string() });
     }
+    Ok(())
+}
+
+fn check(config: &ConsumerGroupConfig) -> Result<(), BrokerError> {
+    refuse_system(&config.consumer_group)?;
     let invalid = |name, reason: &str| Err(BrokerError::InvalidParameter { name, reason: reason.to_string() });
     match &config.retry_policy {
         RetryPolicy::Customized(pauses) if pauses.is_empty() || pauses.len() > 64 => {
@@ -86,6 +92,7 @@ pub(crate) fn describe_consumer_group(
 }
 
 pub(crate) async fn delete_consumer_group(parts: &Parts, name: &ConsumerGroup) -> Result<(), BrokerError> {
+    refuse_system(name)?;
     let end = {
         let mut tables = parts.tables.write().expect("no code panics while holding it");
         let not_found = || BrokerError::ConsumerGroupNotFound { consumer_group: name.to_string() };

@@ -1,4 +1,5 @@
-//! Where a delayed message lies until its time has come: RocketMQ's two topics, their rules and their properties.
+//! Where a message goes that is sent, and where a delayed one lies until its time has come: RocketMQ's two topics, their
+//! rules and their properties.
 //!
 //! Levels lie in `SCHEDULE_TOPIC_XXXX`, a queue each; other times in `rmq_sys_wheel_timer`. Both are made when the first
 //! message needs them, and closed to clients.
@@ -12,6 +13,7 @@ use crate::local_broker::Parts;
 use crate::message::{Delivery, Message, MessageError, property};
 use crate::names::{SCHEDULE_TOPIC, TIMER_TOPIC, TopicName};
 use crate::offset::QueueId;
+use crate::operation::half_messages;
 use crate::operation::topics::ensure_topic;
 use crate::store::record::RecordDraft;
 
@@ -38,12 +40,15 @@ pub(crate) enum Route {
         deliver_at: Timestamp,
         second: Timestamp,
     },
+    /// Until its transaction is decided.
+    Half,
 }
 
 /// Decides by the broker's clock and levels.
 pub(crate) fn route(parts: &Parts, message: &Message, now: Timestamp) -> Result<Route, MessageError> {
     let refused = |reason: String| Err(MessageError::InvalidDeliveryTime { reason });
     let deliver_at = match message.delivery() {
+        None if message.transaction().is_some() => return Ok(Route::Half),
         None => return Ok(Route::Now { deliver_at: None }),
         Some(Delivery::Level(level)) => {
             let levels = &parts.config.delay_levels;
@@ -123,6 +128,10 @@ pub(crate) fn draft(
                 None => draft,
             }
         }
+        Route::Half => {
+            let transaction = message.transaction().expect("its route says so");
+            half_messages::draft(parts, (topic, queue_id), message, transaction)
+        }
         Route::Level(level) => {
             let draft = RecordDraft::message(&schedule_topic(), queue_of_level(level), host, message);
             to(draft.with_property(property::DELAY_LEVEL, &level.to_string()))
@@ -148,8 +157,9 @@ pub(crate) fn ensure_topics<'a>(
     parts: &Parts,
     messages: impl IntoIterator<Item = &'a Message>,
 ) -> Result<(), BrokerError> {
-    let (mut levels, mut timers) = (false, false);
+    let (mut levels, mut timers, mut halves) = (false, false, false);
     for message in messages {
+        halves |= message.transaction().is_some();
         match message.delivery() {
             Some(Delivery::Level(_)) => levels = true,
             Some(Delivery::At(_) | Delivery::After(_)) => timers = true,
@@ -161,6 +171,10 @@ pub(crate) fn ensure_topics<'a>(
     }
     if timers {
         ensure_topic(parts, &timer_topic(), 1)?;
+    }
+    if halves {
+        half_messages::admit(parts)?;
+        half_messages::ensure(parts)?;
     }
     Ok(())
 }

@@ -273,14 +273,18 @@ pub(crate) fn stats(parts: &Parts) -> TimerStats {
 
 const OF_THE_SYSTEM: &str = "its topic is the system's";
 
-/// Where a delayed message goes.
-struct Target<'a> {
-    topic: &'a Arc<LiveTopic>,
-    queue: Arc<ConsumeQueue>,
+/// Where a message goes that waited for its time, or for a commit.
+pub(crate) struct Target<'a> {
+    pub(crate) topic: &'a Arc<LiveTopic>,
+    pub(crate) queue: Arc<ConsumeQueue>,
 }
 
 /// Nobody must be able to send into a system topic by way of a delay; and a topic made again is another one.
-fn target<'a>(parts: &Parts, tables: &'a Tables, message: &StoredMessage) -> Result<Target<'a>, &'static str> {
+pub(crate) fn target<'a>(
+    parts: &Parts,
+    tables: &'a Tables,
+    message: &StoredMessage,
+) -> Result<Target<'a>, &'static str> {
     let name = message.property(property::REAL_TOPIC).ok_or("it names no topic")?;
     let name = TopicName::from_store(name.as_bytes()).map_err(|_| "its topic has no legal name")?;
     if name.is_system() {

@@ -12,6 +12,7 @@ use crate::local_broker::Parts;
 use crate::message::Message;
 use crate::offset::QueueId;
 use crate::operation::delay::SECOND;
+use crate::operation::half_messages;
 use crate::state::record::KeyedMessage;
 use crate::store::commit_log::Appended;
 
@@ -60,7 +61,7 @@ pub(crate) fn admit(
     let Keyed { key, body_digest } = keyed;
     match held.admit(key, body_digest, parts.store.confirm_offset()) {
         Admission::New => Ok(Ok(message.with_idempotency_key(&key.to_string(), &body_digest.to_string()))),
-        Admission::Done(first) => Ok(Err(Box::new(receipt(parts, &first, now)))),
+        Admission::Done(first) => Ok(Err(Box::new(receipt(parts, &first, &message, now)))),
         Admission::InProgress => Err(BrokerError::IdempotencyInProgress),
         Admission::Reused => Err(BrokerError::IdempotencyKeyReused),
         Admission::Full => Err(BrokerError::Overloaded { what: "places for idempotency keys" }),
@@ -89,7 +90,7 @@ fn digest_of(message: &Message) -> BodyDigest {
     BodyDigest::of(message.body())
 }
 
-fn receipt(parts: &Parts, first: &KeyedMessage, now: Timestamp) -> SendReceipt {
+fn receipt(parts: &Parts, first: &KeyedMessage, repeat: &Message, now: Timestamp) -> SendReceipt {
     SendReceipt {
         unique_key: first.key.to_string().into(),
         queue_id: first.queue_id,
@@ -101,5 +102,8 @@ fn receipt(parts: &Parts, first: &KeyedMessage, now: Timestamp) -> SendReceipt {
         duplicate: true,
         // Until then it can be recalled.
         waits_for: first.waits_for.filter(|second| now < second.plus(SECOND)),
+        decide_until: repeat
+            .transaction()
+            .map(|transaction| half_messages::decide_until(parts, transaction, first.store_timestamp)),
     }
 }

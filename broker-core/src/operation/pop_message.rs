@@ -300,9 +300,7 @@ pub(crate) fn check_invisible(invisible: Duration, min: Duration) -> Result<(), 
 
 /// The group, made on its first receive where that is allowed.
 fn consumer_group(parts: &Parts, name: &ConsumerGroup) -> Result<Arc<ConsumerGroupDescription>, BrokerError> {
-    if name.is_system() {
-        return Err(BrokerError::SystemConsumerGroup { consumer_group: name.to_string() });
-    }
+    consumer_groups::refuse_system(name)?;
     let known = parts.tables().consumer_group(name).cloned();
     let group = match known {
         Some(group) => group,

@@ -6,6 +6,7 @@ use crate::delivery::cell::Cell;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::offset::{QueueId, QueueOffset};
+use crate::operation::consumer_groups::refuse_system;
 use crate::operation::pop_message::queues;
 use crate::state::record::{CellKey, Entry};
 use crate::store::consume_queue::{Boundary, ConsumeQueue};
@@ -13,6 +14,7 @@ use crate::store::consume_queue::{Boundary, ConsumeQueue};
 pub(crate) fn reset_offsets(parts: &Parts, reset: &ResetOffsets) -> Result<Vec<OffsetReset>, BrokerError> {
     let not_found =
         |name: &dyn std::fmt::Display| BrokerError::ConsumerGroupNotFound { consumer_group: name.to_string() };
+    refuse_system(&reset.consumer_group)?;
     let tables = parts.tables();
     let group = tables.consumer_group(&reset.consumer_group).ok_or_else(|| not_found(&reset.consumer_group))?;
     let topic_not_found = || BrokerError::TopicNotFound { topic: reset.topic.to_string() };

@@ -12,8 +12,8 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::local_broker::Parts;
 use crate::offset::{QueueId, QueueOffset};
-use crate::operation::fire_messages::put_back_below;
 use crate::operation::snapshot::take_newer_snapshot;
+use crate::operation::{fire_messages, half_messages};
 use crate::state::record::{CellKey, Entry};
 use crate::state::tables::{LiveTopic, Tables};
 use crate::store::Store;
@@ -29,7 +29,11 @@ pub(crate) fn enforce_retention(parts: &Parts) -> Result<(), StoreError> {
 }
 
 fn delete_segments(parts: &Parts) -> Result<(), StoreError> {
-    let retained = parts.store.enforce_retention(&parts.config.retention, |below| put_back_below(parts, below))?;
+    let put_back = |below| {
+        let timers = fire_messages::put_back_below(parts, below)?;
+        Ok(half_messages::put_back_below(parts, below)? || timers)
+    };
+    let retained = parts.store.enforce_retention(&parts.config.retention, put_back)?;
     if retained.deleted_below.is_some() {
         settle_what_is_gone(parts, |_| true)?;
     }

@@ -10,9 +10,10 @@ use crate::clock::Timestamp;
 use crate::delivery::idempotency::HeldKeys;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
-use crate::message::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, MessageType};
+use crate::message::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, MessageType, Transaction};
 use crate::offset::QueueId;
 use crate::operation::delay::{self, Route};
+use crate::operation::half_messages;
 use crate::operation::idempotency::{self, Keyed};
 use crate::store::commit_log::{Append, AppendClass};
 use crate::store::consume_queue::ConsumeQueue;
@@ -61,10 +62,19 @@ pub(crate) async fn send_messages(
                 None => admit(parts, topic, queues, send, held.as_mut().zip(keyed.get(at).copied().flatten()), now),
             };
             match admitted {
-                Ok(Admitted::Append { append, queue_id, unique_key, keyed, is_delayed, waits_for }) => {
+                Ok(Admitted::Append { append, queue_id, unique_key, keyed, is_delayed, waits_for, transaction }) => {
                     // Filled in below; an append that is refused overwrites it.
                     results.push(Err(BrokerError::Overloaded { what: "room in the log" }));
-                    owners.push(Owner { at, queue_id, unique_key, body_bytes, keyed, is_delayed, waits_for });
+                    owners.push(Owner {
+                        at,
+                        queue_id,
+                        unique_key,
+                        body_bytes,
+                        keyed,
+                        is_delayed,
+                        waits_for,
+                        transaction,
+                    });
                     appends.push(append);
                 }
                 Ok(Admitted::Stored(receipt)) => results.push(Ok(*receipt)),
@@ -82,7 +92,7 @@ pub(crate) async fn send_messages(
         let batch = parts.store.append(appends)?;
         let (mut stored, mut bytes, mut stored_at) = (0, 0, Timestamp::default());
         for (appended, owner) in batch.entries.into_iter().zip(owners) {
-            let Owner { at, queue_id, unique_key, body_bytes, keyed, is_delayed, waits_for } = owner;
+            let Owner { at, queue_id, unique_key, body_bytes, keyed, is_delayed, waits_for, transaction } = owner;
             results[at] = match appended {
                 Ok(appended) => {
                     // What waits comes into its topic later.
@@ -92,6 +102,9 @@ pub(crate) async fn send_messages(
                         bytes += u64::from(appended.record_len);
                         stored_at = appended.store_timestamp;
                     }
+                    let decide_until = transaction.map(|transaction| {
+                        half_messages::stored(parts, &tables, &transaction, appended.store_timestamp)
+                    });
                     if let Some((held, keyed)) = held.as_mut().zip(keyed) {
                         held.stored(&idempotency::stored(keyed, queue_id, waits_for, &appended));
                     }
@@ -105,6 +118,7 @@ pub(crate) async fn send_messages(
                         durability: parts.config.durability,
                         duplicate: false,
                         waits_for,
+                        decide_until,
                     })
                 }
                 Err(error) => Err(error.into()),
@@ -134,6 +148,7 @@ struct Owner {
     keyed: Option<Keyed>,
     is_delayed: bool,
     waits_for: Option<Timestamp>,
+    transaction: Option<Transaction>,
 }
 
 /// What becomes of a message that may be sent.
@@ -149,6 +164,7 @@ enum Admitted {
         keyed: Option<Keyed>,
         is_delayed: bool,
         waits_for: Option<Timestamp>,
+        transaction: Option<Transaction>,
     },
     /// Its idempotency key says that it is stored already.
     Stored(Box<SendReceipt>),
@@ -174,6 +190,7 @@ fn admit(
         Route::Now { .. } => (None, None),
         Route::Level(level) => (Some((delay::schedule_topic(), delay::queue_of_level(level))), None),
         Route::Timer { second, .. } => (Some((delay::timer_topic(), delay::TIMER_QUEUE)), Some(second)),
+        Route::Half => (Some((half_messages::half_topic(), half_messages::QUEUE)), None),
     };
     let is_delayed = waits_in.is_some();
     let counter = match waits_in {
@@ -182,6 +199,7 @@ fn admit(
             parts.store.queue(&topic, queue_id).expect("made before, and never deleted").counter().clone()
         }
     };
+    let transaction = message.transaction().cloned();
     let (message, keyed) = match keyed {
         None => (message, None),
         Some((held, keyed)) => match idempotency::admit(parts, held, keyed, message, now)? {
@@ -193,13 +211,13 @@ fn admit(
     let record = delay::draft(parts, (name, queue_id), &message, route, now).encode();
     let record = record.expect("the limits of a message, with a digest beside them, fit a record");
     let append = Append { record, queue: counter, class: AppendClass::Message };
-    Ok(Admitted::Append { append, queue_id, unique_key, keyed, is_delayed, waits_for })
+    Ok(Admitted::Append { append, queue_id, unique_key, keyed, is_delayed, waits_for, transaction })
 }
 
 /// A topic takes messages of its own type, a mixed one those of all; a retry topic or a dead letter queue takes back
 /// whatever came from elsewhere.
 pub(crate) fn check_type(topic: &TopicConfig, message_type: MessageType) -> Result<(), BrokerError> {
-    let is_built = matches!(message_type, MessageType::Normal | MessageType::Fifo | MessageType::Delay);
+    let is_built = !matches!(message_type, MessageType::Priority | MessageType::Lite | MessageType::Mixed);
     let fits = [message_type, MessageType::Mixed].contains(&topic.message_type) || topic.topic.is_derived();
     if is_built && fits {
         return Ok(());

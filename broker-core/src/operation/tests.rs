@@ -8,6 +8,7 @@ mod offsets;
 mod order;
 mod recover_state;
 mod repair;
+mod transactions;
 mod waking;
 
 use std::sync::Arc;

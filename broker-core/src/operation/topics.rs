@@ -7,6 +7,7 @@ use crate::message::MessageType;
 use crate::names::TopicName;
 use crate::offset::QueueOffset;
 use crate::operation::delay::{schedule_topic, timer_topic};
+use crate::operation::half_messages::{half_topic, holding_topic, op_topic};
 use crate::state::record::Entry;
 use crate::topic_attributes::{AttributeRefused, TopicAttributes};
 
@@ -71,7 +72,8 @@ fn check(config: &TopicConfig) -> Result<(), BrokerError> {
     if config.topic.is_system() || config.topic.is_derived() {
         return Err(BrokerError::SystemTopic { topic: config.topic.to_string() });
     }
-    const BUILT: [MessageType; 4] = [MessageType::Normal, MessageType::Fifo, MessageType::Delay, MessageType::Mixed];
+    use MessageType::{Delay, Fifo, Mixed, Normal, Transaction};
+    const BUILT: [MessageType; 5] = [Normal, Fifo, Delay, Transaction, Mixed];
     if !BUILT.contains(&config.message_type) {
         return Err(BrokerError::NotImplemented { what: "a topic of this message type" });
     }
@@ -118,8 +120,8 @@ pub(crate) fn describe_topic(parts: &Parts, name: &TopicName) -> Result<Topic, B
 }
 
 pub(crate) async fn delete_topic(parts: &Parts, name: &TopicName) -> Result<(), BrokerError> {
-    // Delayed messages of other topics wait in them.
-    if [schedule_topic(), timer_topic()].contains(name) {
+    // Messages of other topics wait in them.
+    if [schedule_topic(), timer_topic(), half_topic(), op_topic(), holding_topic()].contains(name) {
         return Err(BrokerError::SystemTopic { topic: name.to_string() });
     }
     let end = {

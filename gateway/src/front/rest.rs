@@ -52,6 +52,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod transactions;
 mod units;
 mod unread;
 
@@ -126,6 +127,10 @@ fn routes() -> OpenApiRouter<Arc<RestState>> {
         .routes(routes!(queues::pull_messages))
         .routes(routes!(messages::read_message))
         .routes(routes!(scheduled::recall_message))
+        .routes(routes!(transactions::send_half_message, transactions::list_transactions))
+        .routes(routes!(transactions::commit_transaction))
+        .routes(routes!(transactions::roll_back_transaction))
+        .routes(routes!(transactions::check_transactions))
         .routes(routes!(consumer_groups::list_consumer_groups))
         .routes(routes!(
             consumer_groups::put_consumer_group,

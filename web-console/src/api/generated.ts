@@ -326,6 +326,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/producer-groups/{producerGroup}/transaction-checks/receive": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Asks what became of the transactions of a producer group that are due for a check */
+        post: operations["checkTransactions"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/receipts/settle": {
         parameters: {
             query?: never;
@@ -585,6 +602,58 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/topics/{topic}/transactions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Transactions of a topic that nobody has decided, the oldest first */
+        get: operations["listTransactions"];
+        put?: never;
+        /** Publishes a half message: nobody receives it before its transaction is committed */
+        post: operations["sendHalfMessage"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/transactions/{transactionHandle}/commit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Commits a transaction: its message is delivered */
+        post: operations["commitTransaction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/transactions/{transactionHandle}/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Rolls a transaction back: its message is never delivered */
+        post: operations["rollBackTransaction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/version": {
         parameters: {
             query?: never;
@@ -639,6 +708,16 @@ export interface components {
             detail?: string | null;
             name: string;
             ok: boolean;
+        };
+        CheckTransactionsIn: {
+            /**
+             * Format: int32
+             * @default 1
+             */
+            maxMessages: number | null;
+        };
+        Checks: {
+            checks: components["schemas"]["TransactionCheck"][];
         };
         CloneOffsetsIn: {
             force?: boolean | null;
@@ -980,6 +1059,16 @@ export interface components {
             queues: components["schemas"]["QueueMoved"][];
             topic: string;
         };
+        /** @description A transaction that nobody has decided. */
+        OpenTransaction: {
+            bornTimestamp: components["schemas"]["Time"];
+            /** Format: int32 */
+            checkCount: number;
+            messageId: string;
+            nextCheckAt: components["schemas"]["Time"];
+            producerGroup: string;
+            transactionHandle: string;
+        };
         Problem: {
             code: string;
             detail: string;
@@ -1009,7 +1098,7 @@ export interface components {
             status: number;
         };
         PublishResult: components["schemas"]["Published"] | components["schemas"]["PublishRefused"];
-        Published: {
+        Published: (components["schemas"]["PublishedHalf"] | null) & {
             bodySize: number;
             brokerName: string;
             duplicate?: boolean;
@@ -1028,6 +1117,13 @@ export interface components {
             /** Format: int32 */
             status?: number | null;
             storeTimestamp: components["schemas"]["Time"];
+        };
+        /** @description What is told of a half message beyond what is told of any. */
+        PublishedHalf: {
+            expiresAt?: components["schemas"]["Time"] | null;
+            /** @description Names the transaction to whoever decides it. */
+            transactionHandle: string;
+            transactionId: string;
         };
         QueueLag: {
             brokerName: string;
@@ -1390,6 +1486,33 @@ export interface components {
             tpsIn: number;
             /** Format: double */
             tpsOut: number;
+        };
+        /** @description The question what became of a transaction: commit it or roll it back by its handle, or leave it open. */
+        TransactionCheck: {
+            /**
+             * Format: int32
+             * @description How often it was asked, this time included.
+             */
+            checkCount: number;
+            message: components["schemas"]["Message"];
+            /** @description When it is asked again. */
+            nextCheckAt: components["schemas"]["Time"];
+            transactionHandle: string;
+        };
+        TransactionPage: {
+            items: components["schemas"]["OpenTransaction"][];
+            /** @description Goes on where this answer ends. */
+            nextCursor?: string | null;
+            scan: components["schemas"]["TransactionScan"];
+        };
+        TransactionScan: {
+            /** @description Nothing that was asked for is left. */
+            complete: boolean;
+            /**
+             * Format: int64
+             * @description Half messages looked at, those of other topics included.
+             */
+            scanned: number;
         };
         Version: {
             name: string;
@@ -3188,6 +3311,110 @@ export interface operations {
             };
             /** @description Not now: overloaded, stopping, or the store has failed */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    checkTransactions: {
+        parameters: {
+            query?: {
+                /** @description `auto`: text when it is UTF-8, else base64 */
+                bodyAs?: "auto" | "text" | "base64" | "json" | "none";
+                /** @description `ms` writes every time as milliseconds since 1970 */
+                timeFormat?: "rfc3339" | "ms";
+                /** @description RocketMQ's own properties too */
+                systemProperties?: boolean;
+            };
+            header?: {
+                /**
+                 * @description `wait=20`: seconds to wait for a first message, 30 at most
+                 * @example wait=20
+                 */
+                Prefer?: string | null;
+                /** @description Names the request in the answer and in the logs; made if it is missing */
+                "Gantry-Request-Id"?: string;
+            };
+            path: {
+                producerGroup: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["CheckTransactionsIn"] | null;
+            };
+        };
+        responses: {
+            /** @description Up to `maxMessages` */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Checks"];
+                };
+            };
+            /** @description The request is malformed; `errors` names the place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A media type that is not read here */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An error of ours; the log has it under the request's id */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not now: overloaded, stopping, or the store has failed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The disk is full */
+            507: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5091,6 +5318,481 @@ export interface operations {
             };
             /** @description Not now: overloaded, stopping, or the store has failed */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listTransactions: {
+        parameters: {
+            query?: {
+                producerGroup?: string;
+                /** @description Born so long ago, such as `1m` */
+                olderThan?: string;
+                limit?: number;
+                /** @description `nextCursor` of the page before */
+                cursor?: string;
+                /** @description `ms` writes every time as milliseconds since 1970 */
+                timeFormat?: "rfc3339" | "ms";
+            };
+            header?: {
+                /** @description Names the request in the answer and in the logs; made if it is missing */
+                "Gantry-Request-Id"?: string;
+            };
+            path: {
+                topic: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of them */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransactionPage"];
+                };
+            };
+            /** @description The request is malformed; `errors` names the place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An error of ours; the log has it under the request's id */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not now: overloaded, stopping, or the store has failed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sendHalfMessage: {
+        parameters: {
+            query?: {
+                /** @description `ms` writes every time as milliseconds since 1970 */
+                timeFormat?: "rfc3339" | "ms";
+            };
+            header: {
+                /** @description One label, by which consumers choose */
+                "Gantry-Tag"?: string | null;
+                /** @description Words by which the message is found, separated by commas */
+                "Gantry-Keys"?: string | null;
+                /**
+                 * @description `name=value`, percent-encoded; several headers, or several pairs separated by commas
+                 * @example Region=eu
+                 */
+                "Gantry-Property"?: string | null;
+                /**
+                 * @description Delivered so long after it was stored, 40 days at most; one of three
+                 * @example 10m
+                 */
+                "Gantry-Delay"?: string | null;
+                /**
+                 * @description Delivered at this time: RFC 3339, or milliseconds since 1970
+                 * @example 2030-01-31T08:00:00Z
+                 */
+                "Gantry-Deliver-At"?: string | null;
+                /** @description Delivered after RocketMQ's pause with this number */
+                "Gantry-Delay-Level"?: number | null;
+                /** @description The producer's own id of the message */
+                "Gantry-Message-Id"?: string | null;
+                /**
+                 * @description Pins the message to a queue: `broker/queueId`
+                 * @example broker-a/0
+                 */
+                "Gantry-Queue"?: string | null;
+                /** @description At most one stored message per key and topic within ten minutes */
+                "Idempotency-Key"?: string | null;
+                /** @description RFC 9530: checked before anything is stored */
+                "Content-Digest"?: string | null;
+                /** @description W3C trace context, kept with the message */
+                traceparent?: string | null;
+                /** @description Whose members can say what became of the transaction */
+                "Gantry-Producer-Group": string;
+                /** @description When it is asked first what became of it, such as `30s`; an hour at most */
+                "Gantry-Check-After"?: string | null;
+                /** @description Names the request in the answer and in the logs; made if it is missing */
+                "Gantry-Request-Id"?: string;
+            };
+            path: {
+                topic: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "*/*": number[];
+                "application/vnd.gantry.message+json": components["schemas"]["Envelope"];
+            };
+        };
+        responses: {
+            /** @description Stored before under the same idempotency key */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Published"];
+                };
+            };
+            /** @description Stored as the broker promises */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Published"];
+                };
+            };
+            /** @description The request is malformed; `errors` names the place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed: a system name, or switched off */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It conflicts with what there is */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A media type that is not read here */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The idempotency key stands for another message */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An error of ours; the log has it under the request's id */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Known to RocketMQ, and not built here yet */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not now: overloaded, stopping, or the store has failed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The time is over; `outcome` says whether anything can have happened */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The disk is full */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    commitTransaction: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Names the request in the answer and in the logs; made if it is missing */
+                "Gantry-Request-Id"?: string;
+            };
+            path: {
+                transactionHandle: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Committed, now or before */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is malformed; `errors` names the place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It conflicts with what there is */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gone: the lease is over or superseded, or the offset is no longer kept */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An error of ours; the log has it under the request's id */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not now: overloaded, stopping, or the store has failed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The time is over; `outcome` says whether anything can have happened */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The disk is full */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rollBackTransaction: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Names the request in the answer and in the logs; made if it is missing */
+                "Gantry-Request-Id"?: string;
+            };
+            path: {
+                transactionHandle: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Rolled back, now or before */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is malformed; `errors` names the place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It conflicts with what there is */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gone: the lease is over or superseded, or the offset is no longer kept */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An error of ours; the log has it under the request's id */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not now: overloaded, stopping, or the store has failed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The time is over; `outcome` says whether anything can have happened */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The disk is full */
+            507: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -12,8 +12,8 @@ use crate::message::{Delivery, MessageType, StoredMessage, property};
 use crate::operation::fire_messages::{fire_due, stats};
 use crate::store::files::Files;
 
-const START: i64 = 1_700_000_000_000;
-const DAY: i64 = 24 * 3_600_000;
+pub(super) const START: i64 = 1_700_000_000_000;
+pub(super) const DAY: i64 = 24 * 3_600_000;
 
 #[derive(Clone)]
 pub(super) struct Hands {

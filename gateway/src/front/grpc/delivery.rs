@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use gantry_broker_core::clock::Timestamp;
-use gantry_broker_core::message::{is_reserved_property, property, sys_flag};
+use gantry_broker_core::message::{StoredMessage, is_reserved_property, property, sys_flag};
 use gantry_proto::grpc::v2;
 use md5::{Digest as _, Md5};
 
@@ -13,7 +13,17 @@ use crate::messaging::ReceivedMessage;
 /// `topic` is the one the consumer asked for: it gets no other, wherever a redelivery may rest.
 pub fn message(received: ReceivedMessage, topic: &v2::Resource) -> v2::Message {
     let ReceivedMessage { popped, receipt_handle } = received;
-    let stored = popped.message;
+    let mut message = stored(popped.message, topic);
+    if let Some(system) = &mut message.system_properties {
+        system.receipt_handle = Some(receipt_handle);
+        // Clients count backwards from it: never 0.
+        system.delivery_attempt = Some(i32::try_from(popped.delivery_attempt.max(1)).unwrap_or(i32::MAX));
+    }
+    message
+}
+
+/// Without what makes it a delivery.
+pub fn stored(stored: StoredMessage, topic: &v2::Resource) -> v2::Message {
     let compressed = stored.sys_flag & sys_flag::COMPRESSED != 0;
     let mut system = v2::SystemProperties {
         body_digest: Some(v2::Digest { r#type: v2::DigestType::Md5.into(), checksum: md5_hex(&stored.body) }),
@@ -23,11 +33,8 @@ pub fn message(received: ReceivedMessage, topic: &v2::Resource) -> v2::Message {
         born_host: host(stored.born_host),
         store_timestamp: Some(words::wire_timestamp(stored.store_timestamp)),
         store_host: stored.store_host.to_string(),
-        receipt_handle: Some(receipt_handle),
         queue_id: i32::try_from(stored.queue_id.0).unwrap_or(i32::MAX),
         queue_offset: Some(i64::try_from(stored.queue_offset.0).unwrap_or(i64::MAX)),
-        // Clients count backwards from it: never 0.
-        delivery_attempt: Some(i32::try_from(popped.delivery_attempt.max(1)).unwrap_or(i32::MAX)),
         ..v2::SystemProperties::default()
     };
     let mut user_properties = std::collections::HashMap::new();
@@ -51,6 +58,7 @@ pub fn message(received: ReceivedMessage, topic: &v2::Resource) -> v2::Message {
                 system.message_group = Some(value.to_string());
                 system.message_type = v2::MessageType::Fifo.into();
             }
+            property::HALF => system.message_type = v2::MessageType::Transaction.into(),
             property::TRACE_CONTEXT => system.trace_context = Some(value.to_string()),
             property::DLQ_ORIGIN_TOPIC => origin.topic = value.to_string(),
             property::DLQ_ORIGIN_MESSAGE_ID => origin.message_id = value.to_string(),

@@ -119,6 +119,14 @@ impl MessagingService for GrpcFront {
         Ok(Response::new(RecallMessageResponse { status, message_id: recalled.unwrap_or_default() }))
     }
 
+    async fn end_transaction(&self, request: Request<EndTransactionRequest>) -> Reply<EndTransactionResponse> {
+        let ended = match caller::identified(&request) {
+            Ok(()) => self.end(request.into_inner()).await,
+            Err(error) => Err(error),
+        };
+        Ok(Response::new(EndTransactionResponse { status: Some(status::of(&ended)) }))
+    }
+
     async fn forward_message_to_dead_letter_queue(
         &self,
         request: Request<ForwardMessageToDeadLetterQueueRequest>,
@@ -152,11 +160,6 @@ impl MessagingService for GrpcFront {
     async fn query_offset(&self, _: Request<QueryOffsetRequest>) -> Reply<QueryOffsetResponse> {
         let status = Some(status::not_implemented("reading offsets over gRPC"));
         Ok(Response::new(QueryOffsetResponse { status, offset: 0 }))
-    }
-
-    async fn end_transaction(&self, _: Request<EndTransactionRequest>) -> Reply<EndTransactionResponse> {
-        let status = Some(status::not_implemented("ending transactions"));
-        Ok(Response::new(EndTransactionResponse { status }))
     }
 
     async fn sync_lite_subscription(

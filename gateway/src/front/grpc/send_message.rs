@@ -5,10 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use gantry_broker_core::BrokerError;
-use gantry_broker_core::broker::SendReceipt;
+use gantry_broker_core::broker::{HalfMessageId, SendReceipt};
 use gantry_broker_core::clock::Timestamp;
-use gantry_broker_core::message::{Delivery, Message, MessageError, MessageType};
-use gantry_broker_core::names::TopicName;
+use gantry_broker_core::message::{Delivery, Message, MessageError, MessageType, Transaction};
+use gantry_broker_core::names::{ProducerGroup, TopicName};
 use gantry_proto::grpc::v2;
 
 use super::{GrpcFront, status, words};
@@ -23,7 +23,8 @@ const DELAY_MAX: Duration = Duration::from_secs(40 * 24 * 3_600);
 const LATE_DELIVERY_MAX: Duration = Duration::from_secs(60);
 const ORPHANED_TRANSACTION_RECOVERY_MAX: Duration = Duration::from_secs(3_600);
 
-type Receipts = Vec<Result<SendReceipt, GatewayError>>;
+/// What became of each message, with the transaction that it began.
+pub type Receipts = Vec<Result<(SendReceipt, Option<String>), GatewayError>>;
 
 impl GrpcFront {
     /// `message_ids` are the messages' own, one for each.
@@ -44,7 +45,7 @@ impl GrpcFront {
         let mut outgoing = Vec::with_capacity(messages.len());
         let mut kinds: Vec<MessageType> = Vec::new();
         for (message, message_id) in messages.into_iter().zip(message_ids) {
-            let message = outgoing_message(message, message_id, now, peer)?;
+            let message = outgoing_message(&topic, message, message_id, now, peer)?;
             let kind = message.message.message_type;
             if kind != MessageType::Normal && !kinds.contains(&kind) {
                 kinds.push(kind);
@@ -54,7 +55,19 @@ impl GrpcFront {
         if !kinds.is_empty() {
             self.check_kinds(&topic, &kinds).await?;
         }
-        self.messaging.send_messages(topic, outgoing).await
+        let is_half: Vec<bool> = outgoing.iter().map(|outgoing| outgoing.message.transaction().is_some()).collect();
+        let receipts = self.messaging.send_messages(topic, outgoing).await?;
+        let with_transaction = |(receipt, is_half): (Result<SendReceipt, GatewayError>, bool)| {
+            let receipt = receipt?;
+            let transaction_id = is_half.then(|| self.transaction_id(&receipt));
+            Ok((receipt, transaction_id))
+        };
+        Ok(receipts.into_iter().zip(is_half).map(with_transaction).collect())
+    }
+
+    fn transaction_id(&self, receipt: &SendReceipt) -> String {
+        let half = HalfMessageId { queue_offset: receipt.queue_offset, commit_log_offset: receipt.commit_log_offset };
+        self.messaging.transaction_handle(self.broker_name.as_str(), half)
     }
 
     /// The broker checks each message, too; here it is all or nothing.
@@ -69,7 +82,7 @@ impl GrpcFront {
                 }
                 .into());
             }
-            if !matches!(kind, MessageType::Fifo | MessageType::Delay) {
+            if !matches!(kind, MessageType::Fifo | MessageType::Delay | MessageType::Transaction) {
                 return Err(GatewayError::NotImplemented { what: format!("sending {} messages", kind.word()) });
             }
         }
@@ -96,12 +109,12 @@ pub fn answer(
                 .into_iter()
                 .zip(receipts)
                 .map(|(message_id, receipt)| match receipt {
-                    Ok(receipt) => v2::SendResultEntry {
+                    Ok((receipt, transaction_id)) => v2::SendResultEntry {
                         status: Some(status::ok()),
                         recall_handle: plain_recall_handle(topic, broker_name, &receipt),
                         // Differs from the id sent only if an idempotency key stands for an earlier message.
                         message_id: receipt.unique_key.into_string(),
-                        transaction_id: String::new(),
+                        transaction_id: transaction_id.unwrap_or_default(),
                         offset: i64::try_from(receipt.queue_offset.0).unwrap_or(i64::MAX),
                     },
                     Err(error) => refusal(message_id, status::refused(&error)),
@@ -129,6 +142,7 @@ pub fn take_message_ids(messages: &mut [v2::Message]) -> Vec<String> {
 
 /// The body is not copied: it stays a slice of what was received.
 fn outgoing_message(
+    topic: &TopicName,
     wire: v2::Message,
     message_id: &str,
     now: Timestamp,
@@ -164,12 +178,18 @@ fn outgoing_message(
     if let Some(message_group) = message_group(&system) {
         message = message.with_message_group(message_group)?;
     }
-    if message_type == MessageType::Transaction {
-        message.message_type = message_type;
+    if let Some(due) = system.delivery_timestamp.as_ref() {
+        message = message.with_delivery(Delivery::At(words::timestamp(due)))?;
     }
-    match system.delivery_timestamp.as_ref() {
-        Some(due) => message = message.with_delivery(Delivery::At(words::timestamp(due)))?,
-        None => message.message_type = message_type,
+    match message_type {
+        MessageType::Transaction => {
+            // These clients have no producer groups: whoever publishes to the topic is asked about its transactions.
+            let producer_group = ProducerGroup::of_topic(topic);
+            let check_after = system.orphaned_transaction_recovery_duration.as_ref().and_then(words::duration);
+            let check_after = check_after.filter(|after| !after.is_zero());
+            message = message.with_transaction(Transaction { producer_group, check_after })?;
+        }
+        _ => message.message_type = message_type,
     }
     let idempotency_key = wire.user_properties.get(IDEMPOTENCY_KEY).map(|key| idempotency_key(key)).transpose()?;
     Ok(OutgoingMessage { message, queue_id: None, idempotency_key })

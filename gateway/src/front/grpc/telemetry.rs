@@ -1,4 +1,5 @@
-//! Telemetry: one stream per client, on which it sends its settings now and then and gets them back, merged.
+//! Telemetry: one stream per client, on which it sends its settings now and then and gets them back, merged, and on which
+//! producers are asked what became of their transactions.
 //!
 //! A stream ends when the client closes its side, when the program begins to stop (a graceful shutdown would wait for
 //! it for ever), or when settings are refused: then after one frame with the refusal, and with a gRPC status, which is
@@ -9,8 +10,10 @@ use gantry_proto::grpc::v2;
 use tonic::Streaming;
 use tonic::codegen::BoxStream;
 use v2::TelemetryCommand;
+use v2::settings::PubSub;
 use v2::telemetry_command::Command;
 
+use super::checks::Checks;
 use super::{GrpcFront, status};
 use crate::error::GatewayError;
 
@@ -23,6 +26,7 @@ struct Open {
     front: GrpcFront,
     from_client: Streaming<TelemetryCommand>,
     is_node: bool,
+    checks: Checks,
 }
 
 impl GrpcFront {
@@ -32,7 +36,7 @@ impl GrpcFront {
         from_client: Streaming<TelemetryCommand>,
         is_node: bool,
     ) -> BoxStream<TelemetryCommand> {
-        let open = Open { front: self.clone(), from_client, is_node };
+        let open = Open { front: self.clone(), from_client, is_node, checks: Checks::new(self.clone()) };
         Box::pin(stream::unfold(Conversation::Open(Box::new(open)), |conversation| async move {
             match conversation {
                 Conversation::Open(open) => open.reply().await,
@@ -51,18 +55,32 @@ impl Open {
                 biased;
                 () = self.front.messaging.drained() => return None,
                 frame = self.from_client.message() => frame,
+                check = self.checks.next() => return Some((Ok(check), Conversation::Open(self))),
             };
             // The client has closed its side, or is gone.
             let Ok(Some(frame)) = frame else { return None };
-            // Everything else answers commands, of which this server sends none.
+            // Everything else answers commands of which this server sends none: checks are answered by EndTransaction.
             let Some(Command::Settings(settings)) = frame.command else { continue };
-            return Some(match self.front.merged(settings, self.is_node).await {
+            let merged = match self.front.merged(settings, self.is_node).await {
+                Ok(settings) => self.watch(&settings).await.map(|()| settings),
+                Err(error) => Err(error),
+            };
+            return Some(match merged {
                 Ok(settings) => {
                     let command = Some(Command::Settings(settings));
                     (Ok(TelemetryCommand { status: Some(status::ok()), command }), Conversation::Open(self))
                 }
                 Err(error) => refused(&error),
             });
+        }
+    }
+}
+
+impl Open {
+    async fn watch(&mut self, settings: &v2::Settings) -> Result<(), GatewayError> {
+        match &settings.pub_sub {
+            Some(PubSub::Publishing(publishing)) => self.checks.watch(&publishing.topics).await,
+            _ => Ok(()),
         }
     }
 }

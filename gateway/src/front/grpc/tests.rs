@@ -107,6 +107,7 @@ impl Broker for Memory {
             durability: Durability::Memory,
             duplicate: false,
             waits_for: None,
+            decide_until: None,
         };
         let results = send
             .messages
@@ -122,6 +123,15 @@ impl Broker for Memory {
         Ok(results)
     }
 
+    async fn end_transaction(&self, _: EndTransaction) -> Result<(), BrokerError> {
+        unasked()
+    }
+    async fn check_transactions(&self, _: CheckTransactions) -> Result<Vec<TransactionCheck>, BrokerError> {
+        unasked()
+    }
+    async fn list_transactions(&self, _: ListTransactions) -> Result<OpenTransactions, BrokerError> {
+        unasked()
+    }
     async fn recall_message(&self, _: RecallMessage) -> Result<RecallOutcome, BrokerError> {
         Ok(RecallOutcome::Recalled)
     }
@@ -497,7 +507,7 @@ async fn what_is_not_built_says_so_in_the_status_of_a_good_reply() {
         )*};
     }
     refused!(house.client, update_offset, get_offset, query_offset);
-    refused!(house.client, end_transaction, sync_lite_subscription);
+    refused!(house.client, sync_lite_subscription);
     refused!(house.admin, describe_topic_status, list_subscription, describe_subscription, delete_subscription);
     refused!(house.admin, describe_group_accumulation, list_consumer_connection, reset_group_offset, query_message);
     refused!(house.admin, print_thread_stack_trace, verify_message, admin_send_message, get_consumer_running_info);

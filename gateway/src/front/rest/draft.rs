@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gantry_broker_core::clock::Timestamp;
-use gantry_broker_core::message::{Delivery, Message, MessageError, MessageType, property};
+use gantry_broker_core::message::{Delivery, Message, MessageError, MessageType, Transaction, property};
 use gantry_broker_core::offset::QueueId;
 
 use super::RestState;
@@ -37,6 +37,8 @@ pub(super) struct Draft<'a> {
     pub(super) queue: Option<(Cow<'a, str>, u32)>,
     pub(super) traceparent: Option<Cow<'a, str>>,
     pub(super) idempotency_key: Option<Cow<'a, str>>,
+    /// Said by the way it is published, and by headers in any case.
+    pub(super) transaction: Option<Transaction>,
 }
 
 /// Where a draft was written, so that an error can name the place.
@@ -109,6 +111,14 @@ impl Draft<'_> {
         }
         if let Some((field, delivery)) = self.delivery() {
             message = message.with_delivery(delivery).map_err(of(field))?;
+        }
+        if let Some(transaction) = self.transaction {
+            message = message.with_transaction(transaction).map_err(|error| match error {
+                MessageError::InvalidCheckTime { .. } => {
+                    GatewayError::from(error).at_field(FieldAt::Header("Gantry-Check-After"))
+                }
+                error => GatewayError::from(error),
+            })?;
         }
         if let Some(tag) = &self.tag {
             message = message.with_tag(tag).map_err(of("tag"))?;

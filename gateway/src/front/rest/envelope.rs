@@ -50,6 +50,7 @@ pub(super) fn read<'a>(mut fields: Fields<'a>, request: &Bytes) -> Result<Envelo
         queue,
         traceparent,
         idempotency_key: fields.text("idempotencyKey")?,
+        transaction: None,
     };
     fields.end()?;
     Ok(Envelope { draft, body })

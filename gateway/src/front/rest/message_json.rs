@@ -102,13 +102,10 @@ pub(super) struct MessageOut<'a> {
     queue_offset: u64,
 }
 
-// RocketMQ's names for what its own producers store.
-const HALF: &str = "TRAN_MSG";
-
 fn message_type(message: &StoredMessage) -> &'static str {
     let has = |name| message.property(name).is_some();
     match () {
-        () if has(HALF) => "transaction",
+        () if has(property::HALF) => "transaction",
         () if has(property::MESSAGE_GROUP) => "fifo",
         () if has(property::TIMER_OUT_MS) || has(property::TIMER_DELIVER_MS) || has(property::DELAY_LEVEL) => "delay",
         () => "normal",

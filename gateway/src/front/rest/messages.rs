@@ -10,7 +10,9 @@ use bytes::Bytes;
 use gantry_broker_core::BrokerError;
 use gantry_broker_core::broker::SendReceipt;
 use gantry_broker_core::config::Durability;
-use gantry_broker_core::message::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, BODY_BYTES_MAX, MessageError, OffsetMessageId};
+use gantry_broker_core::message::{
+    BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, BODY_BYTES_MAX, MessageError, OffsetMessageId, Transaction,
+};
 use gantry_broker_core::names::TopicName;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -25,6 +27,7 @@ use super::message_json::{MessageOut, View};
 use super::openapi::{BatchIn, EnvelopeIn, MessageHeaders, TimeParams, ViewParams};
 use super::problem::Problem;
 use super::request::{Query, Segments, json, media_type, read_body, topic_name};
+use super::transactions::PublishedHalf;
 use super::units::Time;
 use super::{Answer, RestState, Shared, headers};
 use crate::error::{FieldAt, GatewayError};
@@ -40,7 +43,7 @@ const IDEMPOTENCY: HeaderName = HeaderName::from_static("gantry-idempotency");
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Published<'a> {
+pub(super) struct Published<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,6 +62,9 @@ struct Published<'a> {
     /// Takes the message back while it waits for its delivery time.
     #[serde(skip_serializing_if = "Option::is_none")]
     recall_handle: Option<String>,
+    /// Of a half message.
+    #[serde(flatten)]
+    half: Option<PublishedHalf>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     duplicate: bool,
 }
@@ -85,6 +91,7 @@ impl<'a> Published<'a> {
             send_status: "ok",
             durability: receipt.durability,
             recall_handle: state.messaging.recall_handle(topic, &state.broker_name, receipt),
+            half: None,
             duplicate: receipt.duplicate,
         }
     }
@@ -95,19 +102,31 @@ impl<'a> Published<'a> {
 pub(super) async fn send_message(
     State(state): Shared,
     Segments(topic): Segments<String>,
-    mut query: Query,
+    query: Query,
     request: Request,
 ) -> Answer {
-    let topic = topic_name(&topic)?;
+    publish(&state, &topic, query, request, None).await
+}
+
+/// One message, or the half of a transaction.
+pub(super) async fn publish(
+    state: &RestState,
+    topic: &str,
+    mut query: Query,
+    request: Request,
+    transaction: Option<Transaction>,
+) -> Answer {
+    let topic = topic_name(topic)?;
     let times_as_ms = query.take_time_format()?;
     query.end()?;
     let (parts, body) = request.into_parts();
     let headers = &parts.headers;
-    let sender = Sender { state: &state, born_host: peer(&parts.extensions), now: state.now() };
+    let sender = Sender { state, born_host: peer(&parts.extensions), now: state.now() };
     let media_type = media_type(headers);
     refuse_cloud_events(headers, media_type.as_deref())?;
     let too_large = |len| MessageError::BodyTooLarge { len, max: BODY_BYTES_MAX }.into();
-    let in_headers = headers::read(headers)?;
+    let mut in_headers = headers::read(headers)?;
+    let is_half = transaction.is_some();
     let mut id = None;
     let (mode, outgoing) = if media_type.as_deref() == Some(ENVELOPE) {
         let text = read_body(headers, body, ENVELOPE_BYTES_MAX, too_large).await?;
@@ -123,10 +142,12 @@ pub(super) async fn send_message(
             return Err(GatewayError::InvalidParameter { at, reason });
         }
         envelope.draft.traceparent = envelope.draft.traceparent.or(in_headers.traceparent);
+        envelope.draft.transaction = transaction;
         ("envelope", envelope.draft.outgoing(envelope.body, &sender, Source::Envelope(""))?)
     } else {
         let body = read_body(headers, body, BODY_BYTES_MAX, too_large).await?;
         check_digest(headers, &body)?;
+        in_headers.transaction = transaction;
         ("raw", in_headers.outgoing(body, &sender, Source::Headers)?)
     };
     let body_size = outgoing.message.body().len();
@@ -136,14 +157,18 @@ pub(super) async fn send_message(
     location.extend(utf8_percent_encode(topic.as_str(), IN_PATH));
     location.push_str("/messages/");
     let receipt = state.messaging.send_messages(topic.clone(), vec![outgoing]).await?.remove(0)?;
-    let mut published = Published::new(&state, &topic, &receipt, mode, body_size);
+    let mut published = Published::new(state, &topic, &receipt, mode, body_size);
     published.id = id.as_deref();
     published.store_timestamp.as_ms = times_as_ms;
+    published.half = is_half.then(|| PublishedHalf::new(state, &receipt, times_as_ms));
     let status = if receipt.duplicate { StatusCode::OK } else { StatusCode::CREATED };
     let mut response = json(status, &published);
     location.extend(utf8_percent_encode(&receipt.unique_key, NON_ALPHANUMERIC));
     let location = HeaderValue::try_from(location).expect("percent-encoded text is visible ASCII");
-    response.headers_mut().insert(header::LOCATION, location);
+    // A half message is nowhere to be looked at.
+    if !is_half {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
     if keyed {
         response.headers_mut().insert(IDEMPOTENCY, HeaderValue::from_static("enforced"));
     }

@@ -33,6 +33,7 @@ use super::units::Time;
     tags(
         (name = "topics", description = "Named streams of messages, and their queues"),
         (name = "messages", description = "Publish, and look without taking"),
+        (name = "transactions", description = "Publish what is seen only once it is committed"),
         (name = "receipts", description = "Take messages on a lease, and settle them"),
         (name = "groups", description = "Consumer groups, and how far they are"),
         (name = "cluster", description = "What runs here, and is it well"),
@@ -133,6 +134,11 @@ const REFUSALS: &[(&str, &[u16])] = &[
     ("download_body", &[403, 404]),
     ("read_message", &[404]),
     ("recall_message", &[404, 504]),
+    ("send_half_message", &[403, 404, 409, 413, 415, 422, 501, 504, 507]),
+    ("list_transactions", &[404]),
+    ("commit_transaction", &[404, 409, 410, 504, 507]),
+    ("roll_back_transaction", &[409, 410, 504, 507]),
+    ("check_transactions", &[413, 415, 507]),
     ("pop_messages", &[403, 404, 406, 409, 413, 415, 501]),
     ("ack_message", &[404, 410, 507]),
     ("change_invisible_duration", &[404, 410, 413, 415, 507]),
@@ -453,6 +459,15 @@ pub(super) struct ReceiveIn {
     /// Names this receive: sent again with the same name, it gets the same messages again
     #[schema(min_length = 1, max_length = 128)]
     attempt_id: Option<String>,
+}
+
+#[derive(ToSchema)]
+#[schema(as = CheckTransactionsIn)]
+#[serde(rename_all = "camelCase")]
+#[allow(dead_code)]
+pub(super) struct ChecksIn {
+    #[schema(minimum = 1, maximum = 32, default = 1)]
+    max_messages: Option<u32>,
 }
 
 /// The language of a filter

@@ -104,6 +104,7 @@ fn read(mut fields: Fields<'_>, name: TopicName) -> Result<TopicConfig, GatewayE
         None | Some(NORMAL) => MessageType::Normal,
         Some(FIFO) => MessageType::Fifo,
         Some(DELAY) => MessageType::Delay,
+        Some(TRANSACTION) => MessageType::Transaction,
         Some(MIXED) => MessageType::Mixed,
         Some(other) => {
             let error = GatewayError::NotImplemented { what: format!("a topic of type {other}") };
@@ -149,11 +150,12 @@ fn attributes(fields: &mut Fields<'_>) -> Result<TopicAttributes, GatewayError> 
 const NORMAL: &str = "normal";
 const FIFO: &str = "fifo";
 const DELAY: &str = "delay";
+const TRANSACTION: &str = "transaction";
 const MIXED: &str = "mixed";
 const MESSAGE_TYPES: &str = "must be normal, fifo, delay, transaction, priority, lite or mixed";
 
 fn is_message_type(text: &str) -> bool {
-    matches!(text, NORMAL | FIFO | DELAY | "transaction" | "priority" | "lite" | MIXED)
+    matches!(text, NORMAL | FIFO | DELAY | TRANSACTION | "priority" | "lite" | MIXED)
 }
 
 /// A field of the body that the broker found wrong.
@@ -344,7 +346,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         for (text, code, pointer) in [
-            (r#"{"messageType":"transaction"}"#, "not_implemented", "/messageType"),
+            (r#"{"messageType":"priority"}"#, "not_implemented", "/messageType"),
             (r#"{"messageType":"odd"}"#, "invalid_parameter", "/messageType"),
             (r#"{"perm":"all"}"#, "invalid_parameter", "/perm"),
             (r#"{"order":true}"#, "not_implemented", "/order"),

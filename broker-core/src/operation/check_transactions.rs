@@ -1,0 +1,135 @@
+//! Asking producers what became of their transactions, and showing those that are open.
+//!
+//! A check is a lease on the half message: whoever asks for the checks of a producer group gets those that are due, and
+//! nobody else does until the next check. A check that nobody asks for does not count.
+
+use crate::broker::{
+    CheckTransactions, HalfMessageId, ListTransactions, OpenTransaction, OpenTransactions, TRANSACTION_CHECKS_MAX,
+    TransactionCheck,
+};
+use crate::error::BrokerError;
+use crate::local_broker::Parts;
+use crate::message::{StoredMessage, property};
+use crate::offset::{QueueId, QueueOffset};
+use crate::operation::half_messages::{Locked, with_locked};
+use crate::state::record::{Entry, LeaseEntry};
+
+/// Most open transactions that one list looks at.
+const LOOKED_AT_MAX: usize = 4_096;
+
+pub(crate) async fn check_transactions(
+    parts: &Parts,
+    check: &CheckTransactions,
+) -> Result<Vec<TransactionCheck>, BrokerError> {
+    if !(1..=TRANSACTION_CHECKS_MAX).contains(&check.checks_max) {
+        let reason = format!("must be 1 to {TRANSACTION_CHECKS_MAX}");
+        return Err(BrokerError::InvalidParameter { name: "maxMessages", reason });
+    }
+    let mut waiter = parts.transactions.waiter();
+    let until = tokio::time::Instant::now() + check.wait;
+    loop {
+        if *waiter.borrow_and_update() {
+            return Ok(Vec::new());
+        }
+        let taken = with_locked(parts, |_, locked| take(locked, check))?.unwrap_or(Ok(Vec::new()))?;
+        if !taken.is_empty() {
+            return Ok(taken);
+        }
+        if tokio::time::timeout_at(until, waiter.changed()).await.is_err() {
+            return Ok(Vec::new());
+        }
+    }
+}
+
+fn take(mut locked: Locked<'_>, check: &CheckTransactions) -> Result<Vec<TransactionCheck>, BrokerError> {
+    let parts = locked.parts;
+    let rules = &parts.config.transactions;
+    let now = parts.store.now();
+    let next_check = now.plus(rules.check_interval);
+    let mut due: Vec<QueueOffset> = Vec::new();
+    for at in locked.open.due(&check.producer_group, now) {
+        if due.len() == check.checks_max as usize {
+            break;
+        }
+        // Those that had their last one are on their way to the holding topic.
+        if locked.open.open(at).is_some_and(|half| half.checks < rules.check_max) {
+            due.push(at);
+        }
+    }
+    due.sort_unstable();
+    let mut taken = Vec::with_capacity(due.len());
+    let mut messages = Vec::with_capacity(due.len());
+    for at in due {
+        let Some(message) = locked.read(at)? else {
+            locked.open.settled(at);
+            continue;
+        };
+        let checks = locked.open.open(at).expect("looked up above").checks + 1;
+        let half = HalfMessageId { queue_offset: at, commit_log_offset: message.commit_log_offset };
+        messages.push((at.0, checks));
+        taken.push(TransactionCheck { half, message: as_sent(message), checks, next_check });
+    }
+    if taken.is_empty() {
+        return Ok(taken);
+    }
+    let entry = Entry::Lease(LeaseEntry {
+        cell: locked.key,
+        deadline: next_check,
+        first: parts.lease_ids(messages.len()),
+        next: locked.cell.next(),
+        auto_renew: false,
+        attempt_id_hash: None,
+        messages,
+    });
+    parts.append_state(std::slice::from_ref(&entry))?;
+    locked.cell.apply(&entry);
+    taken.iter().for_each(|check| locked.open.checked(check.half.queue_offset, next_check));
+    parts.redelivery.arm((locked.key.consumer_group_id, locked.key.topic_id), next_check);
+    Ok(taken)
+}
+
+pub(crate) fn list_transactions(parts: &Parts, list: &ListTransactions) -> Result<OpenTransactions, BrokerError> {
+    let tables = parts.tables();
+    if tables.topic(&list.topic).is_none() {
+        return Err(BrokerError::TopicNotFound { topic: list.topic.to_string() });
+    }
+    drop(tables);
+    let listed = with_locked(parts, |_, locked| -> Result<_, BrokerError> {
+        let mut listed = OpenTransactions { transactions: Vec::new(), next: list.from, scanned: 0, complete: true };
+        let wants_group = |group| list.producer_group.as_ref().is_none_or(|wanted| wanted == group);
+        for (at, half) in locked.open.open_from(list.from) {
+            if listed.transactions.len() == list.transactions_max as usize || listed.scanned == LOOKED_AT_MAX as u64 {
+                listed.complete = false;
+                break;
+            }
+            listed.next = QueueOffset(at.0 + 1);
+            listed.scanned += 1;
+            if half.topic != list.topic || !wants_group(&half.producer_group) {
+                continue;
+            }
+            let Some(message) = locked.read(at)? else { continue };
+            if list.born_before.is_some_and(|before| message.born_timestamp >= before) {
+                continue;
+            }
+            let half_id = HalfMessageId { queue_offset: at, commit_log_offset: message.commit_log_offset };
+            listed.transactions.push(OpenTransaction {
+                half: half_id,
+                message: as_sent(message),
+                producer_group: half.producer_group.clone(),
+                checks: half.checks,
+                next_check: half.next_check,
+            });
+        }
+        Ok(listed)
+    });
+    let none = OpenTransactions { transactions: Vec::new(), next: list.from, scanned: 0, complete: true };
+    listed?.unwrap_or(Ok(none))
+}
+
+/// The message as its producer knows it: of its own topic.
+fn as_sent(message: StoredMessage) -> StoredMessage {
+    let slice = |text: &str| message.properties.slice_ref(text.as_bytes());
+    let topic = message.property(property::REAL_TOPIC).map(slice);
+    let queue_id = message.property(property::REAL_QUEUE_ID).and_then(|id| id.parse().ok()).unwrap_or(0);
+    StoredMessage { topic: topic.unwrap_or_default(), queue_id: QueueId(queue_id), ..message }
+}

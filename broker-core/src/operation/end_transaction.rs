@@ -1,0 +1,168 @@
+//! Deciding a transaction: the first decision counts, asked again it is answered again, and the other one is refused.
+//!
+//! A commit is the message itself, on its own topic, as RocketMQ writes it; a rollback is RocketMQ's op record. Either ends
+//! the half message's delivery by the same record that says so.
+
+use crate::broker::{EndTransaction, HalfMessageId, TransactionResolution};
+use crate::delivery::half_messages::{Decided, HalfOutcome};
+use crate::error::BrokerError;
+use crate::local_broker::Parts;
+use crate::message::{StoredMessage, property, sys_flag};
+use crate::names::TopicName;
+use crate::offset::{CommitLogOffset, QueueOffset};
+use crate::operation::fire_messages::target;
+use crate::operation::half_messages::{Locked, OP_TAG, QUEUE, half_topic, op_topic, with_locked};
+use crate::operation::topics::ensure_topic;
+use crate::state::tables::Tables;
+use crate::store::commit_log::{Append, AppendClass};
+use crate::store::error::StoreError;
+use crate::store::record::RecordDraft;
+
+pub(crate) async fn end_transaction(parts: &Parts, end: EndTransaction) -> Result<(), BrokerError> {
+    if let Some(failure) = parts.store.failure() {
+        return Err(BrokerError::ReadOnly { reason: failure });
+    }
+    // Before anything is made for it.
+    if parts.tables().topic(&half_topic()).is_none() {
+        return Err(BrokerError::InvalidTransactionHandle);
+    }
+    if end.resolution == TransactionResolution::Rollback {
+        ensure_topic(parts, &op_topic(), 1)?;
+    }
+    let decided = with_locked(parts, |tables, locked| decide(locked, tables, &end))?;
+    let decided = match decided.ok_or(BrokerError::InvalidTransactionHandle)?? {
+        Some(decided) => decided,
+        None => look_up(parts, &end)?,
+    };
+    let wanted = match end.resolution {
+        TransactionResolution::Commit => HalfOutcome::Committed,
+        TransactionResolution::Rollback => HalfOutcome::RolledBack,
+    };
+    match decided.outcome {
+        HalfOutcome::Held => Err(BrokerError::TransactionExpired),
+        HalfOutcome::Committed if wanted != HalfOutcome::Committed => {
+            Err(BrokerError::TransactionResolved { as_what: "committed" })
+        }
+        HalfOutcome::RolledBack if wanted != HalfOutcome::RolledBack => {
+            Err(BrokerError::TransactionResolved { as_what: "rolled back" })
+        }
+        // Also of a decision that somebody else has just made: it is answered when it is as safe.
+        HalfOutcome::Committed | HalfOutcome::RolledBack => parts.reached(decided.end).await,
+    }
+}
+
+/// What was decided, just now or before; `None` if that was so long ago that the index has to be asked.
+fn decide(mut locked: Locked<'_>, tables: &Tables, end: &EndTransaction) -> Result<Option<Decided>, BrokerError> {
+    let HalfMessageId { queue_offset: origin, commit_log_offset } = end.half;
+    if let Some(decided) = locked.open.decided(origin) {
+        return Ok(Some(decided));
+    }
+    let at = locked.open.place_of(origin);
+    if locked.cell.is_settled(at.0) {
+        return Ok(None);
+    }
+    // What was just sent need not have come to its queue yet.
+    let message = match at == origin {
+        true => read_half(locked.parts, commit_log_offset)?,
+        false => locked.read(at)?.ok_or(BrokerError::TransactionExpired)?,
+    };
+    check(&message, at, end)?;
+    let resolution = end.resolution;
+    let decision = match resolution {
+        TransactionResolution::Commit => commit(&mut locked, tables, at, &message)?,
+        TransactionResolution::Rollback => roll_back(&mut locked, at, &message)?,
+    };
+    locked.settled(at);
+    let indexed = locked.parts.store.dispatched_offset();
+    locked.open.decide(origin, decision, indexed);
+    Ok(Some(decision))
+}
+
+fn check(message: &StoredMessage, at: QueueOffset, end: &EndTransaction) -> Result<(), BrokerError> {
+    let is_half = message.topic() == half_topic().as_str() && message.queue_offset == at;
+    let topic = message.property(property::REAL_TOPIC);
+    let is_meant = end.topic.as_ref().is_none_or(|meant| topic == Some(meant.as_str()));
+    if is_half && is_meant { Ok(()) } else { Err(BrokerError::InvalidTransactionHandle) }
+}
+
+fn read_half(parts: &Parts, at: CommitLogOffset) -> Result<StoredMessage, BrokerError> {
+    match parts.store.read_record_at(at) {
+        Ok(message) => Ok(message),
+        Err(StoreError::NoRecord { .. }) if at < parts.store.min_offset() => Err(BrokerError::TransactionExpired),
+        Err(StoreError::NoRecord { .. }) => Err(BrokerError::InvalidTransactionHandle),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn commit(
+    locked: &mut Locked<'_>,
+    tables: &Tables,
+    at: QueueOffset,
+    message: &StoredMessage,
+) -> Result<Decided, BrokerError> {
+    let parts = locked.parts;
+    let gone =
+        |_| BrokerError::TopicNotFound { topic: message.property(property::REAL_TOPIC).unwrap_or_default().into() };
+    let to = target(parts, tables, message).map_err(gone)?;
+    let (topic, queue_id) = (&to.topic.config.topic, to.queue.queue_id());
+    let host = parts.config.store_host;
+    let mut draft = RecordDraft::moved(topic, queue_id, host, message, &locked.source(at), &[]);
+    draft.sys_flag |= sys_flag::TRANSACTION_COMMIT;
+    draft.prepared_transaction_offset = message.commit_log_offset.0;
+    let record = draft.encode().map_err(|error| BrokerError::Storage { reason: error.to_string() })?;
+    let append = Append { record, queue: to.queue.counter().clone(), class: AppendClass::Message };
+    let mut batch = parts.store.append(vec![append])?;
+    let appended = batch.entries.pop().expect("one result for one record")?;
+    to.topic.traffic.sizes.record(message.body.len() as u64);
+    to.topic.traffic.came_in(1, u64::from(appended.record_len), appended.store_timestamp);
+    parts.mark(batch.end);
+    Ok(Decided { outcome: HalfOutcome::Committed, end: batch.end })
+}
+
+fn roll_back(locked: &mut Locked<'_>, at: QueueOffset, message: &StoredMessage) -> Result<Decided, BrokerError> {
+    let parts = locked.parts;
+    let queue = parts.store.queue(&op_topic(), QUEUE).expect("made before, and never deleted");
+    // The source comes first. Topic and id are RocketMQ's for messages: by them the index knows of it later.
+    let draft = RecordDraft::state(&op_topic(), QUEUE, parts.config.store_host, format!("{at},"))
+        .with_property(property::SOURCE, &locked.source(at).to_string())
+        .with_property(property::TAGS, OP_TAG)
+        .with_property(property::REAL_TOPIC, message.property(property::REAL_TOPIC).unwrap_or_default());
+    let draft = match message.unique_key() {
+        Some(key) => draft.with_property(property::UNIQUE_KEY, key),
+        None => draft,
+    };
+    let record = draft.encode().map_err(|error| BrokerError::Storage { reason: error.to_string() })?;
+    // It makes room, so a full disk does not keep it out.
+    let append = Append { record, queue: queue.counter().clone(), class: AppendClass::State };
+    let mut batch = parts.store.append(vec![append])?;
+    batch.entries.pop().expect("one result for one record")?;
+    Ok(Decided { outcome: HalfOutcome::RolledBack, end: batch.end })
+}
+
+/// What the log says of a half message that was settled long ago, or before the last start.
+fn look_up(parts: &Parts, end: &EndTransaction) -> Result<Decided, BrokerError> {
+    let half = read_half(parts, end.half.commit_log_offset)?;
+    check(&half, end.half.queue_offset, end)?;
+    let (Some(topic), Some(key)) = (half.property(property::REAL_TOPIC), half.unique_key()) else {
+        return Err(BrokerError::TransactionExpired);
+    };
+    let is_behind = |message: &StoredMessage| message.commit_log_offset > half.commit_log_offset;
+    let of_topic = |name: &TopicName| -> Result<Option<StoredMessage>, BrokerError> {
+        let found = parts.store.find_by_unique_key(name, key)?;
+        Ok(found.filter(is_behind))
+    };
+    let topic_name = TopicName::from_store(topic.as_bytes()).map_err(BrokerError::InvalidTopic)?;
+    let is_commit = |message: &StoredMessage| {
+        message.sys_flag & sys_flag::TRANSACTION_MASK == sys_flag::TRANSACTION_COMMIT
+            && message.prepared_transaction_offset >= half.commit_log_offset.0
+    };
+    let outcome = if of_topic(&topic_name)?.is_some_and(|message| is_commit(&message)) {
+        HalfOutcome::Committed
+    } else if of_topic(&op_topic())?.is_some_and(|op| op.property(property::REAL_TOPIC) == Some(topic)) {
+        HalfOutcome::RolledBack
+    } else {
+        HalfOutcome::Held
+    };
+    // Found in the index, it is long in the log.
+    Ok(Decided { outcome, end: CommitLogOffset(0) })
+}

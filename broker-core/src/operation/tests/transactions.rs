@@ -1,0 +1,383 @@
+//! Transactions: nobody sees a half message, the first decision counts, and producers are asked about those left open.
+//!
+//! As in `delayed.rs` the clock stands still unless a test moves it; `keep_up` does what the broker's own thread does.
+
+use super::delayed::{DAY, Hands, START, open_at};
+use super::*;
+use crate::message::{StoredMessage, Transaction, property, sys_flag};
+use crate::names::{HALF_TOPIC, HOLDING_TOPIC, OP_TOPIC, ProducerGroup};
+use crate::operation::half_messages::keep_up;
+use crate::store::offline::verify::{VerifyOptions, verify};
+
+const RECEIPT_OUT: &str = "a receipt for a half message";
+
+async fn with_transaction_topic(broker: &LocalBroker) {
+    let config = TopicConfig { message_type: MessageType::Transaction, ..TopicConfig::new(topic()) };
+    let config = TopicConfig { read_queues: 2, write_queues: 2, ..config };
+    broker.put_topic(config, PutWhen::Missing).await.unwrap();
+}
+
+fn shop() -> ProducerGroup {
+    ProducerGroup::from_client("shop").unwrap()
+}
+
+fn half(id: &str) -> Message {
+    message(id, id).with_transaction(Transaction { producer_group: shop(), check_after: None }).unwrap()
+}
+
+async fn send_half(broker: &LocalBroker, id: &str) -> HalfMessageId {
+    let receipt = broker.send_messages(send(1, half(id))).await.unwrap().remove(0).expect(RECEIPT_OUT);
+    HalfMessageId { queue_offset: receipt.queue_offset, commit_log_offset: receipt.commit_log_offset }
+}
+
+async fn end(broker: &LocalBroker, half: HalfMessageId, resolution: TransactionResolution) -> Result<(), BrokerError> {
+    broker.end_transaction(EndTransaction { half, topic: Some(topic()), resolution }).await
+}
+
+async fn commit(broker: &LocalBroker, half: HalfMessageId) -> Result<(), BrokerError> {
+    end(broker, half, TransactionResolution::Commit).await
+}
+
+async fn roll_back(broker: &LocalBroker, half: HalfMessageId) -> Result<(), BrokerError> {
+    end(broker, half, TransactionResolution::Rollback).await
+}
+
+async fn checks(broker: &LocalBroker) -> Vec<TransactionCheck> {
+    let check = CheckTransactions { producer_group: shop(), checks_max: 32, wait: Duration::ZERO };
+    broker.check_transactions(check).await.unwrap()
+}
+
+fn ids(checks: &[TransactionCheck]) -> Vec<(&str, u32)> {
+    checks.iter().map(|check| (check.message.unique_key().unwrap(), check.checks)).collect()
+}
+
+/// What consumers can have, by queue.
+async fn visible(broker: &LocalBroker) -> Vec<StoredMessage> {
+    let mut all = Vec::new();
+    for queue in 0..2 {
+        let (queue_id, max) = (QueueId(queue), u32::MAX);
+        let pull = PullMessages { topic: topic(), queue_id, offset: QueueOffset(0), messages_max: max, bytes_max: max };
+        all.extend(broker.pull_messages(pull).await.unwrap().messages);
+    }
+    all
+}
+
+async fn visible_ids(broker: &LocalBroker) -> Vec<String> {
+    visible(broker).await.iter().map(|message| message.unique_key().unwrap().to_string()).collect()
+}
+
+async fn open_ids(broker: &LocalBroker) -> Vec<String> {
+    let list = ListTransactions {
+        topic: topic(),
+        producer_group: None,
+        born_before: None,
+        from: QueueOffset(0),
+        transactions_max: 100,
+    };
+    let open = broker.list_transactions(list).await.unwrap();
+    assert!(open.complete);
+    open.transactions.iter().map(|open| open.message.unique_key().unwrap().to_string()).collect()
+}
+
+fn in_queue_of(broker: &LocalBroker, topic: &str) -> u64 {
+    let topic = TopicName::from_store(topic.as_bytes()).unwrap();
+    broker.parts().store.queue(&topic, QueueId(0)).map_or(0, |queue| queue.max_offset().0)
+}
+
+#[tokio::test]
+async fn l10_a_half_message_is_seen_when_it_is_committed_and_never_when_it_is_rolled_back() {
+    let files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let broker = open_at(&files, &hands);
+    with_transaction_topic(&broker).await;
+    let message =
+        half("a").with_tag("t").unwrap().with_keys(["k"]).unwrap().with_properties([("region", "eu")]).unwrap();
+    let receipt = broker.send_messages(send(1, message)).await.unwrap().remove(0).unwrap();
+    let a = HalfMessageId { queue_offset: receipt.queue_offset, commit_log_offset: receipt.commit_log_offset };
+    let b = send_half(&broker, "b").await;
+    assert!(visible(&broker).await.is_empty());
+    assert!(broker.pop_messages(pop(32)).await.unwrap().is_empty());
+    assert_eq!(open_ids(&broker).await, ["a", "b"]);
+    commit(&broker, a).await.unwrap();
+    roll_back(&broker, b).await.unwrap();
+    assert!(open_ids(&broker).await.is_empty());
+    let popped = broker.pop_messages(pop(32)).await.unwrap();
+    let [PoppedMessage { message: a_seen, .. }] = &popped[..] else { panic!("{} messages", popped.len()) };
+    assert_eq!((a_seen.queue_id, a_seen.tag(), &a_seen.body[..]), (QueueId(1), Some("t"), &b"a"[..]));
+    assert_eq!(a_seen.user_properties().collect::<Vec<_>>(), [("region", "eu")]);
+    // As RocketMQ writes it.
+    assert_eq!(a_seen.sys_flag & sys_flag::TRANSACTION_MASK, sys_flag::TRANSACTION_COMMIT);
+    assert_eq!(a_seen.prepared_transaction_offset, a.commit_log_offset.0);
+    let kept = [
+        (property::REAL_TOPIC, "orders"),
+        (property::REAL_QUEUE_ID, "1"),
+        (property::TRANSACTION_ID, "a"),
+        (property::HALF, "true"),
+        (property::PRODUCER_GROUP, "shop"),
+    ];
+    assert!(kept.iter().all(|(name, value)| a_seen.property(name) == Some(*value)));
+    assert_eq!(broker.find_message(topic(), "a".into()).await.unwrap().commit_log_offset, a_seen.commit_log_offset);
+    broker.close().unwrap();
+    drop(broker);
+    let report = verify(&files, "/data".as_ref(), VerifyOptions::default(), &mut |_| {}).unwrap();
+    assert!(report.problems_found == 0, "{:?}", report.problems);
+}
+
+#[tokio::test]
+async fn l10_the_first_decision_counts_also_after_kills_and_without_memory() {
+    let mut files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let mut broker = open_at(&files, &hands);
+    with_transaction_topic(&broker).await;
+    let committed = send_half(&broker, "committed").await;
+    let rolled_back = send_half(&broker, "rolled back").await;
+    let open = send_half(&broker, "open").await;
+    commit(&broker, committed).await.unwrap();
+    roll_back(&broker, rolled_back).await.unwrap();
+    for life in 0..4 {
+        for _ in 0..2 {
+            commit(&broker, committed).await.unwrap();
+            roll_back(&broker, rolled_back).await.unwrap();
+            let refused = roll_back(&broker, committed).await.unwrap_err();
+            assert!(matches!(refused, BrokerError::TransactionResolved { as_what: "committed" }), "{refused}");
+            let refused = commit(&broker, rolled_back).await.unwrap_err();
+            assert!(matches!(refused, BrokerError::TransactionResolved { as_what: "rolled back" }), "{refused}");
+        }
+        assert_eq!(visible_ids(&broker).await, ["committed"], "in life {life}");
+        assert_eq!(open_ids(&broker).await, ["open"], "in life {life}");
+        if life == 1 {
+            broker.take_snapshot().unwrap();
+        }
+        if life == 2 {
+            broker.close().unwrap();
+        }
+        files = files.kill();
+        drop(broker);
+        broker = open_at(&files, &hands);
+    }
+    commit(&broker, open).await.unwrap();
+    assert_eq!(visible_ids(&broker).await, ["committed", "open"]);
+}
+
+#[tokio::test]
+async fn c7_producers_are_asked_first_after_a_while_then_now_and_then_and_not_for_ever() {
+    let mut files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let mut broker = open_at(&files, &hands);
+    with_transaction_topic(&broker).await;
+    send_half(&broker, "a").await;
+    let soon = Transaction { producer_group: shop(), check_after: Some(Duration::from_secs(2)) };
+    broker.send_messages(send(0, message("soon", "x").with_transaction(soon).unwrap())).await.unwrap();
+    hands.pass(1_999);
+    assert!(checks(&broker).await.is_empty());
+    hands.pass(1);
+    let first = checks(&broker).await;
+    assert_eq!(ids(&first), [("soon", 1)]);
+    assert_eq!((first[0].message.topic(), first[0].message.queue_id), ("orders", QueueId(0)));
+    assert_eq!(first[0].next_check, Timestamp(START + 32_000));
+    assert!(checks(&broker).await.is_empty(), "asked a moment ago");
+    // The answer may name the half message as the check did.
+    roll_back(&broker, first[0].half).await.unwrap();
+    let stranger = CheckTransactions {
+        producer_group: ProducerGroup::from_client("bank").unwrap(),
+        checks_max: 32,
+        wait: Duration::ZERO,
+    };
+    hands.pass(4_000);
+    assert!(broker.check_transactions(stranger).await.unwrap().is_empty());
+    for asked in 1..=15 {
+        assert_eq!(ids(&checks(&broker).await), [("a", asked)]);
+        if asked % 4 == 0 {
+            files = files.kill();
+            drop(broker);
+            broker = open_at(&files, &hands);
+            assert!(checks(&broker).await.is_empty(), "the last check counts");
+        }
+        hands.pass(30_000);
+        keep_up(broker.parts());
+    }
+    assert!(checks(&broker).await.is_empty());
+    assert!(open_ids(&broker).await.is_empty() && visible(&broker).await.is_empty());
+    assert_eq!(in_queue_of(&broker, HOLDING_TOPIC), 1);
+}
+
+#[tokio::test]
+async fn c7_what_was_given_up_is_held_and_can_be_decided_no_more() {
+    let mut files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let mut broker = open_at(&files, &hands);
+    with_transaction_topic(&broker).await;
+    let a = send_half(&broker, "a").await;
+    hands.pass(6_000);
+    for _ in 0..15 {
+        assert_eq!(checks(&broker).await.len(), 1);
+        hands.pass(30_000);
+    }
+    // Until it has been moved, the answer to the last question still counts; so it does for "b".
+    let b = send_half(&broker, "b").await;
+    keep_up(broker.parts());
+    keep_up(broker.parts());
+    assert_eq!(in_queue_of(&broker, HOLDING_TOPIC), 1);
+    for _ in 0..2 {
+        for resolution in [TransactionResolution::Commit, TransactionResolution::Rollback] {
+            let refused = end(&broker, a, resolution).await.unwrap_err();
+            assert!(matches!(refused, BrokerError::TransactionExpired), "{refused}");
+        }
+        files = files.kill();
+        drop(broker);
+        broker = open_at(&files, &hands);
+    }
+    commit(&broker, b).await.unwrap();
+    assert_eq!(visible_ids(&broker).await, ["b"]);
+    let holding = TopicName::from_store(HOLDING_TOPIC.as_bytes()).unwrap();
+    let queue = broker.parts().store.queue(&holding, QueueId(0)).unwrap();
+    let mut entries = Vec::new();
+    broker.parts().store.read_queue(&queue, QueueOffset(0), 9, &mut entries).unwrap();
+    let held = broker.parts().store.read_record(&entries[0]).unwrap();
+    assert_eq!((held.unique_key(), held.property(property::REAL_TOPIC)), (Some("a"), Some("orders")));
+    assert_eq!(held.property(property::TRANSACTION_CHECK_TIMES), Some("15"));
+}
+
+#[tokio::test]
+async fn b7_an_open_half_message_outlives_its_segment_and_answers_to_its_first_handle() {
+    let files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let short = Retention { commit_log_bytes_max: Some(2 * (64 << 10)), ..Retention::default() };
+    let open = |files: &SimulatedFiles| open_simulated_by(files, short.clone(), Box::new(hands.clone())).unwrap();
+    let mut broker = open(&files);
+    with_transaction_topic(&broker).await;
+    let other = TopicName::from_client("other").unwrap();
+    broker.put_topic(TopicConfig::new(other.clone()), PutWhen::Missing).await.unwrap();
+    let [a, b] = [send_half(&broker, "a").await, send_half(&broker, "b").await];
+    hands.pass(6_000);
+    assert_eq!(ids(&checks(&broker).await), [("a", 1), ("b", 1)]);
+    let fill = async |broker: &LocalBroker| {
+        for at in 0..300 {
+            let messages = vec![SendMessage {
+                queue_id: QueueId(0),
+                message: message(&format!("f{at}"), &"x".repeat(900)),
+                idempotency_key: None,
+            }];
+            broker.send_messages(SendMessages { topic: other.clone(), messages }).await.unwrap();
+        }
+        (0..4).for_each(|_| broker.enforce_retention().unwrap());
+    };
+    fill(&broker).await;
+    fill(&broker).await;
+    let min = broker.describe_broker().await.unwrap().commit_log_min;
+    assert!(min > b.commit_log_offset, "the segment of the halves is gone");
+    assert_eq!(open_ids(&broker).await, ["a", "b"]);
+    let killed = files.kill();
+    drop(broker);
+    broker = open(&killed);
+    hands.pass(30_000);
+    assert_eq!(ids(&checks(&broker).await), [("a", 2), ("b", 2)], "checks go on counting");
+    commit(&broker, a).await.unwrap();
+    commit(&broker, a).await.unwrap();
+    roll_back(&broker, b).await.unwrap();
+    assert_eq!(visible_ids(&broker).await, ["a"]);
+    assert!(open_ids(&broker).await.is_empty());
+    // As old as messages get: held, and not put back for ever.
+    let c = send_half(&broker, "c").await;
+    hands.pass(4 * DAY);
+    fill(&broker).await;
+    fill(&broker).await;
+    assert!(open_ids(&broker).await.is_empty());
+    assert_eq!(in_queue_of(&broker, HOLDING_TOPIC), 1);
+    assert!(matches!(commit(&broker, c).await.unwrap_err(), BrokerError::TransactionExpired));
+}
+
+#[tokio::test]
+async fn what_cannot_be_decided_changes_nothing() {
+    let files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let broker = open_at(&files, &hands);
+    let nothing = HalfMessageId { queue_offset: QueueOffset(0), commit_log_offset: CommitLogOffset(0) };
+    assert!(matches!(commit(&broker, nothing).await.unwrap_err(), BrokerError::InvalidTransactionHandle));
+    with_transaction_topic(&broker).await;
+    let normal = broker.send_messages(send(0, message("n", "n"))).await.unwrap().remove(0).unwrap_err();
+    assert!(matches!(normal, BrokerError::MessageTypeMismatch { .. }), "{normal}");
+    let a = send_half(&broker, "a").await;
+    let before = broker.describe_broker().await.unwrap().commit_log_max;
+    let beside = |at: u64, offset: u64| HalfMessageId {
+        queue_offset: QueueOffset(at),
+        commit_log_offset: CommitLogOffset(offset),
+    };
+    let at = a.commit_log_offset.0;
+    for wrong in [beside(1, at), beside(0, at + 1), beside(0, 1 << 40), beside(0, 0)] {
+        let refused = commit(&broker, wrong).await.unwrap_err();
+        assert!(matches!(refused, BrokerError::InvalidTransactionHandle | BrokerError::Storage { .. }), "{refused:?}");
+    }
+    let other = Some(TopicName::from_client("other").unwrap());
+    let foreign = EndTransaction { half: a, topic: other, resolution: TransactionResolution::Commit };
+    let refused = broker.end_transaction(foreign).await.unwrap_err();
+    assert!(matches!(refused, BrokerError::InvalidTransactionHandle));
+    for checks_max in [0, 33] {
+        let check = CheckTransactions { producer_group: shop(), checks_max, wait: Duration::ZERO };
+        let refused = broker.check_transactions(check).await.unwrap_err();
+        assert!(matches!(refused, BrokerError::InvalidParameter { name: "maxMessages", .. }));
+    }
+    let group = ConsumerGroup::from_store(b"CID_RMQ_SYS_TRANS").unwrap();
+    assert!(matches!(broker.delete_consumer_group(group).await, Err(BrokerError::SystemConsumerGroup { .. })));
+    for name in [HALF_TOPIC, OP_TOPIC, HOLDING_TOPIC] {
+        let name = TopicName::from_store(name.as_bytes()).unwrap();
+        assert!(matches!(broker.delete_topic(name).await, Err(BrokerError::SystemTopic { .. })));
+    }
+    assert_eq!(broker.describe_broker().await.unwrap().commit_log_max, before);
+    // A topic that is gone takes no commit, and the transaction can still be rolled back.
+    broker.delete_topic(topic()).await.unwrap();
+    assert!(matches!(commit(&broker, a).await.unwrap_err(), BrokerError::TopicNotFound { .. }));
+    roll_back(&broker, a).await.unwrap();
+    for (one, other) in [("delayed", true), ("FIFO", false)] {
+        let refused = match other {
+            true => half("x").with_delivery(crate::message::Delivery::Level(1)),
+            false => half("x").with_message_group("g"),
+        };
+        assert!(matches!(refused, Err(MessageError::ConflictingTypes { .. })), "{one}");
+    }
+}
+
+#[tokio::test]
+async fn a_wait_for_checks_ends_with_the_check_or_with_the_broker() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Arc::new(open(dir.path()));
+    with_transaction_topic(&broker).await;
+    let wait = |broker: &Arc<LocalBroker>| {
+        let broker = broker.clone();
+        let check = CheckTransactions { producer_group: shop(), checks_max: 1, wait: Duration::from_secs(600) };
+        tokio::spawn(async move { broker.check_transactions(check).await.unwrap() })
+    };
+    let soon = Transaction { producer_group: shop(), check_after: Some(Duration::from_secs(1)) };
+    let waiting = wait(&broker);
+    broker.send_messages(send(0, message("soon", "x").with_transaction(soon).unwrap())).await.unwrap();
+    assert_eq!(ids(&waiting.await.unwrap()), [("soon", 1)]);
+    let waiting = wait(&broker);
+    tokio::task::yield_now().await;
+    broker.drain();
+    assert!(waiting.await.unwrap().is_empty());
+}
+
+/// Killed between any two writes of a decision, a transaction is decided or it is not; nothing is seen twice.
+#[tokio::test]
+async fn l10_a_decision_is_whole_wherever_a_kill_falls() {
+    for halt_after in 0..40 {
+        let files = SimulatedFiles::new();
+        let hands = Hands::new();
+        let broker = open_at(&files, &hands);
+        with_transaction_topic(&broker).await;
+        let [a, b] = [send_half(&broker, "a").await, send_half(&broker, "b").await];
+        files.halt_after(halt_after);
+        let committed = commit(&broker, a).await;
+        let rolled_back = roll_back(&broker, b).await;
+        let files = files.kill();
+        drop(broker);
+        let broker = open_at(&files, &hands);
+        let seen = visible_ids(&broker).await;
+        let open = open_ids(&broker).await;
+        assert_eq!(usize::from(seen == ["a"]) + usize::from(open.contains(&"a".to_string())), 1, "{seen:?} {open:?}");
+        assert!(committed.is_err() || seen == ["a"], "an answered commit is kept: {seen:?}");
+        assert!(rolled_back.is_err() || !open.contains(&"b".to_string()), "an answered rollback is kept");
+        commit(&broker, a).await.unwrap();
+        assert_eq!(visible_ids(&broker).await, ["a"]);
+    }
+}
