@@ -82,6 +82,7 @@ fn keep_up(parts: &Parts) {
     if parts.store.failure().is_some() {
         return;
     }
+    parts.idempotency.sweep(parts.store.now());
     let kept_up = snapshot::take_snapshot_if_due(parts).and_then(|()| retention::enforce_retention(parts));
     if let Err(error) = kept_up {
         tracing::error!(%error, "upkeep failed: the state's older snapshot counts, and nothing is deleted");

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::delivery::delay_levels::DelayLevels;
+use crate::delivery::idempotency::WINDOW_DEFAULT;
 use crate::names::BrokerName;
 use crate::store::index_file::IndexLayout;
 pub use crate::store::retention::Retention;
@@ -76,6 +77,8 @@ pub struct BrokerConfig {
     pub retention: Retention,
     /// How long messages of a delay level wait (RocketMQ's `messageDelayLevel`).
     pub delay_levels: DelayLevels,
+    /// How long an idempotency key stands for the message that was sent with it, `WINDOW_MAX` at most.
+    pub idempotency_window: Duration,
     pub transactions: TransactionRules,
     /// Make a topic on its first send (RocketMQ's `autoCreateTopicEnable`).
     pub auto_create_topics: bool,
@@ -96,6 +99,7 @@ impl BrokerConfig {
             store_host: SocketAddr::from(([127, 0, 0, 1], 10911)),
             retention: Retention::default(),
             delay_levels: DelayLevels::default(),
+            idempotency_window: WINDOW_DEFAULT,
             transactions: TransactionRules::default(),
             auto_create_topics: false,
             auto_create_consumer_groups: true,

@@ -6,6 +6,7 @@ pub mod cells;
 pub mod delay_levels;
 pub mod filter;
 pub mod half_messages;
+pub mod idempotency;
 pub mod lanes;
 pub mod long_polling;
 pub mod redelivery;

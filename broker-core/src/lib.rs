@@ -19,6 +19,7 @@ pub mod receipt_handle;
 pub mod recover_state;
 pub mod state;
 pub mod store;
+mod sync;
 pub mod topic_attributes;
 
 pub use broker::Broker;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -12,6 +13,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::BrokerConfig;
 use crate::delivery::cell::{Cell, Lease};
 use crate::delivery::cells::AllCells;
+use crate::delivery::idempotency::IdempotencyKeys;
 use crate::delivery::long_polling::LongPolling;
 use crate::delivery::redelivery::Redelivery;
 use crate::error::BrokerError;
@@ -26,11 +28,10 @@ use crate::operation;
 use crate::operation::fire_messages::{Bell, Delayed};
 use crate::operation::forward_message_to_dead_letter_queue::{AttemptLimit, give_up_exhausted};
 use crate::operation::half_messages::{self, Transactions};
-use crate::operation::idempotency::Idempotency;
 use crate::operation::topics::MoveMessageGroups;
 use crate::random::Random;
 use crate::receipt_handle::{HandleKeys, LeaseId, ReceiptHandle};
-use crate::state::record::{Entry, StateRecordError, decode, encode, synced_stamp};
+use crate::state::record::{Entry, KeyedMessage, StateRecordError, decode, encode, synced_stamp};
 use crate::state::replay::Replay;
 use crate::state::snapshot::Snapshot;
 use crate::state::source::Source;
@@ -52,7 +53,7 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) tables: RwLock<Tables>,
     pub(crate) cells: AllCells,
-    pub(crate) idempotency: Idempotency,
+    pub(crate) idempotency: IdempotencyKeys,
     pub(crate) long_polling: Arc<LongPolling>,
     pub(crate) redelivery: Redelivery,
     pub(crate) delayed: Delayed,
@@ -105,9 +106,9 @@ impl LocalBroker {
             },
             StoreParts { files: surroundings.files, clock: surroundings.clock, random: surroundings.random },
             StoreHooks {
-                arrived: Box::new(move |arrivals| {
+                arrived: Box::new(move |arrivals, read| {
                     for arrival in arrivals {
-                        waiters.arrived(&arrival.topic, arrival.count);
+                        waiters.arrived(arrival, read);
                     }
                     timer_bell.arrived(arrivals);
                 }),
@@ -116,7 +117,8 @@ impl LocalBroker {
             },
         )?;
 
-        let Replay { mut tables, cells, mut timers, mut queue_ends, .. } = replay(&store)?;
+        let Replay { mut tables, cells, mut timers, mut queue_ends, idempotency, .. } =
+            replay(&store, config.idempotency_window)?;
         let mut import = Import::begin(&store, &mut tables)?;
         queue_ends.extend(import.iter_mut().flat_map(Import::take_queue_ends));
         let topics: Vec<_> = tables
@@ -153,7 +155,7 @@ impl LocalBroker {
                 store,
                 tables: RwLock::new(tables),
                 cells,
-                idempotency: Idempotency::default(),
+                idempotency,
                 long_polling,
                 redelivery: Redelivery::default(),
                 delayed: Delayed::new(timers, bell),
@@ -269,19 +271,23 @@ pub(crate) fn stamp_of(message: &StoredMessage) -> Option<CommitLogOffset> {
 }
 
 /// The state as the log says it is.
-fn replay(store: &Store) -> Result<Replay, StoreError> {
-    let mut replay = Replay::default();
+fn replay(store: &Store, idempotency_window: Duration) -> Result<Replay, StoreError> {
+    let mut replay = Replay::new(idempotency_window);
     if let Some(SnapshotFile { head, body }) = store.snapshot() {
         let name = format!("snapshot at {}", head.replay_from);
         let snapshot = Snapshot::decode(body).map_err(|error| refused_state(name.into(), 0, &error))?;
-        replay = Replay::from_snapshot(snapshot);
+        replay = Replay::from_snapshot(snapshot, idempotency_window);
     }
     let mut refused = None;
-    let concern = |record: &Glance<'_>| Source::is_in(record.properties);
+    let concern = |record: &Glance<'_>| Source::is_in(record.properties) || KeyedMessage::is_in(record.properties);
     store.read_state(concern, |message| {
         let taken = match message.topic() {
             STATE_TOPIC => state_entries(&message)
                 .map(|entries| entries.iter().for_each(|entry| replay.apply(entry, message.commit_log_offset))),
+            _ if KeyedMessage::is_in(&message.properties) => {
+                KeyedMessage::of(&message).iter().for_each(|message| replay.keyed(message));
+                Ok(())
+            }
             _ => source_of(&message).map(|source| replay.moved(&source, message.commit_log_offset)),
         };
         refused = refused.take().or(taken.err());
@@ -405,12 +411,16 @@ impl Parts {
         let limit = AttemptLimit::of(&group.config, &topic.config.topic);
         let stays = |lease: &Lease| limit.is_reached(lease.attempt);
         // A lane goes on when its first message was given up.
-        let may_go_on = |cell: &Cell| cell.ready().next().is_some() || cell.deliverable(now, stays).next().is_some();
-        let is_due = cells.values().any(may_go_on);
+        let waiting = self.long_polling.len();
+        let may_go_on = |cell: &Cell| {
+            let came_back = cell.deliverable(now, stays).map(|(offset, _)| offset);
+            cell.ready().chain(came_back).take(waiting).count() as u64
+        };
+        let count: u64 = cells.values().map(may_go_on).sum();
         let next = cells.values().filter_map(|cell| cell.next_deadline(now)).min();
         drop(cells);
-        if is_due {
-            self.long_polling.came_back(&topic.config.topic, &group.config.consumer_group);
+        if count > 0 {
+            self.long_polling.came_back(&topic.config.topic, &group.config.consumer_group, count);
         }
         if let Some(deadline) = next {
             self.redelivery.arm(pair, deadline);

@@ -41,7 +41,7 @@ pub mod property {
     pub const CONTENT_TYPE: &str = "contentType";
     /// Begins the names that are Gantry's own.
     pub const GANTRY_PREFIX: &str = "__GANTRY_";
-    /// 64-bit digest of the body, in hex, beside an idempotency key.
+    /// 64-bit digest of the body, in hex, beside an idempotency key; always the first of its properties.
     pub const BODY_DIGEST: &str = "__GANTRY_DIGEST";
     /// From where the broker moved the message; always the first of its properties.
     pub const SOURCE: &str = "__GANTRY_SOURCE";
@@ -246,6 +246,7 @@ pub struct Message {
     keys: Vec<Box<str>>,
     properties: Vec<(Box<str>, Box<str>)>,
     unique_key: Box<str>,
+    body_digest: Option<Box<str>>,
     message_group: Option<Box<str>>,
     trace_context: Option<Box<str>>,
     delivery: Option<Delivery>,
@@ -287,6 +288,7 @@ impl Message {
             keys: Vec::new(),
             properties: Vec::new(),
             unique_key: unique_key.into(),
+            body_digest: None,
             message_group: None,
             trace_context: None,
             delivery: None,
@@ -442,9 +444,10 @@ impl Message {
         Ok(self)
     }
 
-    /// Replaces the id, as an idempotency key does.
-    pub fn with_unique_key(mut self, unique_key: &str) -> Message {
+    /// What an idempotency key makes of it: the key's hash is its id, and a digest of the body goes with it.
+    pub(crate) fn with_idempotency_key(mut self, unique_key: &str, body_digest: &str) -> Message {
         self.unique_key = unique_key.into();
+        self.body_digest = Some(body_digest.into());
         self
     }
 
@@ -495,7 +498,9 @@ impl Message {
             [one] => Some(Cow::Borrowed(&**one)),
             many => Some(Cow::Owned(many.join(" "))),
         };
-        std::iter::once((property::UNIQUE_KEY, Cow::Borrowed(&*self.unique_key)))
+        let body_digest = self.body_digest.as_deref().map(|digest| (property::BODY_DIGEST, Cow::Borrowed(digest)));
+        (body_digest.into_iter())
+            .chain(std::iter::once((property::UNIQUE_KEY, Cow::Borrowed(&*self.unique_key))))
             .chain(self.tag.as_deref().map(|tag| (property::TAGS, Cow::Borrowed(tag))))
             .chain(keys.map(|keys| (property::KEYS, keys)))
             .chain(self.message_group.as_deref().map(|group| (property::MESSAGE_GROUP, Cow::Borrowed(group))))

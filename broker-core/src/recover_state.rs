@@ -24,13 +24,14 @@ use sha2::{Digest as _, Sha256};
 use crate::broker::{ConsumerGroupConfig, StartFrom, TopicConfig};
 use crate::clock::Timestamp;
 use crate::delivery::cells::{AllCells, cell_of};
+use crate::delivery::idempotency::IdempotencyKeys;
 use crate::delivery::timers::Timers;
 use crate::foreign::{config_files, ids};
 use crate::local_broker::{queues_of, source_of, stamp_of, state_entries};
 use crate::message::{StoredMessage, sys_flag};
 use crate::names::{ConsumerGroup, STATE_TOPIC, TopicName};
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
-use crate::state::record::{CellKey, Entry};
+use crate::state::record::{CellKey, Entry, KeyedMessage};
 use crate::state::snapshot::{SnapshotWriter, TablesPart, TimersPart};
 use crate::state::source::Source as Moved;
 use crate::state::tables::Tables;
@@ -312,6 +313,7 @@ impl Spans {
 struct Known {
     /// Which delayed messages are done, as all of the log says: whatever is left of them, their proofs come after.
     timers: Timers,
+    idempotency: IdempotencyKeys,
     tables: Tables,
     /// Ids up to here are in the tables, or dead.
     topic_id_exported: u32,
@@ -370,6 +372,11 @@ impl Known {
                     }
                 }
             }
+            if KeyedMessage::is_in(&record.properties)
+                && let Some(message) = KeyedMessage::of(record)
+            {
+                self.idempotency.replay(&message);
+            }
             Ok(())
         })
     }
@@ -424,6 +431,7 @@ impl Known {
                 self.tables.apply(entry, at);
             }
             Entry::Boot { .. } | Entry::Stop { .. } | Entry::Mark => {}
+            Entry::IdempotencyKeys { .. } => self.idempotency.apply(entry),
             Entry::TimersFired { .. } | Entry::LevelFired { .. } | Entry::TimersDone { .. } => self.timers.apply(entry),
             Entry::Start { .. }
             | Entry::Lease(_)
@@ -573,6 +581,8 @@ impl Known {
             });
         }
         snapshot.timers(TimersPart { reflects: lost.end(), entries: self.timers.entries() });
+        // All that the log has: which of them are too old, the start says.
+        snapshot.keys(lost.end(), self.idempotency.entries(Timestamp::default()));
         (snapshot.finish(&part), consumed)
     }
 }

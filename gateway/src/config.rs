@@ -5,14 +5,17 @@ mod transactions;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use gantry_broker_core::BrokerConfig;
 use gantry_broker_core::config::{Durability, Retention, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN, TransactionRules};
 use gantry_broker_core::delivery::delay_levels::DelayLevels;
+use gantry_broker_core::delivery::idempotency::{WINDOW_DEFAULT, WINDOW_MAX};
 use gantry_broker_core::names::BrokerName;
 use serde::{Deserialize, Serialize};
 
+use crate::duration;
 use crate::front::grpc::endpoints;
 
 use self::retention::RetentionKeys;
@@ -95,6 +98,9 @@ pub struct Flags {
     /// How long messages of each delay level wait (RocketMQ's messageDelayLevel) [default: "1s 5s 10s 30s 1m ... 2h"]
     #[arg(long, env = "GANTRY_MESSAGE_DELAY_LEVEL", value_name = "LEVELS")]
     message_delay_level: Option<String>,
+    /// How long an idempotency key stands for the message sent with it, up to 24h [default: 10m]
+    #[arg(long, env = "GANTRY_IDEMPOTENCY_WINDOW", value_name = "DURATION")]
+    idempotency_window: Option<String>,
     /// Serve whoever connects, also from other machines
     #[arg(long, env = "GANTRY_ALLOW_ANONYMOUS", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     allow_anonymous: Option<bool>,
@@ -117,6 +123,7 @@ struct File {
     durability: Option<String>,
     segment_size: Option<String>,
     message_delay_level: Option<String>,
+    idempotency_window: Option<String>,
     allow_anonymous: Option<bool>,
     #[serde(default)]
     retention: RetentionKeys,
@@ -139,6 +146,8 @@ pub struct Config {
     pub segment_size: u64,
     #[serde(serialize_with = "as_text")]
     pub message_delay_level: DelayLevels,
+    #[serde(serialize_with = "as_duration")]
+    pub idempotency_window: Duration,
     pub allow_anonymous: bool,
     #[serde(serialize_with = "as_keys")]
     pub retention: Retention,
@@ -157,6 +166,7 @@ impl Flags {
         let durability = self.durability.or(file.durability);
         let segment_size = self.segment_size.or(file.segment_size);
         let delay_levels = self.message_delay_level.or(file.message_delay_level);
+        let idempotency_window = self.idempotency_window.or(file.idempotency_window);
         let config = Config {
             data_dir: self.data_dir.or(file.data_dir).unwrap_or_else(|| "gantry-data".into()),
             http_listen: self.http_listen.or(file.http_listen).unwrap_or(([127, 0, 0, 1], 8080).into()),
@@ -167,6 +177,7 @@ impl Flags {
             durability: durability.as_deref().map_or(Ok(Durability::Disk), parse_durability)?,
             segment_size: segment_size.as_deref().map_or(Ok(SEGMENT_BYTES_DEFAULT), parse_segment_size)?,
             message_delay_level: delay_levels.as_deref().map_or(Ok(DelayLevels::default()), parse_delay_levels)?,
+            idempotency_window: idempotency_window.as_deref().map_or(Ok(WINDOW_DEFAULT), parse_idempotency_window)?,
             allow_anonymous: self.allow_anonymous.or(file.allow_anonymous).unwrap_or(false),
             retention: self.retention.or(file.retention).effective()?,
             transactions: self.transactions.or(file.transactions).effective()?,
@@ -196,6 +207,7 @@ impl File {
         self.durability.as_deref().map(parse_durability).transpose()?;
         self.segment_size.as_deref().map(parse_segment_size).transpose()?;
         self.message_delay_level.as_deref().map(parse_delay_levels).transpose()?;
+        self.idempotency_window.as_deref().map(parse_idempotency_window).transpose()?;
         self.broker_name.as_deref().map(check_broker_name).transpose()?;
         self.cluster_name.as_deref().map(check_cluster_name).transpose()?;
         self.advertise.as_deref().map(check_advertise).transpose()?;
@@ -228,6 +240,7 @@ impl Config {
             segment_bytes: self.segment_size,
             retention: self.retention.clone(),
             delay_levels: self.message_delay_level.clone(),
+            idempotency_window: self.idempotency_window,
             transactions: self.transactions.clone(),
             ..BrokerConfig::new(&self.data_dir)
         }
@@ -254,6 +267,14 @@ fn parse_segment_size(text: &str) -> Result<u64, ConfigError> {
 
 fn parse_delay_levels(text: &str) -> Result<DelayLevels, ConfigError> {
     text.parse().map_err(|error| ConfigError(format!("message_delay_level {error}")))
+}
+
+fn parse_idempotency_window(text: &str) -> Result<Duration, ConfigError> {
+    let wrong = |reason: &str| ConfigError(format!("idempotency_window '{text}' {reason}"));
+    match duration::parse(text).map_err(wrong)? {
+        window if window.is_zero() || window > WINDOW_MAX => Err(wrong("is not more than 0 and 24h at most")),
+        window => Ok(window),
+    }
 }
 
 fn check_broker_name(name: &str) -> Result<(), ConfigError> {
@@ -290,6 +311,10 @@ fn as_transaction_keys<S: serde::Serializer>(rules: &TransactionRules, serialize
 
 fn as_text<S: serde::Serializer>(value: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
+}
+
+fn as_duration<S: serde::Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&duration::format(*value))
 }
 
 fn as_size<S: serde::Serializer>(bytes: &u64, serializer: S) -> Result<S::Ok, S::Error> {
@@ -346,6 +371,9 @@ mod tests {
             ("segment_size", "segment_size = \"1MiB\""),
             ("segment_size", "segment_size = \"long\""),
             ("message_delay_level", "message_delay_level = \"1s 1w\""),
+            ("idempotency_window", "idempotency_window = \"soon\""),
+            ("idempotency_window", "idempotency_window = \"0s\""),
+            ("idempotency_window", "idempotency_window = \"25h\""),
             ("broker_name", "broker_name = \"a/b\""),
             ("cluster_name", "cluster_name = \"\""),
             ("advertise", "advertise = \"nowhere\""),
@@ -369,6 +397,7 @@ mod tests {
         let file: File = toml::from_str(&text).unwrap();
         assert_eq!(file.advertise.as_deref(), Some("mq.example:443"));
         assert_eq!(file.segment_size.as_deref(), Some("1GiB"));
+        assert_eq!(file.idempotency_window.as_deref(), Some("10m"));
         assert_eq!(file.message_delay_level.unwrap().parse(), Ok(config.message_delay_level));
         assert_eq!(file.retention.effective().unwrap(), config.retention);
         assert_eq!(file.transactions.effective().unwrap(), config.transactions);

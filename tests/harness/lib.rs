@@ -1,6 +1,7 @@
 //! What tests share: real servers on free ports and data directories of their own, ended by their id; and histories.
 
 pub mod history;
+pub mod lossy_proxy;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};

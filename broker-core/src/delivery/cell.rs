@@ -214,6 +214,11 @@ impl Cell {
         self.lanes.as_ref().into_iter().flat_map(|known| known.lanes.ready())
     }
 
+    /// May the message be handed out, or was it not looked at yet? Where lanes are known.
+    pub fn lane_is_free(&self, offset: u64) -> bool {
+        self.lanes.as_ref().is_none_or(|known| offset >= known.looked_at || known.lanes.is_free(offset))
+    }
+
     /// What is kept in order here, as far as anybody has asked for it.
     pub fn order(&self) -> Order {
         self.lanes.as_ref().map_or(Order::Nothing, |known| known.order)
@@ -302,7 +307,8 @@ impl Cell {
             | Entry::DeleteConsumerGroup { .. }
             | Entry::TimersFired { .. }
             | Entry::LevelFired { .. }
-            | Entry::TimersDone { .. } => unreachable!("not an entry of a cell"),
+            | Entry::TimersDone { .. }
+            | Entry::IdempotencyKeys { .. } => unreachable!("not an entry of a cell"),
         }
     }
 

@@ -126,6 +126,7 @@ pub fn cell_of(entry: &Entry) -> Option<CellKey> {
         | Entry::DeleteConsumerGroup { .. }
         | Entry::TimersFired { .. }
         | Entry::LevelFired { .. }
-        | Entry::TimersDone { .. } => None,
+        | Entry::TimersDone { .. }
+        | Entry::IdempotencyKeys { .. } => None,
     }
 }

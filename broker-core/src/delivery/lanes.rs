@@ -129,6 +129,11 @@ impl Lanes {
         })
     }
 
+    /// Does this message wait, and nothing of its lane is in flight?
+    pub fn is_free(&self, offset: u64) -> bool {
+        self.of.get(&offset).is_some_and(|place| self.lanes[&place.lane].in_flight.is_empty())
+    }
+
     /// What is in flight of this message's lane, in order.
     pub fn in_flight_beside(&self, offset: u64) -> impl Iterator<Item = u64> {
         let lane = self.of.get(&offset).map(|place| &self.lanes[&place.lane]);

@@ -1,7 +1,11 @@
 //! Parked receives: who waits for messages of a topic on behalf of a consumer group, and how they are woken.
 //!
-//! A new message wakes as many waiters of each group as there are messages, the longest waiting first; a wake that a
-//! waiter can no longer use goes to the next one. Waiting takes nothing, so a waiter that vanishes loses nothing.
+//! A new message wakes one waiter of each group that can be served with it: one whose filter wants it and, where order is
+//! kept, whose lane has nothing in flight. Of those it is the longest waiting one. Waiters of a group that want the same
+//! stand in one line, so a message is judged once for all of them. A wake that a waiter can no longer use goes to the next.
+//! Waiting takes nothing, so a waiter that vanishes loses nothing.
+//!
+//! What cannot be judged wakes somebody: a wake in vain costs a look, a missing one a message's delay.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -10,24 +14,53 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::delivery::cells::Cells;
+use crate::delivery::filter::Filter;
+use crate::delivery::lanes::Order;
 use crate::error::BrokerError;
+use crate::message::{properties, property};
 use crate::names::{ConsumerGroup, TopicName};
+use crate::offset::{QueueId, QueueOffset};
+use crate::store::dispatch::{Arrival, ReadArrival};
+
+use self::occupancy::Occupancy;
+
+pub mod occupancy;
 
 /// Most parked receives of one broker.
 const WAITERS_MAX: usize = 100_000;
+/// Most lines of one group and topic. Further kinds of waiters share the last, and every message wakes somebody there.
+const LINES_MAX: usize = 64;
 
 #[derive(Default)]
 pub struct LongPolling {
+    /// Read by whoever sends, before anything else.
+    occupancy: Occupancy,
     parked: Mutex<Parked>,
 }
 
 #[derive(Default)]
 struct Parked {
-    /// Waiters by the order in which they came.
-    topics: HashMap<TopicName, HashMap<ConsumerGroup, BTreeMap<u64, Arc<Waiter>>>>,
+    topics: HashMap<TopicName, HashMap<ConsumerGroup, Vec<Line>>>,
     arrivals: u64,
-    len: usize,
     closed: bool,
+}
+
+/// What a waiter can be served with.
+#[derive(Clone)]
+pub struct Wants {
+    pub filter: Filter,
+    pub order: Order,
+    /// Of its group and topic: they know which lanes have something in flight.
+    pub cells: Arc<Mutex<Cells>>,
+}
+
+/// Waiters that want the same, by the order in which they came. Never empty.
+struct Line {
+    number: u64,
+    /// None: nobody knows, so every message will do.
+    wants: Option<Wants>,
+    waiters: BTreeMap<u64, Arc<Waiter>>,
 }
 
 #[derive(Default)]
@@ -45,92 +78,227 @@ pub struct Place<'a> {
     polling: &'a LongPolling,
     topic: TopicName,
     consumer_group: ConsumerGroup,
+    line: u64,
     number: u64,
     waiter: Arc<Waiter>,
 }
 
 impl LongPolling {
     /// Parks before the caller looks a last time for messages, so that no arrival falls between.
-    pub fn park(&self, topic: &TopicName, consumer_group: &ConsumerGroup) -> Result<Place<'_>, BrokerError> {
-        let mut parked = self.parked.lock().expect("no code panics while holding it");
+    pub fn park(
+        &self,
+        topic: &TopicName,
+        consumer_group: &ConsumerGroup,
+        wants: Wants,
+    ) -> Result<Place<'_>, BrokerError> {
+        let mut parked = self.lock();
         if parked.closed {
             return Err(BrokerError::Draining);
         }
-        if parked.len >= WAITERS_MAX {
+        if self.occupancy.len() >= WAITERS_MAX {
             return Err(BrokerError::Overloaded { what: "places for parked receives" });
         }
         let number = parked.arrivals;
         parked.arrivals += 1;
-        parked.len += 1;
         let waiter = Arc::new(Waiter::default());
-        let groups = parked.topics.entry(topic.clone()).or_default();
-        groups.entry(consumer_group.clone()).or_default().insert(number, waiter.clone());
-        Ok(Place { polling: self, topic: topic.clone(), consumer_group: consumer_group.clone(), number, waiter })
+        let lines = parked.topics.entry(topic.clone()).or_default().entry(consumer_group.clone()).or_default();
+        let line = match lines.iter_mut().position(|line| line.wants.as_ref().is_none_or(|known| *known == wants)) {
+            Some(at) => &mut lines[at],
+            None => {
+                let wants = (lines.len() + 1 < LINES_MAX).then_some(wants);
+                lines.push(Line { number, wants, waiters: BTreeMap::new() });
+                lines.last_mut().expect("just pushed")
+            }
+        };
+        line.waiters.insert(number, waiter.clone());
+        let line = line.number;
+        self.occupancy.enter();
+        Ok(Place { polling: self, topic: topic.clone(), consumer_group: consumer_group.clone(), line, number, waiter })
     }
 
-    /// `count` new messages of a topic can be seen.
-    pub fn arrived(&self, topic: &TopicName, count: u64) {
-        let mut parked = self.parked.lock().expect("no code panics while holding it");
-        let Some(groups) = parked.topics.get_mut(topic) else { return };
-        let woken: usize = groups.values_mut().map(|waiters| wake(waiters, count)).sum();
-        parked.len -= woken;
+    /// New messages can be seen in a queue. Costs one look at a number as long as nobody waits.
+    pub fn arrived(&self, arrival: &Arrival, read: &ReadArrival<'_>) {
+        if self.occupancy.is_empty_behind_arrival() {
+            return;
+        }
+        let mut parked = self.lock();
+        let Some(groups) = parked.topics.get_mut(&arrival.topic) else { return };
+        let mut judges = false;
+        for lines in groups.values_mut() {
+            match lines.iter().any(|line| line.wants.as_ref().is_some_and(Wants::judges)) {
+                true => judges = true,
+                false => self.occupancy.leave(wake_longest(lines, arrival.count)),
+            }
+        }
+        if judges {
+            read(arrival, &mut |offset, properties| {
+                for lines in groups.values_mut().filter(|lines| !lines.is_empty()) {
+                    if lines.iter().any(|line| line.wants.as_ref().is_some_and(Wants::judges)) {
+                        self.occupancy.leave(wake_one_for(lines, arrival.queue_id, offset, properties));
+                    }
+                }
+            });
+        }
+        groups.retain(|_, lines| !lines.is_empty());
+        if groups.is_empty() {
+            parked.topics.remove(&arrival.topic);
+        }
     }
 
     /// Does anybody of this group wait for messages of this topic?
     pub fn is_parked(&self, topic: &TopicName, consumer_group: &ConsumerGroup) -> bool {
-        let parked = self.parked.lock().expect("no code panics while holding it");
-        parked
-            .topics
-            .get(topic)
-            .is_some_and(|groups| groups.get(consumer_group).is_some_and(|waiters| !waiters.is_empty()))
+        self.lock().topics.get(topic).is_some_and(|groups| groups.contains_key(consumer_group))
     }
 
     /// So many messages that a group had to leave for later have their turn now.
     pub fn may_go_on(&self, topic: &TopicName, consumer_group: &ConsumerGroup, count: u64) {
-        let mut parked = self.parked.lock().expect("no code panics while holding it");
-        let Some(waiters) = parked.topics.get_mut(topic).and_then(|groups| groups.get_mut(consumer_group)) else {
-            return;
-        };
-        let woken = wake(waiters, count);
-        parked.len -= woken;
+        if !self.occupancy.is_empty_behind_arrival() {
+            self.with_lines(topic, consumer_group, |lines| wake_longest(lines, count));
+        }
     }
 
-    /// Messages came back to a group. All its waiters look: who is wanted depends on their filters.
-    pub fn came_back(&self, topic: &TopicName, consumer_group: &ConsumerGroup) {
-        self.may_go_on(topic, consumer_group, u64::MAX);
+    /// So many messages came back to a group. Who is wanted depends on the filters: where there are any, all look.
+    pub fn came_back(&self, topic: &TopicName, consumer_group: &ConsumerGroup, count: u64) {
+        if !self.occupancy.is_empty_behind_arrival() {
+            self.with_lines(topic, consumer_group, |lines| {
+                let filters =
+                    lines.iter().any(|line| line.wants.as_ref().is_none_or(|wants| wants.filter != Filter::All));
+                wake_longest(lines, if filters { u64::MAX } else { count })
+            });
+        }
+    }
+
+    /// A topic is gone, and with it what its waiters could be served with: they look once more and are told so.
+    pub fn topic_is_gone(&self, topic: &TopicName) {
+        let gone = self.lock().topics.remove(topic);
+        let gone = gone.into_iter().flat_map(HashMap::into_values);
+        gone.for_each(|mut lines| self.occupancy.leave(wake_longest(&mut lines, u64::MAX)));
+    }
+
+    /// The same of a consumer group.
+    pub fn consumer_group_is_gone(&self, consumer_group: &ConsumerGroup) {
+        let mut parked = self.lock();
+        let gone = parked.topics.values_mut().filter_map(|groups| groups.remove(consumer_group));
+        gone.for_each(|mut lines| self.occupancy.leave(wake_longest(&mut lines, u64::MAX)));
+        parked.topics.retain(|_, groups| !groups.is_empty());
     }
 
     /// Ends every wait, now and from now on.
     pub fn close(&self) {
-        let mut parked = self.parked.lock().expect("no code panics while holding it");
+        let mut parked = self.lock();
         parked.closed = true;
-        let topics = std::mem::take(&mut parked.topics);
-        parked.len = 0;
-        for waiters in topics.into_values().flat_map(HashMap::into_values) {
-            for waiter in waiters.into_values() {
-                waiter.wake();
-            }
+        for mut lines in std::mem::take(&mut parked.topics).into_values().flat_map(HashMap::into_values) {
+            self.occupancy.leave(wake_longest(&mut lines, u64::MAX));
         }
     }
 
     pub fn len(&self) -> usize {
-        self.parked.lock().expect("no code panics while holding it").len
+        self.occupancy.len()
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Parked> {
+        self.parked.lock().expect("no code panics while holding it")
+    }
+
+    /// Changes the lines of a group; `change` says how many left them.
+    fn with_lines(
+        &self,
+        topic: &TopicName,
+        consumer_group: &ConsumerGroup,
+        change: impl FnOnce(&mut Vec<Line>) -> usize,
+    ) {
+        let mut parked = self.lock();
+        parked.with_lines(topic, consumer_group, |lines| self.occupancy.leave(change(lines)));
+    }
 }
 
-/// Wakes the longest waiting ones and says how many.
-fn wake(waiters: &mut BTreeMap<u64, Arc<Waiter>>, count: u64) -> usize {
+impl Parked {
+    fn with_lines(&mut self, topic: &TopicName, consumer_group: &ConsumerGroup, change: impl FnOnce(&mut Vec<Line>)) {
+        let Some(groups) = self.topics.get_mut(topic) else { return };
+        let Some(lines) = groups.get_mut(consumer_group) else { return };
+        change(lines);
+        if lines.is_empty() {
+            groups.remove(consumer_group);
+        }
+        if groups.is_empty() {
+            self.topics.remove(topic);
+        }
+    }
+}
+
+impl Wants {
+    /// Is there anything to look at in a message?
+    fn judges(&self) -> bool {
+        self.filter != Filter::All || self.order != Order::Nothing
+    }
+
+    fn can_be_served(&self, queue_id: QueueId, offset: QueueOffset, stored: Option<&[u8]>) -> bool {
+        let Some(stored) = stored else { return true };
+        self.filter.matches_properties(stored) && self.may_go_on(queue_id, offset.0, stored)
+    }
+
+    /// The thread that asks may hold these very cells: then nobody knows.
+    fn may_go_on(&self, queue_id: QueueId, offset: u64, stored: &[u8]) -> bool {
+        if self.order == Order::Nothing {
+            return true;
+        }
+        let Ok(mut cells) = self.cells.try_lock() else { return true };
+        let Some(cell) = cells.get_mut(&queue_id).filter(|cell| cell.order() == self.order) else { return true };
+        // As a receive would look at it.
+        if cell.to_look_at(offset + 1).eq([offset]) {
+            let group = properties(stored).find(|(name, _)| *name == property::MESSAGE_GROUP).map(|(_, group)| group);
+            cell.looked_at(offset, self.order.lane(offset, group));
+        }
+        cell.lane_is_free(offset)
+    }
+}
+
+impl PartialEq for Wants {
+    fn eq(&self, other: &Wants) -> bool {
+        (&self.filter, self.order) == (&other.filter, other.order) && Arc::ptr_eq(&self.cells, &other.cells)
+    }
+}
+
+/// Wakes the longest waiting ones, whatever they want, and says how many.
+fn wake_longest(lines: &mut Vec<Line>, count: u64) -> usize {
     let mut woken = 0;
     for _ in 0..count {
-        let Some((_, waiter)) = waiters.pop_first() else { break };
-        waiter.wake();
+        let Some(at) = longest(lines, |_| true) else { break };
+        wake_first(lines, at);
         woken += 1;
     }
     woken
+}
+
+/// Wakes the longest waiting one that can be served with this message, and says whether there was one.
+fn wake_one_for(lines: &mut Vec<Line>, queue_id: QueueId, offset: QueueOffset, stored: Option<&[u8]>) -> usize {
+    let served = |line: &Line| line.wants.as_ref().is_none_or(|wants| wants.can_be_served(queue_id, offset, stored));
+    match longest(lines, served) {
+        Some(at) => {
+            wake_first(lines, at);
+            1
+        }
+        None => 0,
+    }
+}
+
+/// The line in which the longest waiting one of these stands.
+fn longest(lines: &[Line], which: impl Fn(&Line) -> bool) -> Option<usize> {
+    let first = |line: &Line| line.waiters.first_key_value().map(|(number, _)| *number);
+    let these = lines.iter().enumerate().filter(|(_, line)| which(line));
+    these.min_by_key(|(_, line)| first(line)).map(|(at, _)| at)
+}
+
+fn wake_first(lines: &mut Vec<Line>, at: usize) {
+    let (_, waiter) = lines[at].waiters.pop_first().expect("no line is empty");
+    waiter.wake();
+    if lines[at].waiters.is_empty() {
+        lines.remove(at);
+    }
 }
 
 impl Waiter {
@@ -153,31 +321,31 @@ impl Place<'_> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let mut parked = self.polling.parked.lock().expect("no code panics while holding it");
-        match self.waiter.state.load(Ordering::Acquire) {
-            PARKED => {
-                let Some(groups) = parked.topics.get_mut(&self.topic) else { return };
-                let Some(waiters) = groups.get_mut(&self.consumer_group) else { return };
-                let left = waiters.remove(&self.number).is_some();
-                if waiters.is_empty() {
-                    groups.remove(&self.consumer_group);
+        let occupancy = &self.polling.occupancy;
+        let mut parked = self.polling.lock();
+        parked.with_lines(&self.topic, &self.consumer_group, |lines| {
+            let own = lines.iter().position(|line| line.number == self.line);
+            match self.waiter.state.load(Ordering::Acquire) {
+                PARKED => {
+                    let at = own.expect("a waiter stands in its line until it is woken");
+                    lines[at].waiters.remove(&self.number).expect("the same");
+                    if lines[at].waiters.is_empty() {
+                        lines.remove(at);
+                    }
+                    occupancy.leave(1);
                 }
-                if groups.is_empty() {
-                    parked.topics.remove(&self.topic);
-                }
-                parked.len -= usize::from(left);
+                // Woken, and gone before it could look: the wake belongs to the next one who wants the same, and if there
+                // is none, to whoever may.
+                WOKEN => match own {
+                    Some(at) => {
+                        wake_first(lines, at);
+                        occupancy.leave(1);
+                    }
+                    None => occupancy.leave(wake_longest(lines, u64::MAX)),
+                },
+                _ => {}
             }
-            // Woken, and gone before it could look: the wake belongs to the next one.
-            WOKEN => {
-                let next = parked
-                    .topics
-                    .get_mut(&self.topic)
-                    .and_then(|groups| groups.get_mut(&self.consumer_group))
-                    .map_or(0, |waiters| wake(waiters, 1));
-                parked.len -= next;
-            }
-            _ => {}
-        }
+        });
     }
 }
 
@@ -191,42 +359,127 @@ mod tests {
         (TopicName::from_client("t").unwrap(), ConsumerGroup::from_client("g").unwrap())
     }
 
+    fn anything() -> Wants {
+        wants(Filter::All)
+    }
+
+    fn wants(filter: Filter) -> Wants {
+        Wants { filter, order: Order::Nothing, cells: Arc::default() }
+    }
+
+    fn tags(expression: &str) -> Filter {
+        Filter::tags(expression).unwrap()
+    }
+
+    /// Messages with these tags come into a queue; of a tag `?` nothing can be read.
+    fn arrive(polling: &LongPolling, tags: &[&str]) {
+        let arrival =
+            Arrival { topic: names().0, queue_id: QueueId(0), first: QueueOffset(7), count: tags.len() as u64 };
+        polling.arrived(&arrival, &|_, each| {
+            for (number, tag) in (7..).zip(tags) {
+                let properties = format!("TAGS\x01{tag}\x02");
+                each(QueueOffset(number), (*tag != "?").then_some(properties.as_bytes()));
+            }
+        });
+    }
+
+    async fn is_woken(place: &Place<'_>) -> bool {
+        place.wait(Duration::ZERO).await
+    }
+
     #[tokio::test]
     async fn one_message_wakes_one_waiter_of_each_group_in_order() {
         let polling = LongPolling::default();
         let (topic, group) = names();
         let other = ConsumerGroup::from_client("h").unwrap();
-        let first = polling.park(&topic, &group).unwrap();
-        let second = polling.park(&topic, &group).unwrap();
-        let of_other = polling.park(&topic, &other).unwrap();
-        polling.arrived(&topic, 1);
+        let first = polling.park(&topic, &group, anything()).unwrap();
+        let second = polling.park(&topic, &group, anything()).unwrap();
+        let third = polling.park(&topic, &group, anything()).unwrap();
+        let of_other = polling.park(&topic, &other, anything()).unwrap();
+        arrive(&polling, &["a"]);
         assert!(first.wait(FOREVER).await && of_other.wait(FOREVER).await);
-        assert!(!second.wait(Duration::ZERO).await);
-        polling.came_back(&topic, &group);
-        assert!(second.wait(FOREVER).await);
-        drop((first, second, of_other));
+        assert!(!is_woken(&second).await);
+        polling.came_back(&topic, &group, 1);
+        assert!(second.wait(FOREVER).await && !is_woken(&third).await);
+        drop((first, second, third, of_other));
+        assert!(polling.is_empty() && polling.lock().topics.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_message_wakes_the_longest_waiting_one_whose_filter_wants_it() {
+        let polling = LongPolling::default();
+        let (topic, group) = names();
+        let cells: Arc<Mutex<Cells>> = Arc::default();
+        let park = |filter| polling.park(&topic, &group, Wants { cells: cells.clone(), ..wants(filter) }).unwrap();
+        let (paid, open, paid_too, all) =
+            (park(tags("paid")), park(tags("open")), park(tags("paid")), park(Filter::All));
+        arrive(&polling, &["open"]);
+        assert!(is_woken(&open).await && !is_woken(&paid).await && !is_woken(&all).await);
+        arrive(&polling, &["open"]);
+        assert!(is_woken(&all).await && !is_woken(&paid).await);
+        arrive(&polling, &["open", "refunded"]);
+        assert!(!is_woken(&paid).await && !is_woken(&paid_too).await);
+        arrive(&polling, &["open", "paid", "open"]);
+        assert!(is_woken(&paid).await && !is_woken(&paid_too).await);
+        arrive(&polling, &["?"]);
+        assert!(is_woken(&paid_too).await, "what cannot be judged wakes somebody");
         assert!(polling.is_empty());
     }
 
     #[tokio::test]
-    async fn a_wake_that_nobody_used_goes_to_the_next() {
+    async fn a_wake_that_nobody_used_goes_to_the_next_who_can_use_it() {
         let polling = LongPolling::default();
         let (topic, group) = names();
-        let first = polling.park(&topic, &group).unwrap();
-        let second = polling.park(&topic, &group).unwrap();
-        polling.arrived(&topic, 1);
-        drop(first);
-        assert!(second.wait(FOREVER).await);
+        let cells: Arc<Mutex<Cells>> = Arc::default();
+        let park = |filter| polling.park(&topic, &group, Wants { cells: cells.clone(), ..wants(filter) }).unwrap();
+        let (paid, open, paid_too) = (park(tags("paid")), park(tags("open")), park(tags("paid")));
+        arrive(&polling, &["paid"]);
+        drop(paid);
+        assert!(paid_too.wait(FOREVER).await && !is_woken(&open).await);
+        drop(paid_too);
+        let paid = park(tags("paid"));
+        arrive(&polling, &["paid"]);
+        drop(paid);
+        assert!(open.wait(FOREVER).await, "nobody else wants the same: it may be for anybody");
+    }
+
+    #[tokio::test]
+    async fn more_kinds_of_waiters_than_lines_are_woken_by_every_message() {
+        let polling = LongPolling::default();
+        let (topic, group) = names();
+        let cells: Arc<Mutex<Cells>> = Arc::default();
+        let park = |at: usize| {
+            let wants = Wants { cells: cells.clone(), ..wants(tags(&format!("t{at}"))) };
+            polling.park(&topic, &group, wants).unwrap()
+        };
+        let places: Vec<_> = (0..LINES_MAX + 10).map(park).collect();
+        assert_eq!(polling.lock().topics[&topic][&group].len(), LINES_MAX);
+        arrive(&polling, &["t5"]);
+        assert!(is_woken(&places[5]).await && !is_woken(&places[LINES_MAX]).await);
+        arrive(&polling, &["other"]);
+        assert!(is_woken(&places[LINES_MAX - 1]).await && !is_woken(&places[0]).await);
+    }
+
+    #[tokio::test]
+    async fn what_is_gone_wakes_all_who_waited_for_it() {
+        let polling = LongPolling::default();
+        let (topic, group) = names();
+        let (one, two) = (polling.park(&topic, &group, anything()), polling.park(&topic, &group, anything()));
+        polling.topic_is_gone(&topic);
+        assert!(is_woken(&one.unwrap()).await && is_woken(&two.unwrap()).await && polling.is_empty());
+        let one = polling.park(&topic, &group, anything()).unwrap();
+        polling.consumer_group_is_gone(&group);
+        assert!(is_woken(&one).await && polling.is_empty());
     }
 
     #[tokio::test]
     async fn closing_ends_every_wait() {
         let polling = LongPolling::default();
         let (topic, group) = names();
-        let place = polling.park(&topic, &group).unwrap();
+        let place = polling.park(&topic, &group, anything()).unwrap();
         polling.close();
         assert!(place.wait(FOREVER).await);
-        assert!(polling.park(&topic, &group).is_err());
+        assert!(polling.park(&topic, &group, anything()).is_err());
         assert!(polling.is_empty());
     }
 }

@@ -1,29 +1,41 @@
 //! Waiting for messages: park first, look once more, then sleep. Takes nothing.
 
-use crate::broker::AwaitMessages;
+use std::sync::Arc;
+
+use crate::broker::{AwaitMessages, ConsumerGroupDescription, Topic};
 use crate::delivery::filter::Filter;
 use crate::delivery::lanes::Order;
+use crate::delivery::long_polling::Wants;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::offset::QueueOffset;
 use crate::operation::forward_message_to_dead_letter_queue::AttemptLimit;
 use crate::operation::pop_message::{DUE_LOOKED_AT_MAX, order, queues, readable_topic};
+use crate::state::tables::Tables;
 
 pub(crate) async fn await_messages(parts: &Parts, wait: &AwaitMessages) -> Result<bool, BrokerError> {
-    let place = parts.long_polling.park(&wait.topic, &wait.consumer_group)?;
-    if is_ready(parts, wait)? {
+    let wants = {
+        let tables = parts.tables();
+        let (group, topic) = group_and_topic(&tables, wait)?;
+        let cells = parts.cells.of((group.consumer_group_id, topic.topic_id));
+        Wants { filter: wait.filter.clone(), order: order(&group.config, topic), cells }
+    };
+    let place = parts.long_polling.park(&wait.topic, &wait.consumer_group, wants.clone())?;
+    if is_ready(parts, wait, &wants)? {
         return Ok(true);
     }
     Ok(place.wait(wait.wait).await)
 }
 
 /// Would a pop find something to take or to pass over?
-fn is_ready(parts: &Parts, wait: &AwaitMessages) -> Result<bool, BrokerError> {
+fn is_ready(parts: &Parts, wait: &AwaitMessages, parked: &Wants) -> Result<bool, BrokerError> {
     let tables = parts.tables();
-    let not_found = || BrokerError::ConsumerGroupNotFound { consumer_group: wait.consumer_group.to_string() };
-    let group = tables.consumer_group(&wait.consumer_group).ok_or_else(not_found)?;
-    let topic = readable_topic(&tables, &wait.topic)?;
+    let (group, topic) = group_and_topic(&tables, wait)?;
     let cells = parts.cells.of((group.consumer_group_id, topic.topic_id));
+    // Another order is to be kept since, or topic or group were made again: it waits for something that never comes.
+    if !Arc::ptr_eq(&cells, &parked.cells) || order(&group.config, topic) != parked.order {
+        return Ok(true);
+    }
     let cells = cells.lock().expect("no code panics while holding it");
     let now = parts.store.now();
     let order = order(&group.config, topic);
@@ -60,4 +72,13 @@ fn is_ready(parts: &Parts, wait: &AwaitMessages) -> Result<bool, BrokerError> {
         }
     }
     Ok(false)
+}
+
+fn group_and_topic<'a>(
+    tables: &'a Tables,
+    wait: &AwaitMessages,
+) -> Result<(&'a ConsumerGroupDescription, &'a Topic), BrokerError> {
+    let not_found = || BrokerError::ConsumerGroupNotFound { consumer_group: wait.consumer_group.to_string() };
+    let group = tables.consumer_group(&wait.consumer_group).ok_or_else(not_found)?;
+    Ok((group, readable_topic(tables, &wait.topic)?))
 }

@@ -80,7 +80,7 @@ pub(crate) fn change_invisible_durations(
             if is_last(group, topic) {
                 parts.redelivery.arm(pair, *deadline);
             }
-            parts.long_polling.came_back(&topic.config.topic, &group.config.consumer_group);
+            parts.long_polling.came_back(&topic.config.topic, &group.config.consumer_group, 1);
         }
     }
     Ok(results)

@@ -107,6 +107,7 @@ pub(crate) async fn delete_consumer_group(parts: &Parts, name: &ConsumerGroup) -
         let (at, end) = parts.append_state(std::slice::from_ref(&entry))?;
         tables.apply(&entry, at);
         parts.cells.apply(&entry);
+        parts.long_polling.consumer_group_is_gone(name);
         end
     };
     parts.reached_soon(end).await

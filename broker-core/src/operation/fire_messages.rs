@@ -407,7 +407,7 @@ fn delivered(
     })
 }
 
-/// As it was in every respect, its idempotency key included.
+/// As it was in every respect. Its idempotency key goes on standing for the message that waited.
 fn moved(
     parts: &Parts,
     topic: &TopicName,
@@ -418,10 +418,7 @@ fn moved(
 ) -> RecordDraft {
     let mut draft = RecordDraft::moved(topic, queue_id, parts.config.store_host, message, &source, instead);
     draft.reconsume_times = message.reconsume_times;
-    match message.property(property::BODY_DIGEST) {
-        Some(digest) => draft.with_property(property::BODY_DIGEST, digest),
-        None => draft,
-    }
+    draft
 }
 
 /// Fires all levels; says when the first message of any is due.

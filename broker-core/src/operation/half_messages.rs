@@ -152,12 +152,20 @@ pub(crate) fn admit(parts: &Parts) -> Result<(), BrokerError> {
 
 /// One was stored: somebody is to be asked about it, if it stays open so long. Says when it is given up at the earliest.
 pub(crate) fn stored(parts: &Parts, tables: &Tables, transaction: &Transaction, at: Timestamp) -> Timestamp {
-    let rules = &parts.config.transactions;
-    let first_check = at.plus(transaction.check_after.unwrap_or(rules.timeout));
     if let Some(cell) = cell_key(tables) {
-        parts.redelivery.arm((cell.consumer_group_id, cell.topic_id), first_check);
+        parts.redelivery.arm((cell.consumer_group_id, cell.topic_id), first_check(parts, transaction, at));
     }
-    first_check.plus(rules.check_interval.saturating_mul(rules.check_max))
+    decide_until(parts, transaction, at)
+}
+
+/// When one that was stored at this time is given up at the earliest.
+pub(crate) fn decide_until(parts: &Parts, transaction: &Transaction, at: Timestamp) -> Timestamp {
+    let rules = &parts.config.transactions;
+    first_check(parts, transaction, at).plus(rules.check_interval.saturating_mul(rules.check_max))
+}
+
+fn first_check(parts: &Parts, transaction: &Transaction, at: Timestamp) -> Timestamp {
+    at.plus(transaction.check_after.unwrap_or(parts.config.transactions.timeout))
 }
 
 /// What the queue of half messages is worked on with, all of it locked.

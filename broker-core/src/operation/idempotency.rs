@@ -1,158 +1,109 @@
-//! At most one stored message per idempotency key and topic inside the window.
+//! What a send with an idempotency key comes to: a message of its own, or the answer that the first one got. The keys
+//! themselves are in `delivery/idempotency.rs`.
 //!
-//! The key's hash, with the topic's incarnation, is the message's unique key, and a digest of the body rides in the
-//! record. So the log itself remembers what was stored, and the index finds it again after any restart; only keys whose
-//! record cannot be found yet (being stored, not dispatched) are kept in memory.
+//! Whoever appends keyed messages, whatever their kind, takes their `body_digests`, says with the topic at hand how they are
+//! `keyed`, will `hold` these keys until the append is done, `admit`s each, and tells the held keys what was `stored`.
 
-use std::collections::HashMap;
-use std::sync::Mutex;
-use std::time::Duration;
-
-use bytes::Bytes;
-use sha2::{Digest, Sha256};
-
-use crate::broker::{SendReceipt, Topic};
+use crate::broker::{SendMessage, SendReceipt, Topic};
 use crate::clock::Timestamp;
+use crate::delivery::idempotency::{Admission, BodyDigest, HeldKeys, KeyHash};
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
-use crate::message::{StoredMessage, property};
-use crate::offset::CommitLogOffset;
-use crate::operation::delay::{SECOND, schedule_topic, timer_topic};
+use crate::message::Message;
+use crate::offset::QueueId;
+use crate::operation::delay::SECOND;
+use crate::operation::half_messages;
+use crate::state::record::KeyedMessage;
+use crate::store::commit_log::Appended;
 
-/// How long a key is remembered.
-pub const WINDOW: Duration = Duration::from_secs(600);
-/// Most keys whose messages are being stored at once.
-const RUNNING_MAX: usize = 100_000;
+/// Until there is access control, everybody is the same principal.
+const PRINCIPAL: &str = "";
 
-#[derive(Default)]
-pub(crate) struct Idempotency {
-    /// By unique key: where the record ends, or nothing while it is not appended yet.
-    running: Mutex<HashMap<Box<str>, Option<CommitLogOffset>>>,
-}
-
-/// What may happen to a send with a key.
-pub(crate) enum Admission {
-    /// Nobody has stored it: append, then say `stored` or `not_stored`.
-    New(Keyed),
-    /// It is stored already.
-    Done(Box<SendReceipt>),
-    Refused(BrokerError),
-}
-
-/// A key that is being stored.
+/// The key of one message and what tells its body from another.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Keyed {
-    pub(crate) unique_key: Box<str>,
-    digest: String,
+    pub(crate) key: KeyHash,
+    pub(crate) body_digest: BodyDigest,
 }
 
-impl Keyed {
-    pub(crate) fn digest_property(&self) -> (&str, &str) {
-        (property::BODY_DIGEST, &self.digest)
+/// One for each message with a key; none at all for a batch without any. Takes its time, so it is done outside of every
+/// lock. Of the content the body alone is compared: a repeat may well bear another trace context, or ask for a delay that
+/// begins later.
+pub(crate) fn body_digests(batch: &[SendMessage]) -> Vec<Option<BodyDigest>> {
+    match batch.iter().any(|send| send.idempotency_key.is_some()) {
+        true => batch.iter().map(|send| send.idempotency_key.as_ref().map(|_| digest_of(&send.message))).collect(),
+        false => Vec::new(),
     }
 }
 
-impl Idempotency {
-    pub(crate) fn admit(&self, parts: &Parts, topic: &Topic, key: &str, body: &Bytes) -> Admission {
-        let unique_key = unique_key_of(topic, key);
-        let digest = hex(&Sha256::digest(body)[..8]);
-        {
-            let mut running = self.running.lock().expect("no code panics while holding it");
-            let dispatched = parts.store.dispatched_offset();
-            if running.len() >= RUNNING_MAX {
-                running.retain(|_, end| end.is_none_or(|end| end > dispatched));
-            }
-            match running.get(&unique_key) {
-                Some(Some(end)) if *end <= dispatched => {
-                    running.remove(&unique_key);
-                }
-                Some(_) => return Admission::Refused(BrokerError::IdempotencyInProgress),
-                None if running.len() >= RUNNING_MAX => {
-                    return Admission::Refused(BrokerError::Overloaded { what: "idempotency keys" });
-                }
-                None => {}
-            }
-            running.insert(unique_key.clone(), None);
-        }
-        // The place is taken, so nobody else can store this key while the index is asked.
-        match self.find(parts, topic, &unique_key, &digest) {
-            Ok(None) => Admission::New(Keyed { unique_key, digest }),
-            found => {
-                self.not_stored(Keyed { unique_key, digest });
-                match found {
-                    Ok(Some(receipt)) => Admission::Done(Box::new(receipt)),
-                    Ok(None) => unreachable!("answered above"),
-                    Err(error) => Admission::Refused(error),
-                }
-            }
-        }
-    }
+pub(crate) fn keyed(topic: &Topic, batch: &[SendMessage], body_digests: &[Option<BodyDigest>]) -> Vec<Option<Keyed>> {
+    let keyed = |(send, body_digest): (&SendMessage, &Option<BodyDigest>)| {
+        let key = KeyHash::of(PRINCIPAL, topic, send.idempotency_key.as_deref()?);
+        Some(Keyed { key, body_digest: (*body_digest)? })
+    };
+    batch.iter().zip(body_digests).map(keyed).collect()
+}
 
-    pub(crate) fn stored(&self, keyed: Keyed, end: CommitLogOffset) {
-        self.running.lock().expect("no code panics while holding it").insert(keyed.unique_key, Some(end));
-    }
+/// Locks the keys of a batch; nothing if it has none.
+pub(crate) fn hold<'a>(parts: &'a Parts, batch: &[Option<Keyed>], now: Timestamp) -> Option<HeldKeys<'a>> {
+    let mut keys = batch.iter().flatten().map(|keyed| keyed.key).peekable();
+    keys.peek().is_some().then(|| parts.idempotency.hold(keys, now))
+}
 
-    pub(crate) fn not_stored(&self, keyed: Keyed) {
-        self.running.lock().expect("no code panics while holding it").remove(&keyed.unique_key);
-    }
-
-    fn find(
-        &self,
-        parts: &Parts,
-        topic: &Topic,
-        unique_key: &str,
-        digest: &str,
-    ) -> Result<Option<SendReceipt>, BrokerError> {
-        let now = parts.store.now();
-        if parts.store.index_failure().is_some() {
-            // Without the index nobody can say whether the key was used.
-            return Err(BrokerError::Overloaded { what: "an index for idempotency keys" });
-        }
-        // A delayed message lies elsewhere until its time has come.
-        let (levels, timers) = (schedule_topic(), timer_topic());
-        let mut found = None;
-        for place in [&topic.config.topic, &levels, &timers] {
-            found = parts.store.find_by_unique_key(place, unique_key)?;
-            if found.is_some() {
-                break;
-            }
-        }
-        let Some(message) = found.filter(|message| now.since(message.store_timestamp) < WINDOW) else {
-            return Ok(None);
-        };
-        if message.property(property::BODY_DIGEST) != Some(digest) {
-            return Err(BrokerError::IdempotencyKeyReused);
-        }
-        Ok(Some(SendReceipt {
-            unique_key: unique_key.into(),
-            queue_id: message.queue_id,
-            queue_offset: message.queue_offset,
-            commit_log_offset: message.commit_log_offset,
-            store_host: message.store_host,
-            store_timestamp: message.store_timestamp,
-            durability: parts.config.durability,
-            duplicate: true,
-            waits_for: waits_for(&message).filter(|second| now < second.plus(SECOND)),
-            decide_until: None,
-        }))
+/// The message as it is to be stored, or the first one's receipt.
+pub(crate) fn admit(
+    parts: &Parts,
+    held: &mut HeldKeys<'_>,
+    keyed: Keyed,
+    message: Message,
+    now: Timestamp,
+) -> Result<Result<Message, Box<SendReceipt>>, BrokerError> {
+    let Keyed { key, body_digest } = keyed;
+    match held.admit(key, body_digest, parts.store.confirm_offset()) {
+        Admission::New => Ok(Ok(message.with_idempotency_key(&key.to_string(), &body_digest.to_string()))),
+        Admission::Done(first) => Ok(Err(Box::new(receipt(parts, &first, &message, now)))),
+        Admission::InProgress => Err(BrokerError::IdempotencyInProgress),
+        Admission::Reused => Err(BrokerError::IdempotencyKeyReused),
+        Admission::Full => Err(BrokerError::Overloaded { what: "places for idempotency keys" }),
     }
 }
 
-/// The second in which it waits, if it is a message with a delivery time.
-fn waits_for(message: &StoredMessage) -> Option<Timestamp> {
-    message.property(property::TIMER_OUT_MS)?.parse().ok().map(Timestamp)
+/// What the key stands for from now on.
+pub(crate) fn stored(
+    keyed: Keyed,
+    queue_id: QueueId,
+    waits_for: Option<Timestamp>,
+    appended: &Appended,
+) -> KeyedMessage {
+    KeyedMessage {
+        key: keyed.key,
+        body_digest: keyed.body_digest,
+        commit_log_offset: appended.commit_log_offset,
+        queue_id,
+        queue_offset: appended.queue_offset,
+        store_timestamp: appended.store_timestamp,
+        waits_for,
+    }
 }
 
-/// 128 bits of a hash over topic, incarnation and key, in upper-case hex like every unique key.
-fn unique_key_of(topic: &Topic, key: &str) -> Box<str> {
-    let mut hash = Sha256::new();
-    hash.update(topic.incarnation.0.to_be_bytes());
-    hash.update((topic.config.topic.as_str().len() as u64).to_be_bytes());
-    hash.update(topic.config.topic.as_str());
-    hash.update(key);
-    hex(&hash.finalize()[..16]).into()
+fn digest_of(message: &Message) -> BodyDigest {
+    BodyDigest::of(message.body())
 }
 
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+fn receipt(parts: &Parts, first: &KeyedMessage, repeat: &Message, now: Timestamp) -> SendReceipt {
+    SendReceipt {
+        unique_key: first.key.to_string().into(),
+        queue_id: first.queue_id,
+        queue_offset: first.queue_offset,
+        commit_log_offset: first.commit_log_offset,
+        store_host: parts.config.store_host,
+        store_timestamp: first.store_timestamp,
+        durability: parts.config.durability,
+        duplicate: true,
+        // Until then it can be recalled.
+        waits_for: first.waits_for.filter(|second| now < second.plus(SECOND)),
+        decide_until: repeat
+            .transaction()
+            .map(|transaction| half_messages::decide_until(parts, transaction, first.store_timestamp)),
+    }
 }

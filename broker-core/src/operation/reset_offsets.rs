@@ -92,6 +92,6 @@ pub(crate) fn reset_offsets(parts: &Parts, reset: &ResetOffsets) -> Result<Vec<O
             "the offset of a consumer group was moved"
         );
     }
-    parts.long_polling.came_back(&reset.topic, &reset.consumer_group);
+    parts.long_polling.came_back(&reset.topic, &reset.consumer_group, u64::MAX);
     Ok(resets)
 }

@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use crate::broker::{SendMessage, SendMessages, SendReceipt, Topic, TopicConfig};
 use crate::clock::Timestamp;
+use crate::delivery::idempotency::HeldKeys;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
-use crate::message::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, Message, MessageType, Transaction};
-use crate::offset::{CommitLogOffset, QueueId};
+use crate::message::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, MessageType, Transaction};
+use crate::offset::QueueId;
 use crate::operation::delay::{self, Route};
 use crate::operation::half_messages;
-use crate::operation::idempotency::{Admission, Keyed};
+use crate::operation::idempotency::{self, Keyed};
 use crate::store::commit_log::{Append, AppendClass};
 use crate::store::consume_queue::ConsumeQueue;
 
@@ -36,6 +37,7 @@ pub(crate) async fn send_messages(
 
     delay::ensure_topics(parts, messages.iter().map(|send| &send.message))?;
     let now = parts.store.now();
+    let body_digests = idempotency::body_digests(&messages);
     let mut results = Vec::with_capacity(messages.len());
     let end = {
         let tables = parts.tables();
@@ -49,12 +51,15 @@ pub(crate) async fn send_messages(
         let mut owners = Vec::with_capacity(messages.len());
         // Message groups of which one was refused: nothing behind it may be stored.
         let mut broken: HashMap<Box<str>, BrokerError> = HashMap::new();
+        let keyed = idempotency::keyed(topic, &messages, &body_digests);
+        // Until the append is done: of two sends with one key, the second sees what became of the first.
+        let mut held = idempotency::hold(parts, &keyed, now);
         for (at, send) in messages.into_iter().enumerate() {
             let message_group = send.message.message_group().map(Box::from);
             let body_bytes = send.message.body().len() as u64;
             let admitted = match message_group.as_ref().and_then(|group| broken.get(group)) {
                 Some(error) => Err(error.clone()),
-                None => admit(parts, topic, queues, send, now),
+                None => admit(parts, topic, queues, send, held.as_mut().zip(keyed.get(at).copied().flatten()), now),
             };
             match admitted {
                 Ok(Admitted::Append { append, queue_id, unique_key, keyed, is_delayed, waits_for, transaction }) => {
@@ -84,16 +89,7 @@ pub(crate) async fn send_messages(
         if appends.is_empty() {
             return Ok(results);
         }
-        let batch = match parts.store.append(appends) {
-            Ok(batch) => batch,
-            Err(error) => {
-                owners
-                    .into_iter()
-                    .filter_map(|owner| owner.keyed)
-                    .for_each(|keyed| parts.idempotency.not_stored(keyed));
-                return Err(error.into());
-            }
-        };
+        let batch = parts.store.append(appends)?;
         let (mut stored, mut bytes, mut stored_at) = (0, 0, Timestamp::default());
         for (appended, owner) in batch.entries.into_iter().zip(owners) {
             let Owner { at, queue_id, unique_key, body_bytes, keyed, is_delayed, waits_for, transaction } = owner;
@@ -109,9 +105,8 @@ pub(crate) async fn send_messages(
                     let decide_until = transaction.map(|transaction| {
                         half_messages::stored(parts, &tables, &transaction, appended.store_timestamp)
                     });
-                    let record_end = CommitLogOffset(appended.commit_log_offset.0 + u64::from(appended.record_len));
-                    if let Some(keyed) = keyed {
-                        parts.idempotency.stored(keyed, record_end);
+                    if let Some((held, keyed)) = held.as_mut().zip(keyed) {
+                        held.stored(&idempotency::stored(keyed, queue_id, waits_for, &appended));
                     }
                     Ok(SendReceipt {
                         unique_key,
@@ -126,12 +121,7 @@ pub(crate) async fn send_messages(
                         decide_until,
                     })
                 }
-                Err(error) => {
-                    if let Some(keyed) = keyed {
-                        parts.idempotency.not_stored(keyed);
-                    }
-                    Err(error.into())
-                }
+                Err(error) => Err(error.into()),
             };
         }
         if stored > 0 {
@@ -185,10 +175,11 @@ fn admit(
     topic: &Topic,
     queues: &[Arc<ConsumeQueue>],
     send: SendMessage,
+    keyed: Option<(&mut HeldKeys<'_>, Keyed)>,
     now: Timestamp,
 ) -> Result<Admitted, BrokerError> {
     let name = &topic.config.topic;
-    let SendMessage { queue_id, message, idempotency_key } = send;
+    let SendMessage { queue_id, message, idempotency_key: _ } = send;
     check_type(&topic.config, message.message_type)?;
     let queue = queues
         .get(queue_id.0 as usize)
@@ -209,24 +200,16 @@ fn admit(
         }
     };
     let transaction = message.transaction().cloned();
-    let draft = |message: &Message| delay::draft(parts, (name, queue_id), message, route, now);
-    let (record, unique_key, keyed) = match idempotency_key {
-        None => {
-            let record = draft(&message).encode().expect("the limits of a message fit a record");
-            (record, Box::from(message.unique_key()), None)
-        }
-        Some(key) => match parts.idempotency.admit(parts, topic, &key, message.body()) {
-            Admission::New(keyed) => {
-                let message = message.with_unique_key(&keyed.unique_key);
-                let (property, digest) = keyed.digest_property();
-                let draft = draft(&message).with_property(property, digest);
-                let record = draft.encode().expect("a digest fits beside the limits");
-                (record, keyed.unique_key.clone(), Some(keyed))
-            }
-            Admission::Done(receipt) => return Ok(Admitted::Stored(receipt)),
-            Admission::Refused(error) => return Err(error),
+    let (message, keyed) = match keyed {
+        None => (message, None),
+        Some((held, keyed)) => match idempotency::admit(parts, held, keyed, message, now)? {
+            Ok(message) => (message, Some(keyed)),
+            Err(first) => return Ok(Admitted::Stored(first)),
         },
     };
+    let unique_key = Box::from(message.unique_key());
+    let record = delay::draft(parts, (name, queue_id), &message, route, now).encode();
+    let record = record.expect("the limits of a message, with a digest beside them, fit a record");
     let append = Append { record, queue: counter, class: AppendClass::Message };
     Ok(Admitted::Append { append, queue_id, unique_key, keyed, is_delayed, waits_for, transaction })
 }

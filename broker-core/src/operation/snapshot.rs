@@ -55,6 +55,8 @@ pub(crate) fn take_snapshot(parts: &Parts) -> Result<(), StoreError> {
     let timers = parts.delayed.timers();
     snapshot.timers(TimersPart { reflects: store.max_offset(), entries: timers.entries() });
     drop(timers);
+    // What is appended from here on may be in it as well: a key is told twice without harm.
+    snapshot.keys(store.max_offset(), parts.idempotency.entries(store.now()));
     store.write_snapshot(replay_from, &snapshot.finish(&tables))
 }
 

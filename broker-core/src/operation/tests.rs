@@ -2,12 +2,14 @@
 
 mod dead_letters;
 mod delayed;
+mod idempotency;
 mod model;
 mod offsets;
 mod order;
 mod recover_state;
 mod repair;
 mod transactions;
+mod waking;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -239,33 +241,6 @@ async fn a_parked_receive_is_woken_by_a_send_and_by_a_message_that_comes_back() 
     // The stop ends every wait.
     let (ended, ()) = tokio::join!(broker.await_messages(wait()), async { broker.drain() });
     assert!(ended.is_ok());
-    broker.close().unwrap();
-}
-
-#[tokio::test]
-async fn l3_one_message_per_idempotency_key() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut broker = open(dir.path());
-    with_topic(&broker).await;
-    let keyed = |body: &str| {
-        let mut send = send(0, message("ignored", body));
-        send.messages[0].idempotency_key = Some("order-991".into());
-        send
-    };
-    let first = broker.send_messages(keyed("a")).await.unwrap().remove(0).unwrap();
-    assert!(!first.duplicate);
-    for reopened in [false, true] {
-        if reopened {
-            drop(broker);
-            broker = open(dir.path());
-        }
-        let again = broker.send_messages(keyed("a")).await.unwrap().remove(0).unwrap();
-        assert!(again.duplicate);
-        assert_eq!((&again.unique_key, again.commit_log_offset), (&first.unique_key, first.commit_log_offset));
-        let other = broker.send_messages(keyed("b")).await.unwrap().remove(0);
-        assert!(matches!(other, Err(BrokerError::IdempotencyKeyReused)));
-    }
-    assert_eq!(broker.pop_messages(pop(32)).await.unwrap().len(), 1);
     broker.close().unwrap();
 }
 

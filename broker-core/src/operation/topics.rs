@@ -156,6 +156,7 @@ pub(crate) async fn delete_topic(parts: &Parts, name: &TopicName) -> Result<(), 
         tables.apply(&entry, at);
         parts.traffic_of_deleted.absorb(&traffic);
         parts.cells.apply(&entry);
+        parts.long_polling.topic_is_gone(name);
         if let Err(error) = parts.store.delete_queues(name) {
             // The record says that they are gone; what is left of their files the next start sets aside.
             tracing::warn!(topic = %name, %error, "the queues of a deleted topic were not removed whole");

@@ -26,6 +26,7 @@
 //! | 48 | timers fired | through ms, wheel offset read to, wheel offset below which nothing waits |
 //! | 49 | level fired | level, next offset |
 //! | 50 | timers done | count, then per message: wheel offset minus the one before (in snapshots alone) |
+//! | 54 | idempotency keys | count, then per message: 16 bytes key, 8 bytes body digest, commit-log offset, queue id, queue offset, stored ms, second it waits for or 0 (in snapshots alone) |
 //!
 //! Cell: group id, topic id, queue id. Retry policy: u8 0, count, ms each; or u8 1, initial ms, max ms, f32 bits as u32.
 //! Start from: u8 0 young, 1 min, 2 max, 3 time and ms. Attributes: count, then per attribute: name, value; batch queues
@@ -35,6 +36,7 @@ use std::time::Duration;
 
 use crate::broker::{ConsumerGroupConfig, Permission, RetryPolicy, StartFrom, TopicConfig};
 use crate::clock::Timestamp;
+use crate::delivery::idempotency::{BodyDigest, KeyHash};
 use crate::message::MessageType;
 use crate::names::{ConsumerGroup, TopicName};
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
@@ -125,6 +127,10 @@ pub enum Entry {
     TimersDone {
         offsets: Vec<u64>,
     },
+    /// Messages that were sent with an idempotency key.
+    IdempotencyKeys {
+        messages: Vec<KeyedMessage>,
+    },
 }
 
 /// Messages of one queue handed out together. Offsets ascend; message `i` has the lease id `(boot, sequence + i)`.
@@ -138,6 +144,21 @@ pub struct LeaseEntry {
     pub auto_renew: bool,
     pub attempt_id_hash: Option<u64>,
     pub messages: Vec<(u64, u32)>,
+}
+
+/// A message that was sent with an idempotency key, and what its producer was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyedMessage {
+    pub key: KeyHash,
+    pub body_digest: BodyDigest,
+    pub commit_log_offset: CommitLogOffset,
+    /// Of the topic it was sent to.
+    pub queue_id: QueueId,
+    /// Where it lies, which is another queue if it waits for its time.
+    pub queue_offset: QueueOffset,
+    pub store_timestamp: Timestamp,
+    /// See `SendReceipt::waits_for`.
+    pub waits_for: Option<Timestamp>,
 }
 
 /// Why a state record cannot be read.
@@ -313,6 +334,11 @@ impl Writer {
                 self.offsets(offsets);
                 50
             }
+            Entry::IdempotencyKeys { messages } => {
+                self.number(messages.len() as u64);
+                messages.iter().for_each(|message| self.keyed(message));
+                54
+            }
         }
     }
 
@@ -391,6 +417,16 @@ impl Writer {
             self.number(u64::from(*attempt));
             before = *offset;
         }
+    }
+
+    fn keyed(&mut self, message: &KeyedMessage) {
+        self.0.extend(message.key.0.to_be_bytes());
+        self.0.extend(message.body_digest.0.to_be_bytes());
+        self.number(message.commit_log_offset.0);
+        self.number(u64::from(message.queue_id.0));
+        self.number(message.queue_offset.0);
+        self.time(message.store_timestamp);
+        self.time(message.waits_for.unwrap_or_default());
     }
 
     fn cell(&mut self, cell: &CellKey) {
@@ -502,6 +538,13 @@ impl<'a> Reader<'a> {
             },
             49 => Entry::LevelFired { level: self.small()?, next: QueueOffset(self.number()?) },
             50 => Entry::TimersDone { offsets: self.offsets()? },
+            54 => {
+                let mut messages = Vec::new();
+                for _ in 0..self.len()? {
+                    messages.push(self.keyed()?);
+                }
+                Entry::IdempotencyKeys { messages }
+            }
             unknown => return Err(StateRecordError::UnknownKind(unknown)),
         })
     }
@@ -592,6 +635,18 @@ impl<'a> Reader<'a> {
             messages.push((before, self.small()?));
         }
         Ok(LeaseEntry { cell, deadline, first, next, auto_renew: flags & 1 != 0, attempt_id_hash, messages })
+    }
+
+    fn keyed(&mut self) -> Result<KeyedMessage, StateRecordError> {
+        Ok(KeyedMessage {
+            key: KeyHash(u128::from_be_bytes(self.array()?)),
+            body_digest: BodyDigest(u64::from_be_bytes(self.array()?)),
+            commit_log_offset: CommitLogOffset(self.number()?),
+            queue_id: QueueId(self.small()?),
+            queue_offset: QueueOffset(self.number()?),
+            store_timestamp: self.time()?,
+            waits_for: Some(self.time()?).filter(|second| *second != Timestamp::default()),
+        })
     }
 
     fn cell(&mut self) -> Result<CellKey, StateRecordError> {
@@ -783,7 +838,20 @@ mod tests {
             },
             Entry::LevelFired { level: 3, next: QueueOffset(129) },
             Entry::TimersDone { offsets: vec![5, 5 + 128] },
+            Entry::IdempotencyKeys { messages: vec![keyed(None), keyed(Some(Timestamp(4_000)))] },
         ]
+    }
+
+    fn keyed(waits_for: Option<Timestamp>) -> KeyedMessage {
+        KeyedMessage {
+            key: KeyHash(0xA79E_98B6 << 96 | 1),
+            body_digest: BodyDigest(0x2CF2_4DBA_5FB0_A30E),
+            commit_log_offset: CommitLogOffset(300),
+            queue_id: QueueId(7),
+            queue_offset: QueueOffset(129),
+            store_timestamp: Timestamp(1_700_000_000_000),
+            waits_for,
+        }
     }
 
     fn attributes(pairs: &[(&str, &str)]) -> TopicAttributes {
@@ -847,6 +915,8 @@ mod tests {
         assert_eq!(hex(&samples[17]), "01023009".to_owned() + "80d095ffbc31" + "ac02" + "07");
         assert_eq!(hex(&samples[18]), "01023103".to_owned() + "03" + "8101");
         assert_eq!(hex(&samples[19]), "01023204".to_owned() + "02" + "05" + "8001");
+        let keyed = "a79e98b6000000000000000000000001".to_owned() + "2cf24dba5fb0a30e" + "ac02078101" + "80d095ffbc31";
+        assert_eq!(hex(&samples[20]), "010236".to_owned() + "4a" + "02" + &keyed + "00" + &keyed + "a01f");
     }
 
     #[test]

@@ -5,35 +5,54 @@
 //! Deletes are the exception: an id is never given again, so what they end may be ended twice.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use crate::delivery::cells::{AllCells, cell_of};
+use crate::delivery::idempotency::IdempotencyKeys;
 use crate::delivery::redelivery::Pair;
 use crate::delivery::timers::Timers;
 use crate::offset::{CommitLogOffset, QueueOffset};
-use crate::state::record::Entry;
+use crate::state::record::{Entry, KeyedMessage};
 use crate::state::snapshot::Snapshot;
 use crate::state::source::Source;
 use crate::state::tables::Tables;
 
 /// The state as it comes back.
-#[derive(Default)]
 pub struct Replay {
     pub tables: Tables,
     pub cells: AllCells,
     /// By topic id: where its queues end at least.
     pub queue_ends: HashMap<u32, Vec<QueueOffset>>,
     pub timers: Timers,
+    pub idempotency: IdempotencyKeys,
     tables_reflect: CommitLogOffset,
     timers_reflect: CommitLogOffset,
+    keys_reflect: CommitLogOffset,
     pairs_reflect: HashMap<Pair, CommitLogOffset>,
     /// Behind a clean stop and before the next start: what lies here, somebody else has written.
     stopped: bool,
 }
 
 impl Replay {
+    /// Nothing yet.
+    pub fn new(idempotency_window: Duration) -> Replay {
+        Replay {
+            tables: Tables::default(),
+            cells: AllCells::default(),
+            queue_ends: HashMap::new(),
+            timers: Timers::default(),
+            idempotency: IdempotencyKeys::new(idempotency_window),
+            tables_reflect: CommitLogOffset(0),
+            timers_reflect: CommitLogOffset(0),
+            keys_reflect: CommitLogOffset(0),
+            pairs_reflect: HashMap::new(),
+            stopped: false,
+        }
+    }
+
     /// Everything that the snapshot says.
-    pub fn from_snapshot(snapshot: Snapshot) -> Replay {
-        let mut replay = Replay::default();
+    pub fn from_snapshot(snapshot: Snapshot, idempotency_window: Duration) -> Replay {
+        let mut replay = Replay::new(idempotency_window);
         for topic in snapshot.tables.topics {
             let created = CommitLogOffset(topic.incarnation.0);
             topic.entries.iter().for_each(|entry| replay.tables.apply(entry, created));
@@ -47,6 +66,8 @@ impl Replay {
         replay.tables_reflect = snapshot.tables.reflects;
         snapshot.timers.entries.iter().for_each(|entry| replay.timers.apply(entry));
         replay.timers_reflect = snapshot.timers.reflects;
+        snapshot.keys.entries.iter().for_each(|entry| replay.idempotency.apply(entry));
+        replay.keys_reflect = snapshot.keys.reflects;
         for part in snapshot.pairs {
             part.entries.iter().for_each(|entry| replay.cells.apply(entry));
             replay.pairs_reflect.insert(part.pair, part.reflects);
@@ -75,6 +96,14 @@ impl Replay {
                 }
             }
             None => self.cells.apply(entry),
+        }
+        self.idempotency.apply(entry);
+    }
+
+    /// A message that was sent with an idempotency key.
+    pub fn keyed(&mut self, message: &KeyedMessage) {
+        if !self.stopped && message.commit_log_offset >= self.keys_reflect {
+            self.idempotency.replay(message);
         }
     }
 

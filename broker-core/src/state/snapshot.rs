@@ -10,12 +10,13 @@
 //! | count of topics | each: incarnation, length of entries, entries, count of queues, next queue offset each |
 //! | count of consumer groups | each: incarnation, length of entries, entries |
 //! | count of pairs | each: group id, topic id, place it reflects, length of entries, entries |
-//! | in version 3: place up to which the timers reflect the log, length of entries, entries |
+//! | since version 3: place up to which the timers reflect the log, length of entries, entries |
+//! | since version 4: place up to which the idempotency keys reflect the log, length of entries, entries |
 //! ```
 //! A topic's entries are what makes it and, if messages of it have had their time, what is kept of its queues. A pair's
 //! entries are, for each queue, where its cell goes on (`start`) and every lease (`change lease`); see also
-//! `VERSION_IN_ORDER`. Those of the timers say which delayed messages are done. Permanent: an unknown version is a newer
-//! Gantry's.
+//! `VERSION_IN_ORDER`. Those of the timers say which delayed messages are done, those of the idempotency keys what each
+//! stands for. Permanent: an unknown version is a newer Gantry's.
 
 use crate::delivery::cell::Cell;
 use crate::delivery::redelivery::Pair;
@@ -31,6 +32,8 @@ const VERSION: u8 = 1;
 const VERSION_IN_ORDER: u8 = 2;
 /// As version 2, and the timers follow. Written only where they have something to say.
 const VERSION_WITH_TIMERS: u8 = 3;
+/// As version 3, and the idempotency keys follow. Written only where there are any.
+const VERSION_WITH_KEYS: u8 = 4;
 
 /// What the tables held, and where their queues end.
 pub struct TablesPart {
@@ -74,10 +77,19 @@ pub struct TimersPart {
     pub entries: Vec<Entry>,
 }
 
+/// What idempotency keys stand for.
+#[derive(Default)]
+pub struct KeysPart {
+    /// Every record below is in it.
+    pub reflects: CommitLogOffset,
+    pub entries: Vec<Entry>,
+}
+
 pub struct Snapshot {
     pub tables: TablesPart,
     pub pairs: Vec<PairPart>,
     pub timers: TimersPart,
+    pub keys: KeysPart,
 }
 
 /// A body as it grows. Cells are encoded while their lock is held: entries of a million leases would be a gigabyte.
@@ -86,6 +98,8 @@ pub struct SnapshotWriter {
     pairs: Vec<u8>,
     pair_count: u64,
     timers: TimersPart,
+    /// Behind the place it reflects.
+    keys: Option<(CommitLogOffset, Vec<u8>)>,
     entries: Vec<u8>,
     version: u8,
 }
@@ -127,6 +141,7 @@ impl SnapshotWriter {
             pairs: Vec::new(),
             pair_count: 0,
             timers: TimersPart::default(),
+            keys: None,
             entries: Vec::new(),
             version: VERSION,
         }
@@ -161,9 +176,21 @@ impl SnapshotWriter {
         self.timers = part;
     }
 
+    /// Adds the idempotency keys, as they come: entries of a million of them at once would take their place twice.
+    pub fn keys(&mut self, reflects: CommitLogOffset, entries: impl IntoIterator<Item = Entry>) {
+        let mut encoded = Vec::new();
+        entries.into_iter().for_each(|entry| encode_entries(&mut encoded, [&entry]));
+        self.keys = (!encoded.is_empty()).then_some((reflects, encoded));
+    }
+
     pub fn finish(mut self, tables: &TablesPart) -> Vec<u8> {
         let has_timers = !self.timers.entries.is_empty();
-        self.bytes.push(if has_timers { VERSION_WITH_TIMERS } else { self.version });
+        let version = match &self.keys {
+            Some(_) => VERSION_WITH_KEYS,
+            None if has_timers => VERSION_WITH_TIMERS,
+            None => self.version,
+        };
+        self.bytes.push(version);
         let head = [u64::from(tables.topic_id_max), u64::from(tables.consumer_group_id_max), tables.reflects.0];
         head.into_iter().for_each(|number| varint(&mut self.bytes, number));
         varint(&mut self.bytes, tables.topics.len() as u64);
@@ -176,11 +203,15 @@ impl SnapshotWriter {
         tables.consumer_groups.iter().for_each(|group| self.table(group.incarnation, &group.entries));
         varint(&mut self.bytes, self.pair_count);
         self.bytes.append(&mut self.pairs);
-        if has_timers {
+        if version >= VERSION_WITH_TIMERS {
             varint(&mut self.bytes, self.timers.reflects.0);
             self.entries.clear();
             encode_entries(&mut self.entries, &self.timers.entries);
             with_len(&mut self.bytes, &self.entries);
+        }
+        if let Some((reflects, keys)) = &self.keys {
+            varint(&mut self.bytes, reflects.0);
+            with_len(&mut self.bytes, keys);
         }
         self.bytes
     }
@@ -203,7 +234,7 @@ impl Snapshot {
     pub fn decode(body: &[u8]) -> Result<Snapshot, StateRecordError> {
         let mut reader = Reader(body);
         let version = reader.byte()?;
-        if !matches!(version, VERSION | VERSION_IN_ORDER | VERSION_WITH_TIMERS) {
+        if !(VERSION..=VERSION_WITH_KEYS).contains(&version) {
             return Err(StateRecordError::NewerVersion(version));
         }
         let (topic_id_max, consumer_group_id_max) = (reader.small()?, reader.small()?);
@@ -252,7 +283,7 @@ impl Snapshot {
             pairs.push(PairPart { pair, reflects, entries });
         }
         let mut timers = TimersPart::default();
-        if version == VERSION_WITH_TIMERS {
+        if version >= VERSION_WITH_TIMERS {
             timers.reflects = CommitLogOffset(reader.number()?);
             timers.entries = read_entries(&mut reader)?;
             let of_timers = |entry: &Entry| {
@@ -262,11 +293,19 @@ impl Snapshot {
                 return Err(StateRecordError::Malformed("the timers' entries are of something else"));
             }
         }
+        let mut keys = KeysPart::default();
+        if version >= VERSION_WITH_KEYS {
+            keys.reflects = CommitLogOffset(reader.number()?);
+            keys.entries = read_entries(&mut reader)?;
+            if !keys.entries.iter().all(|entry| matches!(entry, Entry::IdempotencyKeys { .. })) {
+                return Err(StateRecordError::Malformed("the idempotency keys' entries are of something else"));
+            }
+        }
         if !reader.0.is_empty() {
             return Err(StateRecordError::Malformed("a snapshot has bytes left"));
         }
         let tables = TablesPart { topic_id_max, consumer_group_id_max, reflects, topics, consumer_groups };
-        Ok(Snapshot { tables, pairs, timers })
+        Ok(Snapshot { tables, pairs, timers, keys })
     }
 }
 
@@ -289,7 +328,9 @@ mod tests {
     use super::*;
     use crate::broker::TopicConfig;
     use crate::clock::Timestamp;
+    use crate::delivery::idempotency::{BodyDigest, KeyHash};
     use crate::names::TopicName;
+    use crate::state::record::KeyedMessage;
 
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -342,6 +383,48 @@ mod tests {
         let timers = Snapshot::decode(&bytes).unwrap().timers;
         assert_eq!((timers.reflects, timers.entries), (CommitLogOffset(900), entries));
         assert!(matches!(Snapshot::decode(&body(&[Entry::Mark])), Err(StateRecordError::Malformed(_))));
+    }
+
+    #[test]
+    fn c8_the_idempotency_keys_come_back_and_nothing_else_passes_for_them() {
+        let message = KeyedMessage {
+            key: KeyHash(1 << 120),
+            body_digest: BodyDigest(2 << 56),
+            commit_log_offset: CommitLogOffset(300),
+            queue_id: QueueId(7),
+            queue_offset: QueueOffset(9),
+            store_timestamp: Timestamp(5_000),
+            waits_for: None,
+        };
+        let keys = Entry::IdempotencyKeys { messages: vec![message] };
+        let body = |entries: &[Entry]| {
+            let mut writer = SnapshotWriter::new();
+            writer.keys(CommitLogOffset(900), entries.to_vec());
+            writer.finish(&TablesPart::of(&Tables::default(), CommitLogOffset(1)))
+        };
+        let bytes = body(std::slice::from_ref(&keys));
+        let key = "01".to_owned() + &"00".repeat(15) + "02" + &"00".repeat(7);
+        assert_eq!(
+            hex(&bytes),
+            "04000001".to_owned()
+                + "0000"
+                + "00"
+                + "0000"
+                + "8407"
+                + "22"
+                + "3620"
+                + "01"
+                + &key
+                + "ac0207098827"
+                + "00"
+        );
+        let read = Snapshot::decode(&bytes).unwrap();
+        assert_eq!((read.keys.reflects, read.keys.entries), (CommitLogOffset(900), vec![keys]));
+        assert!(read.timers.entries.is_empty());
+        assert!(matches!(Snapshot::decode(&body(&[Entry::Mark])), Err(StateRecordError::Malformed(_))));
+        assert_eq!(body(&[])[0], VERSION, "read by an earlier Gantry");
+        let newer = [&[VERSION_WITH_KEYS + 1], &bytes[1..]].concat();
+        assert!(matches!(Snapshot::decode(&newer), Err(StateRecordError::NewerVersion(_))));
     }
 
     #[test]

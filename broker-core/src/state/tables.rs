@@ -156,7 +156,8 @@ impl Tables {
             | Entry::CommitOffset { .. }
             | Entry::TimersFired { .. }
             | Entry::LevelFired { .. }
-            | Entry::TimersDone { .. } => {}
+            | Entry::TimersDone { .. }
+            | Entry::IdempotencyKeys { .. } => {}
         }
     }
 }

@@ -37,11 +37,15 @@ const WANTED_PROPERTIES: [&str; 4] = [property::UNIQUE_KEY, property::TAGS, prop
 pub struct Arrival {
     pub topic: TopicName,
     pub queue_id: QueueId,
+    pub first: QueueOffset,
     pub count: u64,
 }
 
 /// Told between two chunks, by the thread that dispatches.
-pub type ArrivedHook = Box<dyn Fn(&[Arrival]) + Send + Sync>;
+pub type ArrivedHook = Box<dyn Fn(&[Arrival], &ReadArrival<'_>) + Send + Sync>;
+/// Tells of each message of an arrival its offset and its property string, if that can be read. For those who must know
+/// more than that something has come.
+pub type ReadArrival<'a> = dyn Fn(&Arrival, &mut dyn FnMut(QueueOffset, Option<&[u8]>)) + 'a;
 
 /// All queues of all topics that exist.
 pub struct QueueTable {
@@ -282,8 +286,25 @@ impl Dispatch {
 
     fn tell_arrivals(&self, work: &mut Work) {
         if !work.arrivals.is_empty() {
-            (self.arrived)(&work.arrivals);
+            (self.arrived)(&work.arrivals, &|arrival, each| self.read_arrival(arrival, each));
             work.arrivals.clear();
+        }
+    }
+
+    fn read_arrival(&self, arrival: &Arrival, each: &mut dyn FnMut(QueueOffset, Option<&[u8]>)) {
+        let mut entries = Vec::new();
+        if let Some(queue) = self.table.queue(arrival.topic.as_str(), arrival.queue_id) {
+            // What was not read is not there below.
+            let _ = queue.read_entries(arrival.first, arrival.count as usize, &mut entries);
+        }
+        for number in 0..arrival.count {
+            let entry: Option<&QueueEntry> = entries.get(number as usize);
+            let to = |entry: &QueueEntry| CommitLogOffset(entry.commit_log_offset.0 + u64::from(entry.record_len));
+            let view = entry.and_then(|entry| Some((self.log.view(entry.commit_log_offset, to(entry)).ok()?.0, entry)));
+            let record = view.as_ref().and_then(|(view, entry)| record::glance(view, entry.commit_log_offset).ok());
+            // A batch of Apache's has properties of its own.
+            let record = record.filter(|record| record.sys_flag & sys_flag::INNER_BATCH == 0);
+            each(QueueOffset(arrival.first.0 + number), record.map(|record| record.properties));
         }
     }
 
@@ -507,7 +528,7 @@ impl Work {
             let count = queue.max_offset().0.saturating_sub(before.0);
             if count > 0 && queue.topic().as_str() != STATE_TOPIC {
                 let (topic, queue_id) = (queue.topic().clone(), queue.queue_id());
-                self.arrivals.push(Arrival { topic, queue_id, count });
+                self.arrivals.push(Arrival { topic, queue_id, first: before, count });
             }
         }
         self.used = 0;

@@ -83,7 +83,8 @@ impl Rig {
             clock: Box::new(self.hands.clone()),
             random: Arc::new(CountingRandom),
         };
-        let hooks = StoreHooks { arrived: Box::new(arrived), failed: Box::new(|_| {}), stamp_of };
+        let hooks =
+            StoreHooks { arrived: Box::new(move |arrivals, _| arrived(arrivals)), failed: Box::new(|_| {}), stamp_of };
         Store::open(config, parts, hooks)
     }
 

@@ -193,7 +193,7 @@ fn open(files: &SimulatedFiles) -> Result<Store, StoreError> {
         StoreParts { files: Arc::new(files.clone()), clock: Box::new(SystemClock), random: Arc::new(SystemRandom) };
     let stamp_of =
         |message: &StoredMessage| (message.topic() == STATE_TOPIC).then(|| synced_stamp(&message.body)).flatten();
-    let hooks = StoreHooks { arrived: Box::new(|_| {}), failed: Box::new(|_| {}), stamp_of };
+    let hooks = StoreHooks { arrived: Box::new(|_, _| {}), failed: Box::new(|_| {}), stamp_of };
     Store::open(config, parts, hooks)
 }
 

@@ -50,17 +50,17 @@ pub(super) fn open_at(files: &SimulatedFiles, hands: &Hands) -> LocalBroker {
     open_simulated_by(files, Retention::default(), Box::new(hands.clone())).unwrap()
 }
 
-async fn with_delay_topic(broker: &LocalBroker) {
+pub(super) async fn with_delay_topic(broker: &LocalBroker) {
     let config = TopicConfig { message_type: MessageType::Delay, ..TopicConfig::new(topic()) };
     let config = TopicConfig { read_queues: 2, write_queues: 2, ..config };
     broker.put_topic(config, PutWhen::Missing).await.unwrap();
 }
 
-fn delayed(id: &str, delivery: Delivery) -> Message {
+pub(super) fn delayed(id: &str, delivery: Delivery) -> Message {
     message(id, id).with_delivery(delivery).unwrap()
 }
 
-fn after(ms: u64) -> Delivery {
+pub(super) fn after(ms: u64) -> Delivery {
     Delivery::After(Duration::from_millis(ms))
 }
 
@@ -69,7 +69,7 @@ async fn send_one(broker: &LocalBroker, id: &str, delivery: Delivery) -> SendRec
 }
 
 /// Everything in the topic's queues, by queue and offset.
-async fn stored(broker: &LocalBroker) -> Vec<StoredMessage> {
+pub(super) async fn stored(broker: &LocalBroker) -> Vec<StoredMessage> {
     let mut all = Vec::new();
     for queue in 0..2 {
         let mut offset = QueueOffset(0);
@@ -87,7 +87,7 @@ async fn stored(broker: &LocalBroker) -> Vec<StoredMessage> {
     all
 }
 
-async fn delivered(broker: &LocalBroker) -> Vec<String> {
+pub(super) async fn delivered(broker: &LocalBroker) -> Vec<String> {
     fire_due(broker.parts()).unwrap();
     stored(broker).await.iter().map(|message| message.unique_key().unwrap().to_string()).collect()
 }
@@ -458,30 +458,6 @@ async fn one_second_holds_a_hundred_thousand_messages() {
     assert_eq!(broker.topic_stats(topic()).await.unwrap().messages, (BATCHES * BATCH) as u64);
     assert_eq!(scheduled(&broker), 0);
     broker.close().unwrap();
-}
-
-#[tokio::test]
-async fn l3_an_idempotency_key_counts_while_the_message_waits() {
-    let files = SimulatedFiles::new();
-    let hands = Hands::new();
-    let broker = open_at(&files, &hands);
-    with_delay_topic(&broker).await;
-    for delivery in [Delivery::Level(1), after(1_000)] {
-        let keyed = || {
-            let mut send = send(0, delayed("ignored", delivery));
-            send.messages[0].idempotency_key = Some(format!("{delivery:?}").into());
-            send
-        };
-        let first = broker.send_messages(keyed()).await.unwrap().remove(0).unwrap();
-        let again = broker.send_messages(keyed()).await.unwrap().remove(0).unwrap();
-        assert_eq!((again.duplicate, &again.unique_key), (true, &first.unique_key));
-        assert_eq!(again.waits_for, first.waits_for);
-        hands.pass(2_000);
-        fire_due(broker.parts()).unwrap();
-        let again = broker.send_messages(keyed()).await.unwrap().remove(0).unwrap();
-        assert_eq!((again.duplicate, again.waits_for), (true, None));
-    }
-    assert_eq!(delivered(&broker).await.len(), 2);
 }
 
 #[tokio::test]

@@ -56,7 +56,7 @@ fn open_with(files: &SimulatedFiles, durability: Durability, queue_ends: &[Queue
     };
     let parts =
         StoreParts { files: Arc::new(files.clone()), clock: Box::new(SystemClock), random: Arc::new(SystemRandom) };
-    let hooks = StoreHooks { arrived: Box::new(|_| {}), failed: Box::new(|_| {}), stamp_of };
+    let hooks = StoreHooks { arrived: Box::new(|_, _| {}), failed: Box::new(|_| {}), stamp_of };
     let mut store = Store::open(config, parts, hooks).unwrap();
     let mut topics = BTreeMap::new();
     let mut topic_ids = 0;
