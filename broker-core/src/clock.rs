@@ -84,12 +84,15 @@ pub struct EffectiveTime {
 struct Anchor {
     effective_ms: i64,
     since_boot: Duration,
+    /// Time that passed while effective time was drawn to the wall, too short to be halved: 0 or 1.
+    unhalved_ms: i64,
 }
 
 impl EffectiveTime {
     /// `last_stored` is the `storeTimestamp` of the log's last record.
     pub fn start(clock: Box<dyn Clock>, last_stored: Timestamp) -> EffectiveTime {
-        let anchor = Anchor { effective_ms: clock.wall().0.max(last_stored.0), since_boot: clock.since_boot() };
+        let effective_ms = clock.wall().0.max(last_stored.0);
+        let anchor = Anchor { effective_ms, since_boot: clock.since_boot(), unhalved_ms: 0 };
         EffectiveTime { clock, anchor: Mutex::new(anchor) }
     }
 
@@ -107,15 +110,14 @@ impl EffectiveTime {
         }
         let behind_ms = self.clock.wall().0 - (anchor.effective_ms + elapsed_ms);
         // 0.5x to 1.5x of the elapsed time, and never past the wall itself.
-        let slew_ms = match behind_ms {
-            _ if behind_ms.abs() <= SLEW_BEYOND_MS => 0,
-            _ if behind_ms > 0 => (elapsed_ms / 2).min(behind_ms),
-            _ => -(elapsed_ms / 2).min(-behind_ms),
-        };
+        let is_slewed = behind_ms.abs() > SLEW_BEYOND_MS;
+        let slewed_ms = if is_slewed { elapsed_ms + anchor.unhalved_ms } else { 0 };
+        let slew_ms = behind_ms.signum() * (slewed_ms / 2).min(behind_ms.abs());
         // Advance by whole milliseconds only: the rest stays in the anchor, so reading often does not lose time.
         *anchor = Anchor {
             effective_ms: anchor.effective_ms + elapsed_ms + slew_ms,
             since_boot: anchor.since_boot + Duration::from_millis(elapsed_ms.unsigned_abs()),
+            unhalved_ms: slewed_ms % 2,
         };
         Timestamp(anchor.effective_ms)
     }
@@ -168,6 +170,21 @@ mod tests {
         hands.boot.store(200, Ordering::Relaxed);
         hands.wall.store(9_000_000, Ordering::Relaxed); // and far ahead
         assert_eq!(time.now(), Timestamp(1_000_200));
+    }
+
+    #[test]
+    fn l11_time_is_drawn_to_the_wall_however_often_it_is_read() {
+        for step in [3_600_000, -3_600_000] {
+            let hands = Hands::default();
+            let time = EffectiveTime::start(Box::new(hands.clone()), Timestamp(0));
+            hands.wall.store(step, Ordering::Relaxed);
+            for _ in 0..1_000 {
+                hands.boot.fetch_add(1, Ordering::Relaxed);
+                hands.wall.fetch_add(1, Ordering::Relaxed);
+                time.now();
+            }
+            assert_eq!(time.now(), Timestamp(1_000 + 500 * step.signum()));
+        }
     }
 
     #[test]

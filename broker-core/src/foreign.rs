@@ -3,8 +3,8 @@
 //! The log needs no translation (`store/foreign_log.rs` surveys it). What is translated here is what RocketMQ keeps
 //! beside it: topics, consumer groups and offsets in `config/*.json`, and what is in flight.
 //!
-//! Delayed messages, timers and half messages stay where they are, in their system topics, with their queues kept up, so
-//! that the broker that knows how to deliver them finds them; no client sees them.
+//! Delayed messages, timers and half messages stay where they are, in their system topics, with their queues kept up: what
+//! is translated is which of them are done.
 
 pub mod config_files;
 pub mod delayed;
@@ -12,3 +12,4 @@ pub mod export;
 pub mod ids;
 pub mod import;
 pub mod in_flight;
+pub mod transactions;

@@ -15,6 +15,7 @@ use crate::delivery::cells::AllCells;
 use crate::delivery::long_polling::LongPolling;
 use crate::delivery::redelivery::Redelivery;
 use crate::error::BrokerError;
+use crate::foreign;
 use crate::foreign::export::export;
 use crate::foreign::import::Import;
 use crate::message::{StoredMessage, property};
@@ -190,6 +191,18 @@ impl LocalBroker {
         operation::snapshot::take_snapshot(&self.parts)
     }
 
+    /// Delivers the delayed messages whose time has come. Done at their time by itself. Blocking.
+    pub fn deliver_due(&self) -> Result<(), StoreError> {
+        loop {
+            // What was put back on its way may be due as well.
+            let end = self.parts.store.max_offset();
+            operation::fire_messages::fire_due(&self.parts)?;
+            if self.parts.store.max_offset() == end {
+                return Ok(());
+            }
+        }
+    }
+
     /// Lets go of what has been kept long enough. Done every few seconds by itself. Blocking.
     pub fn enforce_retention(&self) -> Result<(), StoreError> {
         operation::retention::enforce_retention(&self.parts)
@@ -210,6 +223,9 @@ impl LocalBroker {
         }
         if let Err(error) = operation::fire_messages::leave_wheel(&self.parts) {
             tracing::error!(%error, "RocketMQ's timer files were not written: only Gantry should open this store next");
+        }
+        if let Err(error) = foreign::transactions::leave_ops(&self.parts) {
+            tracing::error!(%error, "RocketMQ was not told which transactions are decided: only Gantry should open this store next");
         }
         let exported = export(&self.parts.store, &self.parts.tables(), &self.parts.cells, &self.parts.delayed.timers())
             .unwrap_or_else(|error| {

@@ -11,18 +11,19 @@ use crate::warm::WarmMemory;
 
 mod backlog;
 mod deep;
+mod delivery;
 mod footprint;
 mod store;
 
 const GANTRY: &str = "Gantry";
 
 /// Goals that have rows, in the table's order.
-pub const GOALS: [&str; 18] = [
-    "1", "2", "3", "5", "9", "11", "14", "15", "16", "17", "19", "20", "21", "append", "read", "filter", "durable",
-    "curves",
+pub const GOALS: [&str; 20] = [
+    "1", "2", "3", "5", "9", "11", "14", "15", "16", "17", "19", "20", "21", "append", "read", "filter", "settle",
+    "timers", "durable", "curves",
 ];
 /// Goals whose stores take a minute to make: a smoke run has them only by name.
-pub const LONG_GOALS: [&str; 5] = ["15", "17", "19", "20", "curves"];
+pub const LONG_GOALS: [&str; 6] = ["15", "17", "19", "20", "settle", "curves"];
 /// A stored message: its body, and about what its record and queue entry add.
 const STORED_BYTES: u64 = BODY_BYTES as u64 + 150;
 /// Sends at a fixed rate, where a row has such.
@@ -62,6 +63,8 @@ impl Bench {
             "append" => store::append(self),
             "read" => store::read(self),
             "filter" => store::filter(self),
+            "settle" => delivery::settle(self),
+            "timers" => delivery::timers(self),
             "curves" => backlog::curves(self),
             "durable" => store::durable(self),
             _ => Vec::new(),

@@ -32,6 +32,7 @@ use crate::measure::{Latency, Round};
 use crate::server::Outcome;
 
 mod deep;
+mod delivery;
 
 pub use deep::Look;
 
@@ -61,6 +62,10 @@ pub enum StoreLoad {
     Read { messages: usize, seconds: u64 },
     /// One thread asks an SQL92 filter about messages whose properties it names three of.
     Filter { seconds: u64 },
+    /// One thread receives and acks so many messages, after others that were acked out of order or are still leased.
+    Settle { messages: usize, acked: usize, leased: usize },
+    /// One thread sends so many messages, with one delivery time if it is not 0; then they are all delivered.
+    Timers { messages: usize, delayed: u64 },
     /// Senders at `disk`, each with one call under way.
     Durable { senders: usize, batch: usize, seconds: u64 },
     /// Single sends at `disk` at a fixed rate, whatever becomes of them.
@@ -115,6 +120,10 @@ impl StoreLoad {
             StoreLoad::Append { batch, messages } => ("append", vec![batch as u64, messages as u64]),
             StoreLoad::Read { messages, seconds } => ("read", vec![messages as u64, seconds]),
             StoreLoad::Filter { seconds } => ("filter", vec![seconds]),
+            StoreLoad::Settle { messages, acked, leased } => {
+                ("settle", [messages, acked, leased].map(|number| number as u64).to_vec())
+            }
+            StoreLoad::Timers { messages, delayed } => ("timers", vec![messages as u64, delayed]),
             StoreLoad::Durable { senders, batch, seconds } => ("durable", vec![senders as u64, batch as u64, seconds]),
             StoreLoad::Paced { per_second, seconds } => ("paced", vec![per_second, seconds]),
             StoreLoad::Fill { topics, queues, messages, body } => {
@@ -139,6 +148,10 @@ impl StoreLoad {
             }
             ("read", &[messages, seconds]) => Some(StoreLoad::Read { messages: messages as usize, seconds }),
             ("filter", &[seconds]) => Some(StoreLoad::Filter { seconds }),
+            ("settle", &[messages, acked, leased]) => {
+                Some(StoreLoad::Settle { messages: messages as usize, acked: acked as usize, leased: leased as usize })
+            }
+            ("timers", &[messages, delayed]) => Some(StoreLoad::Timers { messages: messages as usize, delayed }),
             ("durable", &[senders, batch, seconds]) => {
                 Some(StoreLoad::Durable { senders: senders as usize, batch: batch as usize, seconds })
             }
@@ -168,6 +181,8 @@ pub fn run(arguments: &[String]) -> Outcome<()> {
         StoreLoad::Append { batch, messages } => append(&dir, batch, messages),
         StoreLoad::Read { messages, seconds } => read(&dir, messages, Duration::from_secs(seconds)),
         StoreLoad::Filter { seconds } => filter(Duration::from_secs(seconds)),
+        StoreLoad::Settle { messages, acked, leased } => delivery::settle(&dir, messages, acked, leased),
+        StoreLoad::Timers { messages, delayed } => delivery::timers(&dir, messages, delayed != 0),
         StoreLoad::Durable { senders, batch, seconds } => durable(&dir, senders, batch, Duration::from_secs(seconds)),
         StoreLoad::Paced { per_second, seconds } => paced(&dir, per_second, Duration::from_secs(seconds)),
         StoreLoad::Fill { topics, queues, messages, body } => fill(&dir, topics, queues, messages, body),
@@ -630,6 +645,8 @@ mod tests {
         for load in [
             StoreLoad::Append { batch: 32, messages: 1_000 },
             StoreLoad::Read { messages: 5, seconds: 3 },
+            StoreLoad::Settle { messages: 5, acked: 6, leased: 7 },
+            StoreLoad::Timers { messages: 8, delayed: 1 },
             StoreLoad::Durable { senders: 64, batch: 1, seconds: 5 },
             StoreLoad::Paced { per_second: 5_000, seconds: 20 },
             StoreLoad::Fill { topics: 2, queues: 3, messages: 4, body: 5 },

@@ -17,8 +17,8 @@ use gantry_broker_core::clock::SystemClock;
 use gantry_broker_core::config::Durability;
 use gantry_broker_core::delivery::filter::Filter;
 use gantry_broker_core::local_broker::{LocalBroker, Surroundings};
-use gantry_broker_core::message::Message;
-use gantry_broker_core::names::{ConsumerGroup, TopicName};
+use gantry_broker_core::message::{Message, MessageType, Transaction};
+use gantry_broker_core::names::{ConsumerGroup, ProducerGroup, TopicName};
 use gantry_broker_core::offset::{QueueId, QueueOffset};
 use gantry_broker_core::random::SystemRandom;
 use gantry_broker_core::store::disk_files::DiskFiles;
@@ -33,6 +33,8 @@ struct Said {
     messages: BTreeMap<(String, u32, u64), Seen>,
     /// By group, topic, queue.
     committed: BTreeMap<(String, String, u32), u64>,
+    /// The transactions that Apache asked about.
+    checked: Vec<String>,
 }
 
 struct Peer {
@@ -75,11 +77,12 @@ impl Peer {
     }
 
     /// Apache's broker on the directory, for one phase, which ends with its clean stop.
-    fn turn(&self, phase: &str, store: &Path) -> Said {
+    fn turn(&self, phase: &[&str], store: &Path) -> Said {
         let home = store.parent().unwrap();
         let mut java = Command::new("java");
         java.args(["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", &self.class_path()]);
-        java.arg(format!("-Duser.home={}", home.display())).args(["Peer", phase]).arg(store).current_dir(home);
+        java.arg(format!("-Duser.home={}", home.display())).arg("Peer").arg(phase[0]).arg(store);
+        java.args(&phase[1..]).current_dir(home);
         let said = run(java);
         assert!(said.lines().any(|line| line == "stopped"), "{said}");
         let mut all = Said::default();
@@ -93,6 +96,7 @@ impl Peer {
                 ["committed", group, topic, queue, offset] => {
                     all.committed.insert((group.into(), topic.into(), queue.parse().unwrap()), offset.parse().unwrap());
                 }
+                ["checked", ..] => all.checked.push(line["checked ".len()..].to_string()),
                 _ => {}
             }
         }
@@ -199,30 +203,79 @@ async fn work(broker: &LocalBroker) {
     broker.put_topic(topic, PutWhen::Missing).await.unwrap();
 }
 
+async fn open_transactions(broker: &LocalBroker) -> Vec<String> {
+    let list = ListTransactions {
+        topic: name("orders"),
+        producer_group: None,
+        born_before: None,
+        from: QueueOffset(0),
+        transactions_max: 100,
+    };
+    let open = broker.list_transactions(list).await.unwrap().transactions;
+    open.iter().map(|open| String::from_utf8(open.message.body.to_vec()).unwrap()).collect()
+}
+
+/// One is committed, one is rolled back, one stays open.
+async fn transact(broker: &LocalBroker) {
+    let orders = broker.describe_topic(name("orders")).await.unwrap().config;
+    let mixed = TopicConfig { message_type: MessageType::Mixed, ..orders };
+    broker.put_topic(mixed, PutWhen::Exists).await.unwrap();
+    let producer_group = ProducerGroup::from_client("shop").unwrap();
+    for (body, resolution) in [
+        ("our committed", Some(TransactionResolution::Commit)),
+        ("our open", None),
+        ("our rolled back", Some(TransactionResolution::Rollback)),
+    ] {
+        let now = gantry_broker_core::clock::Clock::wall(&SystemClock);
+        let id = format!("GANTRY-{}", body.replace(' ', "-"));
+        let message = Message::new(Bytes::from(body), &id, now, "127.0.0.1:4000".parse().unwrap()).unwrap();
+        let transaction = Transaction { producer_group: producer_group.clone(), check_after: None };
+        let message = message.with_transaction(transaction).unwrap();
+        let messages = vec![SendMessage { queue_id: QueueId(2), message, idempotency_key: None }];
+        let sent = broker.send_messages(SendMessages { topic: name("orders"), messages }).await.unwrap();
+        let receipt = sent.into_iter().next().unwrap().unwrap();
+        let half = HalfMessageId { queue_offset: receipt.queue_offset, commit_log_offset: receipt.commit_log_offset };
+        if let Some(resolution) = resolution {
+            broker.end_transaction(EndTransaction { half, topic: None, resolution }).await.unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn b8_apaches_broker_and_gantry_take_turns_on_one_store() {
     let Some(peer) = Peer::build() else { return };
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("store");
-    let theirs = peer.turn("write", &data);
-    assert_eq!((theirs.messages.len(), theirs.committed.len()), (305, 5));
+    let theirs = peer.turn(&["write"], &data);
+    assert_eq!((theirs.messages.len(), theirs.committed.len()), (306, 5));
 
     let broker = open(&data);
     assert_eq!(said(&broker).await, theirs);
+    assert_eq!(open_transactions(&broker).await, ["their UNKNOW"]);
     work(&broker).await;
+    transact(&broker).await;
     let ours = said(&broker).await;
-    assert_eq!(ours.messages.len(), theirs.messages.len() + 40);
+    assert_eq!(ours.messages.len(), theirs.messages.len() + 41);
     assert_eq!(ours.committed[&("audit".into(), "events".into(), 0)], 12);
     broker.close().unwrap();
     drop(broker);
 
-    let theirs = peer.turn("read", &data);
-    assert_eq!(theirs, ours);
+    // Apache asks about what both left open, and about nothing else.
+    let mut theirs = peer.turn(&["read", "2"], &data);
+    assert_eq!(std::mem::take(&mut theirs.checked), ["our open", "their UNKNOW"]);
+    let is_ours = |(key, message): &(&(String, u32, u64), &Seen)| ours.messages.get(*key) == Some(*message);
+    let (kept, committed): (Vec<_>, Vec<_>) = theirs.messages.iter().partition(is_ours);
+    assert_eq!((kept.len(), committed.len(), &theirs.committed), (ours.messages.len(), 2, &ours.committed));
+    let mut bodies: Vec<&str> = committed.iter().map(|(_, message)| &*message.4).collect();
+    bodies.sort_unstable();
+    let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    assert_eq!(bodies, [hex("our open"), hex("their UNKNOW")]);
     let topics = std::fs::read_to_string(data.join("config/topics.json")).unwrap();
     assert!(topics.contains("\"made-by-gantry\""), "{topics}");
 
     let broker = open(&data);
-    assert_eq!(said(&broker).await, ours);
+    assert_eq!(said(&broker).await, theirs);
+    assert!(open_transactions(&broker).await.is_empty());
     let ends = broker.query_queue_offsets(name("made-by-gantry")).await.unwrap();
     assert!(ends.len() == 2 && ends.iter().all(|queue| queue.max_offset == QueueOffset(0)));
     broker.close().unwrap();

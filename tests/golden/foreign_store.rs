@@ -903,6 +903,73 @@ async fn b8_what_waits_is_delivered_and_what_was_delivered_is_not() {
     }
 }
 
+/// Of half messages: below the offset, named by an op record of either form, committed without one yet, put back by a check,
+/// and open.
+#[tokio::test]
+async fn b8_transactions_come_along_as_far_as_they_are_decided_and_go_back() {
+    let mut store = foreign_store();
+    let half = |id: &str| {
+        let half =
+            record("RMQ_SYS_TRANS_HALF_TOPIC", 0, id.as_bytes()).with("UNIQ_KEY", id).with("REAL_TOPIC", "orders");
+        half.with("REAL_QID", "1").with("TRAN_MSG", "true").with("PGROUP", "shop").with("__transactionId__", id)
+    };
+    for id in ["below", "listed", "of old form"] {
+        store.append(&half(id));
+    }
+    let place = store.append(&half("committed late"));
+    store.append(&half("asked"));
+    store.append(&half("asked").with("TRANSACTION_CHECK_TIMES", "1"));
+    store.append(&half("open"));
+    let mut committed = record("orders", 1, b"committed late").with("UNIQ_KEY", "committed late");
+    committed.sys_flag = 0x8;
+    committed.prepared_offset = place as i64;
+    store.append(&committed);
+    for body in ["1,", "2,", "3"] {
+        store.append(&record("RMQ_SYS_TRANS_OP_HALF_TOPIC", 0, body.as_bytes()).with("TAGS", "d"));
+    }
+    let offsets =
+        "\"RMQ_SYS_TRANS_HALF_TOPIC@CID_RMQ_SYS_TRANS\":{0:2},\"RMQ_SYS_TRANS_OP_HALF_TOPIC@CID_RMQ_SYS_TRANS\":{0:1},";
+    let with_offsets =
+        store.config["consumerOffset.json"].replace("\"orders@billing\"", &format!("{offsets}\"orders@billing\""));
+    store.config.insert("consumerOffset.json", with_offsets);
+    let op_topic = r#""RMQ_SYS_TRANS_OP_HALF_TOPIC":{"perm":6,"readQueueNums":1,"topicName":"RMQ_SYS_TRANS_OP_HALF_TOPIC","writeQueueNums":1},"RMQ_SYS_TRANS_HALF_TOPIC":"#;
+    let topics = store.config["topics.json"].replace(r#""RMQ_SYS_TRANS_HALF_TOPIC":"#, op_topic);
+    store.config.insert("topics.json", topics);
+    let files = simulated(&store);
+    let open = async |broker: &LocalBroker| {
+        let (from, transactions_max) = (QueueOffset(0), 100);
+        let list =
+            ListTransactions { topic: name("orders"), producer_group: None, born_before: None, from, transactions_max };
+        broker.list_transactions(list).await.unwrap().transactions
+    };
+    let ids = |open: &[OpenTransaction]| -> Vec<(String, u32)> {
+        open.iter().map(|open| (open.message.unique_key().unwrap().to_string(), open.checks)).collect()
+    };
+    let broker = open_simulated(&files).unwrap();
+    let found = open(&broker).await;
+    assert_eq!(ids(&found), [("asked".to_string(), 1), ("open".to_string(), 0)]);
+    let end =
+        EndTransaction { half: found[1].half, topic: Some(name("orders")), resolution: TransactionResolution::Commit };
+    broker.end_transaction(end).await.unwrap();
+    assert_eq!(&broker.find_message(name("orders"), "open".into()).await.unwrap().body[..], b"open");
+    broker.close().unwrap();
+    drop(broker);
+    let offsets = files.read(&Path::new(DIR).join("config/consumerOffset.json")).unwrap();
+    let offsets: String = String::from_utf8(offsets).unwrap().split_whitespace().collect();
+    for exported in [
+        r#""RMQ_SYS_TRANS_HALF_TOPIC@CID_RMQ_SYS_TRANS":{0:6}"#,
+        r#""RMQ_SYS_TRANS_OP_HALF_TOPIC@CID_RMQ_SYS_TRANS":{0:3}"#,
+    ] {
+        assert!(offsets.contains(exported), "{offsets}");
+    }
+    // RocketMQ is told by the op record that lies there, and would be by anybody else's.
+    for _ in 0..2 {
+        let broker = open_simulated(&files).unwrap();
+        assert_eq!(ids(&open(&broker).await), [("asked".to_string(), 1)]);
+        broker.close().unwrap();
+    }
+}
+
 #[tokio::test]
 async fn b8_who_wrote_after_us_is_heard() {
     let files = simulated(&foreign_store());

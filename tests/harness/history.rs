@@ -11,10 +11,11 @@
 //! | --- | --- |
 //! | `at` | microseconds since the history began, of a clock that only grows |
 //! | `phase` | `invoke`, `ok`, `fail` (it did not happen and never will), `unknown`; no second line is `unknown` too |
-//! | `operation` | `send` (of one message), `receive`, `ack`, `nack`, `createTopic`, `deleteTopic`, `retain`, `restart` |
+//! | `operation` | `send` (of one message), `receive`, `ack`, `nack`, `deadLetter` (given up by its consumer), `createTopic`, `deleteTopic`, `retain`, `restart` |
 //! | `topic`, `group`, `queue`, `queueOffset`, `logOffset` | where; `queue` and `logOffset` may be left out |
 //! | `key` | of one send alone: each try has its own |
 //! | `lane`, `batch` | message group; entries of one call, which keep their order in each queue |
+//! | `delayMs` | of a send: not to come before so long after it was stored; its `ok` says no `queueOffset` |
 //! | `bodyHash`, `propertiesHash` | `hash_of`, `hash_of_properties`, sixteen hex digits |
 //! | `level` | what an `ok` promised: `memory` survives a kill, `disk` a power cut too |
 //! | `storedMs` | of a send's `ok`: the broker's time when it was stored |
@@ -23,6 +24,8 @@
 //!
 //! A receive has one `ok` line for each message that came. [`check`] takes a history and the [`ReadBack`] after its last
 //! restart. An unknown outcome is never taken for a yes or a no.
+
+mod delivery;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -50,6 +53,7 @@ pub enum Operation {
     Receive,
     Ack,
     Nack,
+    DeadLetter,
     CreateTopic,
     DeleteTopic,
     Retain,
@@ -123,6 +127,8 @@ pub struct Subject {
     pub lane: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_ms: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -263,6 +269,12 @@ pub struct ReadBack {
     /// Every topic that exists, clients' topics alone.
     pub topics: Vec<String>,
     pub queues: Vec<QueueRead>,
+    /// What lies in the dead letter queues, by consumer group.
+    #[serde(default)]
+    pub dead_letters: BTreeMap<String, Vec<MessageRead>>,
+    /// What was delayed until this time of the broker's, or less long, has come.
+    #[serde(default)]
+    pub due_until_ms: i64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -283,6 +295,9 @@ pub struct MessageRead {
     pub key: String,
     pub body_hash: Hash,
     pub properties_hash: Hash,
+    /// The broker's time.
+    #[serde(default)]
+    pub stored_ms: i64,
 }
 
 /// Which promise was broken.
@@ -304,8 +319,20 @@ pub enum Kind {
     OffsetTwice,
     /// One send is stored twice.
     StoredTwice,
-    /// A message came again after its ack was answered.
+    /// A message came again after its ack was answered, or after it was given up.
     AckLost,
+    /// A delayed message is in its topic twice.
+    FiredTwice,
+    /// A delayed message is in its topic before its time.
+    FiredEarly,
+    /// A delayed message is not in its topic after its time.
+    TimerLost,
+    /// A message came though one before it in its lane was neither settled nor given up, and did not come with it.
+    LaneDisorder,
+    /// A message is in one dead letter queue twice.
+    DeadTwice,
+    /// A message that its consumer gave up is not in the dead letter queue.
+    DeadLetterLost,
     TopicVanished,
     TopicCameBack,
     /// A restart ended in a refusal.
@@ -333,11 +360,16 @@ pub fn check(lines: &[Line], read_back: &ReadBack) -> Vec<Violation> {
     history.check_read_back(read_back, &mut found);
     history.check_topics(read_back, &mut found);
     history.check_deliveries(lines, &mut found);
+    history.check_lanes(lines, read_back, &mut found);
+    history.check_dead_letters(read_back, &mut found);
     found
 }
 
 /// Places in a history are the numbers of its lines.
 type Place = usize;
+
+/// The broker reads the clock before it stores what is delayed, so much earlier at most.
+const LOOKED_AT_BEFORE_MS: i64 = 1_000;
 
 /// It may still happen at any later time.
 const NEVER: Place = Place::MAX;
@@ -349,6 +381,7 @@ struct History<'a> {
     /// Creates and deletes, by topic.
     topics: BTreeMap<&'a str, Vec<Done<'a>>>,
     acks: Vec<Done<'a>>,
+    dead_letters: Vec<Done<'a>>,
     power_cuts: Vec<Place>,
     /// Passes of retention: where they began, and what they might take.
     passes: Vec<(Place, &'a Subject)>,
@@ -372,6 +405,7 @@ impl<'a> History<'a> {
             by_key: HashMap::new(),
             topics: BTreeMap::new(),
             acks: Vec::new(),
+            dead_letters: Vec::new(),
             power_cuts: Vec::new(),
             passes: Vec::new(),
         };
@@ -409,6 +443,7 @@ impl<'a> History<'a> {
                     history.topics.entry(topic).or_default().push(done);
                 }
                 Operation::Ack => history.acks.push(done),
+                Operation::DeadLetter => history.dead_letters.push(done),
                 Operation::Retain => history.passes.push((began, asked)),
                 Operation::Receive | Operation::Nack | Operation::Restart => {}
             }
@@ -493,7 +528,8 @@ impl<'a> History<'a> {
                 };
                 let send = &self.sends[number];
                 if std::mem::replace(&mut seen[number], true) {
-                    found.push(Kind::StoredTwice.because(format!("{} at {at} lies elsewhere as well", message.key)));
+                    let kind = if send.is_delayed() { Kind::FiredTwice } else { Kind::StoredTwice };
+                    found.push(kind.because(format!("{} at {at} lies elsewhere as well", message.key)));
                 }
                 if let Some(altered) = send.differs(queue, message) {
                     found.push(Kind::Altered.because(format!("{} at {at}: {altered}", message.key)));
@@ -504,6 +540,15 @@ impl<'a> History<'a> {
                 let gone = |delete: &Done| delete.began > send.ended && self.is_certain(delete, NEVER);
                 if self.deletes(send.topic()).any(gone) {
                     found.push(Kind::Phantom.because(format!("{} at {at} went with its topic", message.key)));
+                }
+                if send.is_delayed() {
+                    if send.due_ms().is_some_and(|due_ms| message.stored_ms + LOOKED_AT_BEFORE_MS < due_ms) {
+                        found.push(
+                            Kind::FiredEarly.because(format!("{} at {at} of {}", message.key, message.stored_ms)),
+                        );
+                    }
+                    // It lies behind what was sent while it waited.
+                    continue;
                 }
                 if let Some(before) = latest
                     && send.ended < before.began
@@ -551,6 +596,13 @@ impl<'a> History<'a> {
             if send.outcome != Phase::Ok || self.maybe_deleted(send) {
                 continue;
             }
+            if send.is_delayed() {
+                let still_waits = send.due_ms().is_none_or(|due_ms| due_ms > read_back.due_until_ms);
+                // Nobody knows at which place it came.
+                if still_waits || self.may_be_taken(send) {
+                    continue;
+                }
+            }
             let min = send.queue().and_then(|queue| min_of.get(&(send.topic(), queue))).copied().unwrap_or(0);
             let is_below = send.queue_offset().is_some_and(|offset| offset < min);
             if is_below && self.may_be_taken(send) {
@@ -563,7 +615,11 @@ impl<'a> History<'a> {
             };
             if self.is_certain(send, NEVER) {
                 let level = send.answered.and_then(|answer| answer.level);
-                let kind = if is_below { Kind::TakenTooEarly } else { Kind::Lost };
+                let kind = match () {
+                    () if send.is_delayed() => Kind::TimerLost,
+                    () if is_below => Kind::TakenTooEarly,
+                    () => Kind::Lost,
+                };
                 found.push(kind.because(format!("{}, answered with {level:?}", place())));
             } else if let Some(log_offset) = send.answered.and_then(|answer| answer.log_offset)
                 && reaches.get(&era(send)).is_some_and(|end| *end > log_offset)
@@ -591,43 +647,6 @@ impl<'a> History<'a> {
             found.push(Kind::TopicCameBack.because(format!("{topic}, which nobody made")));
         }
     }
-
-    /// Messages that came: right ones, and none whose ack was answered before they were asked for.
-    fn check_deliveries(&self, lines: &'a [Line], found: &mut Vec<Violation>) {
-        let mut acked: HashMap<(&str, &str), &Done> = HashMap::new();
-        for ack in self.acks.iter().filter(|ack| ack.outcome == Phase::Ok) {
-            let of = (ack.asked.group.as_deref().unwrap_or_default(), ack.key());
-            acked.entry(of).or_insert(ack);
-        }
-        let mut asked: HashMap<u64, (Place, &Line)> = HashMap::new();
-        for (place, line) in lines.iter().enumerate().filter(|(_, line)| line.operation == Operation::Receive) {
-            if line.phase == Phase::Invoke {
-                asked.insert(line.id, (place, line));
-            }
-            let Some(key) = line.subject.key.as_deref().filter(|_| line.phase == Phase::Ok) else { continue };
-            let (began, request) = asked.get(&line.id).expect("an answer has its request");
-            let Some(send) = self.by_key.get(key).map(|number| &self.sends[*number]) else {
-                found.push(Kind::Phantom.because(format!("{key} came and was never sent")));
-                continue;
-            };
-            if send.outcome == Phase::Fail {
-                found.push(Kind::Phantom.because(format!("{key} came and was refused")));
-            }
-            let differs = |came: Option<Hash>, sent: Option<Hash>| came.is_some() && sent.is_some() && came != sent;
-            if differs(line.subject.body_hash, send.asked.body_hash)
-                || differs(line.subject.properties_hash, send.asked.properties_hash)
-            {
-                found.push(Kind::Altered.because(format!("{key} came with other bytes")));
-            }
-            let group = request.subject.group.as_deref().unwrap_or_default();
-            if let Some(ack) = acked.get(&(group, key))
-                && ack.ended < *began
-                && self.is_certain(ack, *began)
-            {
-                found.push(Kind::AckLost.because(format!("{key} came to {group} again")));
-            }
-        }
-    }
 }
 
 impl Done<'_> {
@@ -647,14 +666,20 @@ impl Done<'_> {
         self.answered.and_then(|answer| answer.queue_offset)
     }
 
+    fn is_delayed(&self) -> bool {
+        self.asked.delay_ms.is_some()
+    }
+
+    /// When a delayed message comes, as far as anybody was told.
+    fn due_ms(&self) -> Option<i64> {
+        Some(self.answered?.stored_ms? + self.asked.delay_ms?)
+    }
+
     /// In what a message is another than the one that was sent and answered.
     fn differs(&self, queue: &QueueRead, message: &MessageRead) -> Option<&'static str> {
         let other = |told: bool| !told;
-        if other(self.asked.body_hash.is_none_or(|hash| hash == message.body_hash)) {
-            return Some("other bytes");
-        }
-        if other(self.asked.properties_hash.is_none_or(|hash| hash == message.properties_hash)) {
-            return Some("other properties");
+        if let Some(differs) = self.differs_itself(message) {
+            return Some(differs);
         }
         if other(self.topic() == queue.topic && self.queue().is_none_or(|sent| sent == queue.queue)) {
             return Some("another queue");
@@ -663,6 +688,14 @@ impl Done<'_> {
             return Some("another offset");
         }
         None
+    }
+
+    /// In what it differs wherever it lies.
+    fn differs_itself(&self, message: &MessageRead) -> Option<&'static str> {
+        if self.asked.body_hash.is_some_and(|hash| hash != message.body_hash) {
+            return Some("other bytes");
+        }
+        self.asked.properties_hash.is_some_and(|hash| hash != message.properties_hash).then_some("other properties")
     }
 }
 

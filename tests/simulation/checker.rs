@@ -40,6 +40,7 @@ fn read(offset: u64, key: &str) -> MessageRead {
         key: key.into(),
         body_hash: hash_of(key.as_bytes()),
         properties_hash: hash_of_properties([("a", key)]),
+        stored_ms: 0,
     }
 }
 
@@ -48,6 +49,7 @@ impl Story {
         let read_back = ReadBack {
             topics: vec!["t".into()],
             queues: vec![QueueRead { topic: "t".into(), ..QueueRead::default() }],
+            ..ReadBack::default()
         };
         let story = Story { recorder: Recorder::new(), read_back };
         story.done(Operation::CreateTopic, topic("t"), at(Level::Disk));
@@ -343,6 +345,128 @@ fn t3_a_lost_ack_is_seen() {
     let story = clean();
     story.receive("g", "a");
     assert_eq!(story.kinds(), [Kind::AckLost]);
+}
+
+/// A send that is delayed for 5 s, stored at 10 s; a kill at 20 s, when everything until 19 s has come.
+fn delayed(level: Level, fault: Fault) -> Story {
+    let mut story = Story::new();
+    let asked = Subject { delay_ms: Some(5_000), ..message("a") };
+    let answered = Subject { queue_offset: None, stored_ms: Some(10_000), ..stored(7, level) };
+    story.done(Operation::Send, asked, answered);
+    story.done(Operation::Send, message("b"), stored(0, level));
+    story.restart(fault);
+    story.read_back.due_until_ms = 19_000;
+    story.found(vec![read(0, "b"), fired(1, 15_000)]);
+    story
+}
+
+fn fired(offset: u64, stored_ms: i64) -> MessageRead {
+    MessageRead { stored_ms, ..read(offset, "a") }
+}
+
+#[test]
+fn t3_a_delayed_message_comes_once_and_at_its_time() {
+    let mut story = delayed(Level::Disk, Fault::PowerCut);
+    assert_eq!(story.kinds(), []);
+    story.found(vec![read(0, "b"), fired(1, 15_000), fired(2, 15_000)]);
+    assert_eq!(story.kinds(), [Kind::FiredTwice]);
+    story.found(vec![read(0, "b"), fired(1, 13_000)]);
+    assert_eq!(story.kinds(), [Kind::FiredEarly]);
+    story.found(vec![read(0, "b")]);
+    assert_eq!(story.kinds(), [Kind::TimerLost]);
+    story.read_back.due_until_ms = 14_000;
+    assert_eq!(story.kinds(), [], "it may wait still");
+    // At memory a power cut may take it, a kill may not; nor may a power cut take it and leave what came later.
+    let mut story = delayed(Level::Memory, Fault::Kill);
+    story.found(vec![read(0, "b")]);
+    assert_eq!(story.kinds(), [Kind::TimerLost]);
+    let mut story = delayed(Level::Memory, Fault::PowerCut);
+    story.found(vec![]);
+    assert_eq!(story.kinds(), []);
+    let later = Subject { log_offset: Some(10_000), ..stored(1, Level::Memory) };
+    let mut story = delayed(Level::Memory, Fault::Kill);
+    story.done(Operation::Send, message("c"), later);
+    story.restart(Fault::PowerCut);
+    story.found(vec![read(0, "b"), read(1, "c")]);
+    assert_eq!(story.kinds(), [Kind::Hole]);
+}
+
+/// `a`, `b` and `c` of one lane, and `x` of another.
+fn lane() -> Story {
+    let story = Story::new();
+    for (offset, key, lane) in [(0, "a", "l"), (1, "b", "l"), (2, "x", "m"), (3, "c", "l")] {
+        let asked = Subject { lane: Some(lane.into()), ..message(key) };
+        story.done(Operation::Send, asked, stored(offset, Level::Disk));
+    }
+    let mut story = story;
+    story.found(vec![read(0, "a"), read(1, "b"), read(2, "x"), read(3, "c")]);
+    story
+}
+
+fn receive_all(story: &Story, group: &str, keys: &[&str]) {
+    let invoked = story.begin(Operation::Receive, Subject { group: Some(group.into()), ..topic("t") });
+    keys.iter().for_each(|key| story.recorder.ok(&invoked, key_of(key)));
+}
+
+#[test]
+fn t3_a_lane_out_of_order_is_seen() {
+    let story = lane();
+    receive_all(&story, "g", &["a", "b", "x"]);
+    story.ack("g", "a");
+    receive_all(&story, "g", &["b"]);
+    story.begin(Operation::Ack, Subject { group: Some("g".into()), ..key_of("b") });
+    receive_all(&story, "g", &["c"]);
+    receive_all(&story, "h", &["a"]);
+    assert_eq!(story.kinds(), [], "an ack without an answer may have counted");
+    receive_all(&story, "h", &["b"]);
+    assert_eq!(story.kinds(), [Kind::LaneDisorder], "the first is in flight");
+    for keys in [&["b", "a"][..], &["c"], &["x", "c", "a", "b"]] {
+        let story = lane();
+        receive_all(&story, "g", keys);
+        assert_eq!(story.kinds(), [Kind::LaneDisorder], "{keys:?}");
+    }
+    // What was given up holds up nobody.
+    let mut story = lane();
+    receive_all(&story, "g", &["a"]);
+    receive_all(&story, "g", &["b"]);
+    story.read_back.dead_letters.insert("g".into(), vec![read(0, "a")]);
+    assert_eq!(story.kinds(), []);
+    // Before a power cut that may have taken what gave it up.
+    story.read_back.dead_letters.clear();
+    story.restart(Fault::PowerCut);
+    assert_eq!(story.kinds(), []);
+    receive_all(&story, "g", &["b"]);
+    assert_eq!(story.kinds(), [Kind::LaneDisorder]);
+}
+
+#[test]
+fn t3_a_dead_letter_that_is_lost_doubled_or_altered_is_seen() {
+    let mut story = clean();
+    let give_up = |story: &Story, level| {
+        story.done(Operation::DeadLetter, Subject { group: Some("g".into()), ..key_of("b") }, at(level));
+    };
+    give_up(&story, Level::Disk);
+    assert_eq!(story.kinds(), [Kind::DeadLetterLost]);
+    let mut letters = |letters: Vec<MessageRead>| {
+        story.read_back.dead_letters.insert("g".into(), letters);
+        story.kinds()
+    };
+    assert_eq!(letters(vec![read(0, "b")]), []);
+    assert_eq!(letters(vec![read(0, "b"), read(1, "b")]), [Kind::DeadTwice]);
+    assert_eq!(letters(vec![read(0, "b"), read(1, "stranger")]), [Kind::Phantom]);
+    assert_eq!(letters(vec![MessageRead { body_hash: hash_of(b"x"), ..read(0, "b") }]), [Kind::Altered]);
+    letters(vec![read(0, "b")]);
+    story.receive("g", "b");
+    assert_eq!(story.kinds(), [Kind::AckLost], "given up, and there again");
+    // A power cut may take what was answered at memory; a message that was acked before is no dead letter.
+    let story = clean();
+    give_up(&story, Level::Memory);
+    story.restart(Fault::PowerCut);
+    assert_eq!(story.kinds(), []);
+    let story = clean();
+    story.ack("g", "b");
+    give_up(&story, Level::Disk);
+    assert_eq!(story.kinds(), []);
 }
 
 #[test]

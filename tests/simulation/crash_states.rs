@@ -12,25 +12,26 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gantry_broker_core::broker::{
-    Broker as _, ChangeInvisibleDuration, ConsumerGroupConfig, LeaseLength, PopMessages, PutWhen, SendMessage,
-    SendMessages, StartFrom, TopicConfig,
+    Broker as _, ChangeInvisibleDuration, ConsumerGroupConfig, ForwardToDeadLetterQueue, LeaseLength, PopMessages,
+    PutWhen, SendMessage, SendMessages, StartFrom, TopicConfig,
 };
 use gantry_broker_core::clock::{Clock as _, Timestamp};
 use gantry_broker_core::config::Durability;
 use gantry_broker_core::delivery::filter::Filter;
-use gantry_broker_core::message::Message;
+use gantry_broker_core::message::{Delivery, Message, MessageType};
 use gantry_broker_core::names::ConsumerGroup;
 use gantry_broker_core::offset::{QueueId, QueueOffset};
 use gantry_broker_core::receipt_handle::ReceiptHandle;
 use gantry_broker_core::store::simulated_files::SimulatedFiles;
 use gantry_broker_core::{BrokerError, LocalBroker};
 use harness::history::{
-    Fault, Kind, Level, Line, Operation, QueueRead, ReadBack, Recorder, Subject, check, hash_of, hash_of_properties,
+    Fault, Kind, Level, Line, MessageRead, Operation, QueueRead, ReadBack, Recorder, Subject, check, hash_of,
+    hash_of_properties,
 };
 
 use crate::world::{
-    Chance, SEGMENT_BYTES, Setting, block_on, count_of, data, host, is_unknown, join_all, level_of, number_of,
-    read_back, read_of, topic_name,
+    Chance, SEGMENT_BYTES, Setting, block_on, count_of, data, dead_letters, host, is_unknown, join_all, level_of,
+    number_of, read_back, read_of, topic_name,
 };
 
 /// Crash states of `make test` and of `make torture`; `GANTRY_CRASH_STATES` asks for other numbers.
@@ -47,6 +48,15 @@ const LIVES: usize = 3;
 const TOPICS: [&str; 3] = ["a", "b", "c"];
 const QUEUES: u32 = 3;
 const GROUPS: [&str; 2] = ["popping", "committing"];
+/// Message groups that one queue has.
+const LANES: u64 = 2;
+/// Deliveries after the first, of the group that gives messages up.
+const RETRIES_MAX: u32 = 2;
+/// Looks for what the broker gives up by itself.
+const LOOKS_MAX: usize = 2_000;
+/// Steps of every run, and those of runs that have all kinds of messages.
+const STEPS_OF_ALL: u64 = 43;
+const STEPS_OF_EVERY_KIND: u64 = 52;
 /// Changes of a recovery, roughly: where it is crashed itself.
 const RECOVERY_CHANGES: u64 = 60;
 /// Of retention: one finds that a snapshot is missing, one that the older snapshot is, one deletes.
@@ -141,11 +151,18 @@ fn revive(
     recorder: Arc<Recorder>,
     chance: &mut Chance,
 ) -> Result<Life, Vec<String>> {
+    let drains = chance.one_in(3);
+    if drains {
+        // All leases are over and all delays, when it opens.
+        setting.hands.advance(Duration::from_secs(24 * 3600));
+    }
     let broker = setting.open(disk).map_err(|error| vec![format!("{:?}: {error}", Kind::NoStart)])?;
-    let mut read_back = read_back(&broker).map_err(|error| vec![error])?;
+    let mut read_back = look(setting, &broker).map_err(|error| vec![error])?;
     let mut broken = Vec::new();
-    if chance.one_in(3) {
+    if drains {
         drain(setting, &broker, &recorder, &read_back, &mut broken);
+        // What was given up meanwhile.
+        read_back = look(setting, &broker).map_err(|error| vec![error])?;
     }
     broken.extend(check(&recorder.lines(), &read_back).iter().map(ToString::to_string));
     if broken.is_empty() {
@@ -154,46 +171,96 @@ fn revive(
     if broken.is_empty() { Ok(Life { broker, recorder, read_back }) } else { Err(broken) }
 }
 
-/// All leases run out, and everything that may be delivered is: what was never acked must come.
+/// What it holds when all that is due has come.
+fn look(setting: &Setting, broker: &LocalBroker) -> Result<ReadBack, String> {
+    // What was put back on its way waits for the second round.
+    for _ in 0..2 {
+        broker.deliver_due().map_err(|error| format!("what is due does not come: {error}"))?;
+        confirm(broker);
+    }
+    // A delay ends with a second of the clock.
+    let due_until_ms = setting.hands.wall().0 - 1_000;
+    Ok(ReadBack { due_until_ms, ..read_back(broker)? })
+}
+
+/// What is answered at the broker's level speaks for all that lies before it in the log: from then on it can be read.
+fn confirm(broker: &LocalBroker) {
+    let config = || ConsumerGroupConfig::new(consumer_group("rig"));
+    let known = block_on(broker.put_consumer_group(config(), PutWhen::Exists));
+    if known.is_err() {
+        let made = block_on(broker.put_consumer_group(config(), PutWhen::Missing));
+        made.expect("nobody halted this disk");
+    }
+}
+
+/// Everything that may be delivered is, lane by lane: what was neither acked nor given up must come.
 fn drain(setting: &Setting, broker: &LocalBroker, recorder: &Recorder, read_back: &ReadBack, broken: &mut Vec<String>) {
-    setting.hands.advance(Duration::from_secs(24 * 3600));
-    make_groups(broker);
+    make_groups(setting, broker);
     for group in GROUPS {
-        let acked: BTreeSet<String> = {
+        let settled: BTreeSet<String> = {
             let lines = recorder.lock();
-            let acks = lines
-                .all()
-                .iter()
-                .filter(|line| line.operation == Operation::Ack && line.subject.group.as_deref() == Some(group));
-            acks.filter_map(|line| line.subject.key.clone()).collect()
+            let is_settle = |line: &&Line| matches!(line.operation, Operation::Ack | Operation::DeadLetter);
+            let settles =
+                lines.all().iter().filter(is_settle).filter(|line| line.subject.group.as_deref() == Some(group));
+            settles.filter_map(|line| line.subject.key.clone()).collect()
         };
         for topic in &read_back.topics {
             let mut delivered = BTreeSet::new();
-            for _ in 0..POPS_MAX {
-                match pop(broker, recorder, group, topic, 32) {
-                    Ok(popped) if popped.is_empty() => break,
-                    Ok(popped) => delivered.extend(popped.into_iter().map(|(_, key)| key)),
-                    Err(error) => broken.push(format!("a pop of {topic}: {error}")),
+            let mut missing = Vec::new();
+            for _ in 0..LOOKS_MAX {
+                for _ in 0..POPS_MAX {
+                    match pop(broker, recorder, group, topic, 32) {
+                        Ok(popped) if popped.is_empty() => break,
+                        Ok(popped) => {
+                            delivered.extend(popped.iter().map(|(_, key)| key.clone()));
+                            ack(broker, recorder, group, popped);
+                        }
+                        Err(error) => broken.push(format!("a pop of {topic}: {error}")),
+                    }
                 }
-            }
-            for queue in read_back.queues.iter().filter(|queue| queue.topic == *topic) {
-                let owed = queue.messages.iter().filter(|message| !acked.contains(&message.key));
-                for message in owed.filter(|message| !delivered.contains(&message.key)) {
-                    let place = format!("{} of queue {} of {topic}", message.queue_offset, queue.queue);
-                    broken.push(format!("NotDelivered: {} at {place} does not come to {group}", message.key));
+                // What came too often is about to be given up, and what is behind it goes on then.
+                let dead = dead_letters(broker, &consumer_group(group)).unwrap_or_else(|error| {
+                    broken.push(error);
+                    Vec::new()
+                });
+                let is_owed = |key: &String| !settled.contains(key) && !delivered.contains(key) && !dead.contains(key);
+                missing.clear();
+                for queue in read_back.queues.iter().filter(|queue| queue.topic == *topic) {
+                    for message in queue.messages.iter().filter(|message| is_owed(&message.key)) {
+                        let place = format!("{} of queue {} of {topic}", message.queue_offset, queue.queue);
+                        missing.push(format!("NotDelivered: {} at {place} does not come to {group}", message.key));
+                    }
                 }
+                if missing.is_empty() || !setting.has_every_kind {
+                    break;
+                }
+                // What it could not give up it tries again in a second, and this clock stands still: a change of the group
+                // has it look at once.
+                change_groups(setting, broker, PutWhen::Exists);
+                std::thread::yield_now();
             }
+            if !missing.is_empty() {
+                let progress = block_on(broker.query_consume_offsets(consumer_group(group), topic_name(topic)));
+                missing.push(format!("{progress:?}"));
+            }
+            broken.append(&mut missing);
         }
     }
 }
 
 /// They begin at the oldest message: left to themselves they would begin at the end of what retention has trimmed.
-fn make_groups(broker: &LocalBroker) {
+fn make_groups(setting: &Setting, broker: &LocalBroker) {
+    change_groups(setting, broker, PutWhen::Missing);
+}
+
+fn change_groups(setting: &Setting, broker: &LocalBroker, when: PutWhen) {
     for group in GROUPS {
-        let group =
-            ConsumerGroupConfig { start_from: StartFrom::Min, ..ConsumerGroupConfig::new(consumer_group(group)) };
+        let config = ConsumerGroupConfig::new(consumer_group(group));
+        let gives_up = setting.has_every_kind && group == GROUPS[0];
+        let retry_max_times = if gives_up { RETRIES_MAX } else { config.retry_max_times };
+        let group = ConsumerGroupConfig { start_from: StartFrom::Min, retry_max_times, ..config };
         // There already after a crash that kept it.
-        let _ = block_on(broker.put_consumer_group(group, PutWhen::Missing));
+        let _ = block_on(broker.put_consumer_group(group, when));
     }
 }
 
@@ -221,7 +288,12 @@ fn goes_on(
         if let Some(QueueRead { topic, queue, min_offset, messages }) = read_back.queues.get_mut(number) {
             let end = *min_offset + messages.len() as u64;
             let key = format!("next{}", recorder.lock().all().len());
-            let sent = send(broker, recorder, topic, vec![(*queue, key.clone(), 100)], 0).await;
+            let type_of_topic = broker.describe_topic(topic_name(topic)).await;
+            let type_of_topic =
+                type_of_topic.map_err(|error| found("a topic is not known", &error))?.config.message_type;
+            let kind = if type_of_topic == MessageType::Fifo { Sort::OfLane(u64::from(*queue)) } else { Sort::Plain };
+            let entry = Entry { queue: *queue, key: key.clone(), bytes: 100, sort: kind };
+            let sent = send(broker, recorder, topic, vec![entry], 0).await;
             let [Some(offset)] = sent[..] else { return Err("a send after the restart is refused".into()) };
             if offset != end {
                 return Err(format!("a send after the restart got offset {offset} instead of {end}"));
@@ -246,25 +318,64 @@ fn message(key: &str, bytes: usize) -> Message {
     if number.is_multiple_of(3) { message.with_tag("third").expect("a legal tag") } else { message }
 }
 
-/// Sends entries of (queue, key, bytes) in one call; the offsets of those that were stored.
+/// One message of a call.
+struct Entry {
+    queue: u32,
+    key: String,
+    bytes: usize,
+    sort: Sort,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Sort {
+    Plain,
+    OfLane(u64),
+    After(Duration),
+    OfLevel(u32),
+}
+
+/// RocketMQ's first levels, in seconds.
+const LEVELS: [i64; 4] = [1, 5, 10, 30];
+
+impl Sort {
+    fn delay_ms(self) -> Option<i64> {
+        match self {
+            Sort::After(delay) => Some(delay.as_millis() as i64),
+            Sort::OfLevel(level) => Some(LEVELS[level as usize - 1] * 1_000),
+            Sort::Plain | Sort::OfLane(_) => None,
+        }
+    }
+}
+
+/// Sends entries in one call; the offsets of those that are in their queue.
 async fn send(
     broker: &LocalBroker,
     recorder: &Recorder,
     topic: &str,
-    entries: Vec<(u32, String, usize)>,
+    entries: Vec<Entry>,
     client: usize,
 ) -> Vec<Option<u64>> {
     let client = format!("sender{client}");
     let batch = (entries.len() > 1).then(|| recorder.lock().all().len() as u64);
     let (mut messages, mut invoked) = (Vec::new(), Vec::new());
-    for (queue, key, bytes) in entries {
+    let mut delayed = Vec::new();
+    for Entry { queue, key, bytes, sort } in entries {
         let message = message(&key, bytes);
+        let message = match sort {
+            Sort::Plain => message,
+            Sort::OfLane(lane) => message.with_message_group(&format!("lane{lane}")).expect("a legal group"),
+            Sort::After(delay) => message.with_delivery(Delivery::After(delay)).expect("a legal delay"),
+            Sort::OfLevel(level) => message.with_delivery(Delivery::Level(level)).expect("a legal level"),
+        };
+        delayed.push(sort.delay_ms().is_some());
         let tag = message.tag().map(|tag| ("TAGS", tag));
         let properties = [("number", key.as_str()), ("again", "ä"), ("KEYS", key.as_str())];
         let asked = Subject {
             topic: Some(topic.into()),
             queue: Some(queue),
             batch,
+            lane: if let Sort::OfLane(lane) = sort { Some(format!("lane{lane}")) } else { None },
+            delay_ms: sort.delay_ms(),
             body_hash: Some(hash_of(message.body())),
             properties_hash: Some(hash_of_properties(properties.into_iter().chain(tag))),
             key: Some(key.clone()),
@@ -275,19 +386,20 @@ async fn send(
     }
     match broker.send_messages(SendMessages { topic: topic_name(topic), messages }).await {
         Ok(results) => {
-            let record = |(invoked, result)| match result {
+            let record = |((invoked, is_delayed), result): ((_, bool), _)| match result {
                 Ok(receipt) => {
                     let receipt: gantry_broker_core::broker::SendReceipt = receipt;
+                    let queue_offset = Some(receipt.queue_offset.0).filter(|_| !is_delayed);
                     let answered = Subject {
                         queue: Some(receipt.queue_id.0),
-                        queue_offset: Some(receipt.queue_offset.0),
+                        queue_offset,
                         log_offset: Some(receipt.commit_log_offset.0),
                         stored_ms: Some(receipt.store_timestamp.0),
                         level: Some(level_of(receipt.durability)),
                         ..Subject::default()
                     };
                     recorder.ok(invoked, answered);
-                    Some(receipt.queue_offset.0)
+                    queue_offset
                 }
                 Err(error) if is_unknown(&error) => {
                     recorder.unknown(invoked, error);
@@ -298,7 +410,7 @@ async fn send(
                     None
                 }
             };
-            invoked.iter().zip(results).map(record).collect()
+            invoked.iter().zip(delayed).zip(results).map(record).collect()
         }
         Err(error) => {
             let is_unknown = is_unknown(&error);
@@ -344,6 +456,32 @@ fn pop(
     Ok(each.collect())
 }
 
+fn invoke_ack(recorder: &Recorder, group: &str, key: &str) -> harness::history::Invoked {
+    let asked = Subject { group: Some(group.into()), key: Some(key.into()), ..Subject::default() };
+    recorder.invoke(group, Operation::Ack, asked)
+}
+
+fn ack(broker: &LocalBroker, recorder: &Recorder, group: &str, acks: Vec<(ReceiptHandle, String)>) {
+    let invoked: Vec<_> = acks.iter().map(|(_, key)| invoke_ack(recorder, group, key)).collect();
+    let handles = acks.into_iter().map(|(handle, _)| handle).collect();
+    match block_on(broker.ack_messages(handles)) {
+        Ok(results) => results.iter().zip(&invoked).for_each(|(result, invoked)| match result {
+            Ok(()) => recorder.ok(invoked, at_memory()),
+            Err(error) => recorder.fail(invoked, error),
+        }),
+        Err(error) => invoked.iter().for_each(|invoked| recorder.unknown(invoked, &error)),
+    }
+}
+
+/// In runs with every kind of message, what each topic takes.
+fn message_type(setting: &Setting, topic: &str) -> MessageType {
+    match topic {
+        "b" if setting.has_every_kind => MessageType::Fifo,
+        "c" if setting.has_every_kind => MessageType::Mixed,
+        _ => MessageType::Normal,
+    }
+}
+
 fn consumer_group(name: &str) -> ConsumerGroup {
     ConsumerGroup::from_client(name).expect("a legal name")
 }
@@ -368,7 +506,7 @@ impl Work<'_> {
         self.setting.hands.advance(Duration::from_millis(self.chance.below(100)));
         let topic = self.chance.pick(&self.topics.iter().cloned().collect::<Vec<_>>()).cloned();
         let Some(topic) = topic else { return self.create_topic() };
-        match self.chance.below(43) {
+        match self.chance.below(if self.setting.has_every_kind { STEPS_OF_EVERY_KIND } else { STEPS_OF_ALL }) {
             0..=16 => self.send(&topic, 1, 1),
             17 => {
                 let taken = self.broker.take_snapshot();
@@ -388,7 +526,33 @@ impl Work<'_> {
             36 => self.setting.hands.advance(Duration::from_secs(30)),
             37 | 38 => self.create_topic(),
             39..=41 => self.retain(),
-            _ => self.delete_topic(&topic),
+            42 => self.delete_topic(&topic),
+            43..=45 => self.nack(),
+            46 | 47 => self.give_up(),
+            48 => self.setting.hands.advance(Duration::from_secs(self.chance.below(5))),
+            _ => self.deliver_due(),
+        }
+    }
+
+    /// As its clock moves only in steps, the broker has to be told.
+    fn deliver_due(&mut self) {
+        self.setting.hands.advance(Duration::from_secs(1 + self.chance.below(4)));
+        let delivered = self.broker.deliver_due();
+        delivered.unwrap_or_else(|error| panic!("seed {}: nothing is delivered: {error}", self.setting.seed));
+    }
+
+    fn sort(&mut self, topic: &str, queue: u32) -> Sort {
+        let lane = u64::from(queue) + u64::from(QUEUES) * self.chance.below(LANES);
+        match message_type(self.setting, topic) {
+            MessageType::Fifo => Sort::OfLane(lane),
+            MessageType::Mixed => match self.chance.below(6) {
+                0 => Sort::OfLane(lane),
+                1..=2 => Sort::OfLevel(1 + self.chance.below(LEVELS.len() as u64) as u32),
+                3..=4 => Sort::After(Duration::from_millis(1 + self.chance.below(20_000))),
+                // So far, sometimes, that it is put back on its way.
+                _ => Sort::After(Duration::from_secs(1 + self.chance.below(400))),
+            },
+            _ => Sort::Plain,
         }
     }
 
@@ -400,13 +564,14 @@ impl Work<'_> {
                 self.keys += 1;
                 let key = format!("life{}-{}", self.life, self.keys);
                 let bytes = self.chance.body_bytes().max(self.setting.body_bytes_min);
-                (self.chance.below(QUEUES.into()) as u32, key, bytes)
+                let queue = self.chance.below(QUEUES.into()) as u32;
+                Entry { queue, key, bytes, sort: self.sort(topic, queue) }
             });
             planned.push(entries.collect::<Vec<_>>());
         }
         let places: Vec<Vec<(u32, String)>> = planned
             .iter()
-            .map(|entries| entries.iter().map(|(queue, key, _)| (*queue, key.clone())).collect())
+            .map(|entries| entries.iter().map(|entry| (entry.queue, entry.key.clone())).collect())
             .collect();
         type Sent<'a> = Pin<Box<dyn Future<Output = Vec<Option<u64>>> + 'a>>;
         let (broker, recorder) = (self.broker, self.recorder);
@@ -425,21 +590,24 @@ impl Work<'_> {
         let count = (1 + self.chance.below(6) as usize).min(self.leased.len());
         let from = self.chance.below((self.leased.len() - count + 1) as u64) as usize;
         let acks: Vec<_> = self.leased.drain(from..from + count).collect();
-        let invoke = |(_, key): &(ReceiptHandle, String)| self.invoke_ack("popping", key);
-        let invoked: Vec<_> = acks.iter().map(invoke).collect();
-        let handles = acks.into_iter().map(|(handle, _)| handle).collect();
-        match block_on(self.broker.ack_messages(handles)) {
-            Ok(results) => results.iter().zip(&invoked).for_each(|(result, invoked)| match result {
-                Ok(()) => self.recorder.ok(invoked, at_memory()),
-                Err(error) => self.recorder.fail(invoked, error),
-            }),
-            Err(error) => invoked.iter().for_each(|invoked| self.recorder.unknown(invoked, &error)),
-        }
+        ack(self.broker, self.recorder, GROUPS[0], acks);
     }
 
-    fn invoke_ack(&self, group: &str, key: &str) -> harness::history::Invoked {
-        let asked = Subject { group: Some(group.into()), key: Some(key.into()), ..Subject::default() };
-        self.recorder.invoke(group, Operation::Ack, asked)
+    /// A consumer gives a message up.
+    fn give_up(&mut self) {
+        let Some((handle, key)) = self.leased.pop() else { return };
+        let asked = Subject { group: Some(GROUPS[0].into()), key: Some(key), ..Subject::default() };
+        let invoked = self.recorder.invoke(GROUPS[0], Operation::DeadLetter, asked);
+        let forwards = vec![ForwardToDeadLetterQueue { handle, reason: None }];
+        let given_up = block_on(self.broker.forward_messages_to_dead_letter_queue(forwards));
+        match given_up.and_then(|mut results| results.remove(0)) {
+            Ok(_) => {
+                let level = Some(level_of(self.setting.durability));
+                self.recorder.ok(&invoked, Subject { level, ..Subject::default() });
+            }
+            Err(error) if is_unknown(&error) => self.recorder.unknown(&invoked, error),
+            Err(error) => self.recorder.fail(&invoked, error),
+        }
     }
 
     fn nack(&mut self) {
@@ -450,15 +618,18 @@ impl Work<'_> {
         }
     }
 
-    /// Another group says that it has consumed the beginning of a queue.
+    /// Another group says that it has consumed the beginning of a queue: one in which nobody else puts anything.
     fn commit(&mut self, topic: &str) {
+        if message_type(self.setting, topic) == MessageType::Mixed {
+            return;
+        }
         let queue = self.chance.below(QUEUES.into()) as u32;
         let of_queue = (topic.to_string(), queue, 0)..=(topic.to_string(), queue, u64::MAX);
         let known: Vec<(u64, String)> =
             self.stored.range(of_queue).map(|((_, _, offset), key)| (*offset, key.clone())).collect();
         let Some((last, _)) = self.chance.pick(&known).cloned() else { return };
         let below: Vec<_> = known.iter().filter(|(offset, _)| *offset <= last).collect();
-        let invoked: Vec<_> = below.iter().map(|(_, key)| self.invoke_ack("committing", key)).collect();
+        let invoked: Vec<_> = below.iter().map(|(_, key)| invoke_ack(self.recorder, GROUPS[1], key)).collect();
         let offsets = vec![(QueueId(queue), QueueOffset(last + 1))];
         let committed = self.broker.update_consume_offsets(consumer_group("committing"), topic_name(topic), offsets);
         let committed = block_on(committed).and_then(|mut results| results.remove(0));
@@ -490,7 +661,13 @@ impl Work<'_> {
 
     fn create_topic(&mut self) {
         let name = *self.chance.pick(&TOPICS).expect("there are some");
-        let config = TopicConfig { read_queues: QUEUES, write_queues: QUEUES, ..TopicConfig::new(topic_name(name)) };
+        let message_type = message_type(self.setting, name);
+        let config = TopicConfig {
+            read_queues: QUEUES,
+            write_queues: QUEUES,
+            message_type,
+            ..TopicConfig::new(topic_name(name))
+        };
         self.change_topic(name, Operation::CreateTopic, async |broker| {
             broker.put_topic(config, PutWhen::Missing).await.map(drop)
         });
@@ -534,13 +711,16 @@ struct Outcome {
     messages: u64,
     /// States in which some queue did not begin at 0 any more.
     trimmed: u64,
+    /// States with a dead letter, and those in which a delayed message had come.
+    with_dead_letters: u64,
+    with_fired: u64,
     failures: Vec<String>,
 }
 
 /// One seeded run: lives, the crash states of each, and every one of these judged.
 fn run(seed: u64, faults: Faults, prepare: fn(&SimulatedFiles), durability: Option<Durability>) -> Outcome {
     let mut outcome = Outcome::default();
-    let mut setting = Setting::of(seed).with_retention();
+    let mut setting = Setting::of(seed).with_retention().with_every_kind();
     setting.durability = durability.unwrap_or(setting.durability);
     let mut chance = Chance::new(seed ^ 0x5EED);
     let mut disk = SimulatedFiles::new();
@@ -590,6 +770,8 @@ fn run(seed: u64, faults: Faults, prepare: fn(&SimulatedFiles), durability: Opti
             match revive(&setting, &disk, recorder, &mut chance) {
                 Ok(life) => {
                     outcome.trimmed += u64::from(life.read_back.queues.iter().any(|queue| queue.min_offset > 0));
+                    outcome.with_dead_letters += u64::from(!life.read_back.dead_letters.is_empty());
+                    outcome.with_fired += u64::from(has_fired(&life));
                 }
                 Err(broken) => outcome.failures.extend(broken.iter().map(|broken| format!("{context}: {broken}"))),
             }
@@ -600,6 +782,16 @@ fn run(seed: u64, faults: Faults, prepare: fn(&SimulatedFiles), durability: Opti
         }
     }
     outcome
+}
+
+fn has_fired(life: &Life) -> bool {
+    let lines = life.recorder.lines();
+    let delayed: BTreeSet<&str> = lines
+        .iter()
+        .filter(|line| line.subject.delay_ms.is_some())
+        .filter_map(|line| line.subject.key.as_deref())
+        .collect();
+    life.read_back.queues.iter().flat_map(|queue| &queue.messages).any(|message| delayed.contains(&*message.key))
 }
 
 fn messages_of(lines: &[Line]) -> u64 {
@@ -641,7 +833,7 @@ pub fn quiet_life(
 
 fn work(setting: &Setting, life: &Life, number: usize, chance: &mut Chance) {
     let broker = &life.broker;
-    make_groups(broker);
+    make_groups(setting, broker);
     let mut work = Work {
         broker,
         recorder: &life.recorder,
@@ -685,6 +877,8 @@ fn runs(states: u64, faults: Faults, prepare: fn(&SimulatedFiles), durability: O
         all.states += outcome.states;
         all.messages += outcome.messages;
         all.trimmed += outcome.trimmed;
+        all.with_dead_letters += outcome.with_dead_letters;
+        all.with_fired += outcome.with_fired;
         all.failures.extend(outcome.failures);
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -699,8 +893,12 @@ fn d2_d7_d10_every_crash_state_recovers_what_was_promised() {
     assert!(outcome.failures.is_empty(), "{:#?}", outcome.failures);
     assert!(outcome.states >= states && outcome.messages >= states / 10);
     assert!(outcome.trimmed >= states / 100, "{} states behind retention", outcome.trimmed);
-    let Outcome { states, messages, trimmed, .. } = outcome;
-    eprintln!("{states} crash states, {trimmed} of them behind retention, {messages} messages");
+    let Outcome { states, messages, trimmed, with_dead_letters, with_fired, .. } = outcome;
+    assert!(with_dead_letters >= states / 100 && with_fired >= states / 20, "{with_dead_letters}, {with_fired}");
+    eprintln!(
+        "{states} crash states, {trimmed} of them behind retention, {with_dead_letters} with dead letters, {with_fired} with \
+         delayed messages that came; {messages} messages"
+    );
 }
 
 /// The control: on a drive that lies about syncs, the same check must see losses at every level of trust.
@@ -757,6 +955,121 @@ fn control_a_retention_that_takes_what_no_rule_allows_is_seen() {
         seen += u64::from(found.iter().any(|violation| violation.kind == Kind::TakenTooEarly));
     }
     assert!(seen >= 8, "{seen} of 10 runs in which it was seen");
+}
+
+/// The controls of delays, lanes and dead letters: what a broker would look like that fires twice, fires early, loses a
+/// timer, gives a lane out of order, or has a dead letter twice.
+#[test]
+fn control_broken_delays_lanes_and_dead_letters_are_seen() {
+    let mut seen = BTreeMap::new();
+    for seed in 1..=12 {
+        let setting = Setting::of(seed).with_every_kind();
+        let mut disk = SimulatedFiles::new();
+        let recorder = Arc::new(Recorder::new());
+        let mut chance = Chance::new(seed);
+        for number in 0..6 {
+            drop(quiet_life(&setting, &disk, &recorder, number, &mut chance));
+            recorder.invoke("rig", Operation::Restart, restart(Fault::Kill));
+            disk = disk.kill();
+        }
+        setting.hands.advance(Duration::from_secs(24 * 3600));
+        let broker = setting.open(&disk).unwrap();
+        let read_back = look(&setting, &broker).unwrap();
+        drain(&setting, &broker, &recorder, &read_back, &mut Vec::new());
+        let read_back = look(&setting, &broker).unwrap();
+        let lines = recorder.lines();
+        assert_eq!(check(&lines, &read_back), [], "seed {seed}");
+        let mut plant = |kind: Kind, lines: &[Line], read_back: &ReadBack| {
+            let found = check(lines, read_back).iter().any(|violation| violation.kind == kind);
+            assert!(found, "{kind:?} of seed {seed}");
+            *seen.entry(kind).or_insert(0) += 1;
+        };
+
+        let delayed: BTreeSet<&str> = lines
+            .iter()
+            .filter(|line| line.subject.delay_ms.is_some())
+            .filter_map(|line| line.subject.key.as_deref())
+            .collect();
+        let is_fired = |queue: &QueueRead| queue.messages.iter().position(|read| delayed.contains(&*read.key));
+        let fired = read_back.queues.iter().enumerate().find_map(|(at, queue)| Some((at, is_fired(queue)?)));
+        if let Some((queue, at)) = fired {
+            let mut twice = read_back.clone();
+            let messages = &mut twice.queues[queue].messages;
+            messages.push(MessageRead { queue_offset: messages.len() as u64, ..messages[at].clone() });
+            plant(Kind::FiredTwice, &lines, &twice);
+            let mut early = read_back.clone();
+            early.queues[queue].messages[at].stored_ms = 0;
+            plant(Kind::FiredEarly, &lines, &early);
+            let mut lost = read_back.clone();
+            lost.queues[queue].messages.remove(at);
+            plant(Kind::TimerLost, &lines, &lost);
+        }
+        if let Some(letters) = read_back.dead_letters.values().find(|letters| !letters.is_empty()) {
+            let group = GROUPS[0].to_string();
+            let twice = [&letters[..1], letters].concat();
+            plant(
+                Kind::DeadTwice,
+                &lines,
+                &ReadBack { dead_letters: BTreeMap::from([(group, twice)]), ..read_back.clone() },
+            );
+        }
+        // Of a lane whose messages came one after the other, nobody has acked any.
+        let is_deleted = |topic: &str| {
+            let deletes = |line: &&Line| line.operation == Operation::DeleteTopic;
+            lines.iter().filter(deletes).any(|line| line.subject.topic.as_deref() == Some(topic))
+        };
+        let mut lanes = lanes(&lines);
+        lanes.retain(|(topic, _), _| !is_deleted(topic));
+        let comes_later = |((of, _), keys): (&(LaneName<'_>, u64), &BTreeSet<&str>)| {
+            lanes[of].first_key_value().is_some_and(|(_, first)| !keys.contains(first))
+        };
+        if receives(&lines, &lanes).iter().any(comes_later) {
+            let unsettled: Vec<Line> = lines
+                .iter()
+                .filter(|line| !matches!(line.operation, Operation::Ack | Operation::DeadLetter))
+                .cloned()
+                .collect();
+            let none_dead = ReadBack { dead_letters: BTreeMap::new(), ..read_back.clone() };
+            plant(Kind::LaneDisorder, &unsettled, &none_dead);
+        }
+    }
+    let kinds = [Kind::FiredTwice, Kind::FiredEarly, Kind::TimerLost, Kind::DeadTwice, Kind::LaneDisorder];
+    assert!(kinds.iter().all(|kind| seen.get(kind).is_some_and(|count| *count >= 3)), "{seen:?}");
+}
+
+/// Topic and message group.
+type LaneName<'l> = (&'l str, &'l str);
+
+/// What was stored of each lane, by offset.
+fn lanes(lines: &[Line]) -> BTreeMap<LaneName<'_>, BTreeMap<u64, &str>> {
+    let mut lanes: BTreeMap<LaneName<'_>, BTreeMap<u64, &str>> = BTreeMap::new();
+    let mut sent = BTreeMap::new();
+    for line in lines.iter().filter(|line| line.operation == Operation::Send) {
+        let Subject { topic, lane, key, queue_offset, .. } = &line.subject;
+        if let (Some(topic), Some(lane), Some(key)) = (topic, lane, key) {
+            sent.insert(line.id, ((topic.as_str(), lane.as_str()), key.as_str()));
+        }
+        if let (Some((lane, key)), Some(offset)) = (sent.get(&line.id), queue_offset) {
+            lanes.entry(*lane).or_default().insert(*offset, key);
+        }
+    }
+    lanes
+}
+
+/// What each receive took of each lane.
+fn receives<'l>(
+    lines: &'l [Line],
+    lanes: &BTreeMap<LaneName<'l>, BTreeMap<u64, &'l str>>,
+) -> BTreeMap<(LaneName<'l>, u64), BTreeSet<&'l str>> {
+    let lane_of: BTreeMap<&str, LaneName<'_>> =
+        lanes.iter().flat_map(|(lane, sent)| sent.values().map(move |key| (*key, *lane))).collect();
+    let mut receives: BTreeMap<(LaneName<'_>, u64), BTreeSet<&str>> = BTreeMap::new();
+    for line in lines.iter().filter(|line| line.operation == Operation::Receive) {
+        if let Some((key, lane)) = line.subject.key.as_deref().and_then(|key| Some((key, lane_of.get(key)?))) {
+            receives.entry((*lane, line.id)).or_default().insert(key);
+        }
+    }
+    receives
 }
 
 /// What happens is what a disk has: the store's files are where they belong.

@@ -15,7 +15,8 @@ use gantry_broker_core::clock::{Clock, Timestamp};
 use gantry_broker_core::config::{BrokerConfig, Durability, Pace, Retention};
 use gantry_broker_core::local_broker::Surroundings;
 use gantry_broker_core::message::StoredMessage;
-use gantry_broker_core::names::TopicName;
+use gantry_broker_core::names::{ConsumerGroup, TopicName};
+use gantry_broker_core::offset::{QueueId, QueueOffset};
 use gantry_broker_core::random::Random;
 use gantry_broker_core::store::error::StoreError;
 use gantry_broker_core::store::index_file::IndexLayout;
@@ -29,6 +30,7 @@ pub const SEGMENT_BYTES: u64 = 64 << 10;
 /// Small, so that a run has more index files than one.
 const INDEX_LAYOUT: IndexLayout = IndexLayout { slots: 32, entries: 64 };
 const HOST: &str = "127.0.0.1:10911";
+const DEAD_LETTER_QUEUE_PREFIX: &str = "%DLQ%";
 /// 2026-11-21.
 const WALL_AT_FIRST_MS: i64 = 1_795_219_200_000;
 
@@ -121,6 +123,8 @@ pub struct Setting {
     pub retention: Retention,
     /// Runs that shall delete segments fill some.
     pub body_bytes_min: usize,
+    /// Delays, lanes and dead letters.
+    pub has_every_kind: bool,
 }
 
 impl Setting {
@@ -130,7 +134,15 @@ impl Setting {
         let durability = if chance.one_in(2) { Durability::Memory } else { Durability::Disk };
         let mut delay = || Duration::from_micros(if chance.one_in(3) { 60_000_000 } else { chance.below(2_000) });
         let pace = Pace { sync_delay: delay(), checkpoint_delay: delay() };
-        Setting { durability, pace, hands: Hands::default(), seed, retention: Retention::default(), body_bytes_min: 1 }
+        Setting {
+            durability,
+            pace,
+            hands: Hands::default(),
+            seed,
+            retention: Retention::default(),
+            body_bytes_min: 1,
+            has_every_kind: false,
+        }
     }
 
     /// Most runs keep a log of few segments, or messages of a few minutes.
@@ -147,6 +159,11 @@ impl Setting {
             }
             _ => {}
         }
+        self
+    }
+
+    pub fn with_every_kind(mut self) -> Setting {
+        self.has_every_kind = true;
         self
     }
 
@@ -213,6 +230,7 @@ pub fn read_of(message: &StoredMessage) -> MessageRead {
         key: message.unique_key().unwrap_or("").into(),
         body_hash: hash_of(&message.body),
         properties_hash: hash_of_properties(properties),
+        stored_ms: message.store_timestamp.0,
     }
 }
 
@@ -223,42 +241,72 @@ pub fn read_back(broker: &LocalBroker) -> Result<ReadBack, String> {
         let topics = broker.list_topics().await.map_err(|error| format!("listing topics: {error}"))?;
         for topic in topics.into_iter().filter(|topic| !topic.config.topic.is_system()) {
             let name = topic.config.topic.clone();
-            read_back.topics.push(name.to_string());
             let queues = broker.query_queue_offsets(name.clone()).await;
+            let mut read = Vec::new();
             for queue in queues.map_err(|error| format!("queues of {name}: {error}"))? {
-                let place = format!("queue {} of {name}", queue.queue_id);
-                let mut messages = Vec::new();
-                let mut next = queue.min_offset;
-                let mut before = None;
-                while next < queue.max_offset {
-                    let pull = PullMessages {
-                        topic: name.clone(),
-                        queue_id: queue.queue_id,
-                        offset: next,
-                        messages_max: 500,
-                        bytes_max: u32::MAX,
-                    };
-                    let pulled = broker.pull_messages(pull).await.map_err(|error| format!("{place}: {error}"))?;
-                    if pulled.messages.is_empty() {
-                        return Err(format!("{place} gives nothing at {next}"));
-                    }
-                    for message in &pulled.messages {
-                        if message.topic() != name.as_str() || message.queue_id != queue.queue_id {
-                            return Err(format!("{place} holds a message of another queue"));
-                        }
-                        if before.is_some_and(|before| before >= message.commit_log_offset) {
-                            return Err(format!("{place} goes back in the log at {}", message.queue_offset));
-                        }
-                        before = Some(message.commit_log_offset);
-                    }
-                    messages.extend(pulled.messages.iter().map(read_of));
-                    next = pulled.next_offset;
-                }
+                let range = queue.min_offset..queue.max_offset;
+                let messages = read_queue(broker, &name, queue.queue_id, range).await?;
                 let (topic, min_offset, queue) = (name.to_string(), queue.min_offset.0, queue.queue_id.0);
-                read_back.queues.push(QueueRead { topic, queue, min_offset, messages });
+                read.push(QueueRead { topic, queue, min_offset, messages });
+            }
+            match name.as_str().strip_prefix(DEAD_LETTER_QUEUE_PREFIX) {
+                Some(group) => {
+                    let letters = read.into_iter().flat_map(|queue| queue.messages).collect();
+                    read_back.dead_letters.insert(group.into(), letters);
+                }
+                None => {
+                    read_back.topics.push(name.to_string());
+                    read_back.queues.extend(read);
+                }
             }
         }
         Ok(read_back)
+    })
+}
+
+async fn read_queue(
+    broker: &LocalBroker,
+    name: &TopicName,
+    queue_id: QueueId,
+    range: std::ops::Range<QueueOffset>,
+) -> Result<Vec<MessageRead>, String> {
+    let place = format!("queue {queue_id} of {name}");
+    let mut messages = Vec::new();
+    let mut next = range.start;
+    let mut before = None;
+    while next < range.end {
+        let pull = PullMessages { topic: name.clone(), queue_id, offset: next, messages_max: 500, bytes_max: u32::MAX };
+        let pulled = broker.pull_messages(pull).await.map_err(|error| format!("{place}: {error}"))?;
+        if pulled.messages.is_empty() {
+            return Err(format!("{place} gives nothing at {next}"));
+        }
+        for message in &pulled.messages {
+            if message.topic() != name.as_str() || message.queue_id != queue_id {
+                return Err(format!("{place} holds a message of another queue"));
+            }
+            if before.is_some_and(|before| before >= message.commit_log_offset) {
+                return Err(format!("{place} goes back in the log at {}", message.queue_offset));
+            }
+            before = Some(message.commit_log_offset);
+        }
+        messages.extend(pulled.messages.iter().map(read_of));
+        next = pulled.next_offset;
+    }
+    Ok(messages)
+}
+
+/// The keys of a group's dead letters.
+pub fn dead_letters(broker: &LocalBroker, group: &ConsumerGroup) -> Result<Vec<String>, String> {
+    let name = TopicName::dead_letter_queue(group);
+    block_on(async {
+        // There is none before the first letter.
+        let Ok(queues) = broker.query_queue_offsets(name.clone()).await else { return Ok(Vec::new()) };
+        let mut keys = Vec::new();
+        for queue in queues {
+            let letters = read_queue(broker, &name, queue.queue_id, queue.min_offset..queue.max_offset).await?;
+            keys.extend(letters.into_iter().map(|letter| letter.key));
+        }
+        Ok(keys)
     })
 }
 

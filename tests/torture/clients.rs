@@ -21,7 +21,18 @@ use crate::random::Random;
 pub const TOPIC: &str = "orders";
 /// Sent to in batches; nobody receives.
 pub const BATCH_TOPIC: &str = "lines";
+/// Message groups, each in its order.
+pub const LANE_TOPIC: &str = "lanes";
+/// Everything comes later than it was sent.
+pub const DELAY_TOPIC: &str = "later";
+const RECEIVED: [&str; 3] = [TOPIC, LANE_TOPIC, DELAY_TOPIC];
 pub const GROUP: &str = "billing";
+const LANES: u64 = 16;
+/// Of so many messages in lanes one is given up, and one is kept; a lane waits for what is kept.
+const GIVEN_UP_EVERY: u64 = 9;
+const KEPT_EVERY: u64 = 50;
+/// Shorter than a server is given to do, now and then.
+const DELAY_MS_MAX: u64 = 1_500;
 const BATCH_ENTRIES_MAX: u64 = 20;
 /// The shortest that the broker takes: what a killed caller had comes back after it.
 const INVISIBLE: &str = "10s";
@@ -75,8 +86,11 @@ impl Callers {
     /// The topics that the load needs.
     pub async fn create_topics(&self, base: &str) {
         let http = Client::new();
-        for topic in [TOPIC, BATCH_TOPIC] {
-            assert!(self.create_topic(&http, base, topic).await.is_some(), "no answer to the creation of {topic}");
+        for (topic, message_type) in
+            [(TOPIC, "normal"), (BATCH_TOPIC, "normal"), (LANE_TOPIC, "fifo"), (DELAY_TOPIC, "delay")]
+        {
+            let created = self.create_topic(&http, base, topic, message_type).await;
+            assert!(created.is_some(), "no answer to the creation of {topic}");
         }
         // A group that comes by itself when the beginning has gone already begins at the end.
         if self.has_retention {
@@ -101,23 +115,39 @@ impl Callers {
             tasks.spawn(caller(name).send());
         }
         tasks.spawn(caller("batch-sender").send_batches());
+        for name in ["lane-sender-1", "lane-sender-2"] {
+            tasks.spawn(caller(name).send_in_lanes());
+        }
+        tasks.spawn(caller("delayed-sender").send_delayed());
         // Its answers do not say in which queue and where in the log a message lies.
         if !self.has_retention {
             tasks.spawn(caller("grpc-sender").send_over_grpc(grpc.into()));
         }
         for name in ["receiver-1", "receiver-2"] {
-            tasks.spawn(caller(name).receive());
+            tasks.spawn(caller(name).receive(TOPIC));
         }
+        for name in ["lane-receiver-1", "lane-receiver-2"] {
+            tasks.spawn(caller(name).receive(LANE_TOPIC));
+        }
+        tasks.spawn(caller("delayed-receiver").receive(DELAY_TOPIC));
         tasks.spawn(caller("topics").change_topics());
         Load { tasks, done }
     }
 
     /// Receives and acks whatever is left, also what a killed caller held until its lease was over.
     pub async fn drain(self: &Arc<Callers>, base: &str) {
+        let drains = RECEIVED.map(|topic| self.clone().drain_topic(base.to_string(), topic));
+        let mut tasks: JoinSet<()> = drains.into_iter().collect();
+        while let Some(ended) = tasks.join_next().await {
+            ended.expect("no drain panics");
+        }
+    }
+
+    async fn drain_topic(self: Arc<Callers>, base: String, topic: &str) {
         let caller = Caller {
             all: self.clone(),
-            name: "drain".into(),
-            base: base.into(),
+            name: format!("drain-{topic}"),
+            base,
             http: Client::new(),
             done: Arc::default(),
             random: Random::new(0),
@@ -126,52 +156,49 @@ impl Callers {
         loop {
             // When every lease is over, an empty answer means that there is nothing.
             let left = LEASES_OVER_SECONDS.saturating_sub(began.elapsed().as_secs());
-            let came = caller.receive_once(&format!("wait={}", left.max(1)), |_| true).await;
+            let came = caller.receive_once(topic, &format!("wait={}", left.max(1)), |_| Settle::Ack).await;
             if came.is_none() || (came == Some(0) && left == 0) {
                 break;
             }
         }
     }
 
-    /// Answered sends of the topic that was drained and that never came to anybody. What has gone is the checker's.
+    /// Answered sends of the topics that were drained and that never came to anybody. What has gone is the checker's.
     pub fn never_delivered(&self, drained: &ReadBack) -> Vec<String> {
         use harness::history::Phase;
-        let min_of: HashMap<u32, u64> = drained
-            .queues
-            .iter()
-            .filter(|queue| queue.topic == TOPIC)
-            .map(|queue| (queue.queue, queue.min_offset))
-            .collect();
-        let is_there = |line: &&Line| {
-            let min = line.subject.queue.and_then(|queue| min_of.get(&queue).copied()).unwrap_or(0);
-            line.subject.queue_offset.is_none_or(|offset| offset >= min)
-        };
+        let min_of: HashMap<(&str, u32), u64> =
+            drained.queues.iter().map(|queue| ((queue.topic.as_str(), queue.queue), queue.min_offset)).collect();
         let lines = self.recorder.lines();
+        // At which place a delayed message came, and whether retention took it there, nobody was told.
+        let is_drained = |topic: &str| RECEIVED.contains(&topic) && !(self.has_retention && topic == DELAY_TOPIC);
+        let asked: HashMap<u64, &Line> = lines
+            .iter()
+            .filter(|line| line.operation == Operation::Send && line.phase == Phase::Invoke)
+            .map(|line| (line.id, line))
+            .collect();
         let came: std::collections::HashSet<&str> = lines
             .iter()
             .filter(|line| line.operation == Operation::Receive && line.phase == Phase::Ok)
             .filter_map(|line| line.subject.key.as_deref())
             .collect();
-        let stored: std::collections::HashSet<u64> = lines
-            .iter()
-            .filter(|line| line.operation == Operation::Send && line.phase == Phase::Ok)
-            .filter(is_there)
-            .map(|line| line.id)
-            .collect();
-        let asked = lines.iter().filter(|line| line.operation == Operation::Send && line.phase == Phase::Invoke);
-        asked
-            .filter(|line| stored.contains(&line.id) && line.subject.topic.as_deref() == Some(TOPIC))
-            .filter_map(|line| line.subject.key.as_deref())
-            .filter(|key| !came.contains(key))
-            .map(|key| format!("{key} was stored and never came"))
+        let stored = lines.iter().filter(|line| line.operation == Operation::Send && line.phase == Phase::Ok);
+        stored
+            .filter_map(|line| {
+                let sent = asked[&line.id];
+                let (key, topic) = (sent.subject.key.as_deref()?, sent.subject.topic.as_deref()?);
+                let min = line.subject.queue.and_then(|queue| min_of.get(&(topic, queue)).copied()).unwrap_or(0);
+                let is_there = line.subject.queue_offset.is_none_or(|offset| offset >= min);
+                let is_missed = is_drained(topic) && is_there && !came.contains(key);
+                is_missed.then(|| format!("{key} of {topic} was stored and never came"))
+            })
             .collect()
     }
 
-    async fn create_topic(&self, http: &Client, base: &str, topic: &str) -> Option<bool> {
+    async fn create_topic(&self, http: &Client, base: &str, topic: &str, message_type: &str) -> Option<bool> {
         let subject = Subject { topic: Some(topic.into()), ..Subject::default() };
         let invoked = self.recorder.invoke("topics", Operation::CreateTopic, subject);
-        let queues = json!({"readQueues": 3, "writeQueues": 3});
-        let answer = ask(http.put(format!("{base}/v1/topics/{topic}")).json(&queues)).await;
+        let config = json!({"readQueues": 3, "writeQueues": 3, "messageType": message_type});
+        let answer = ask(http.put(format!("{base}/v1/topics/{topic}")).json(&config)).await;
         // There already: an answer that never came, or a delete.
         self.note(&invoked, answer.as_ref(), &[200, 201])
     }
@@ -231,6 +258,26 @@ struct Draft {
     key: String,
     body: Vec<u8>,
     number: String,
+    sort: Sort,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Sort {
+    Plain,
+    OfLane(u64),
+    After {
+        ms: u64,
+    },
+    /// A second.
+    OfFirstLevel,
+}
+
+/// What a consumer does with a message.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Settle {
+    Ack,
+    GiveUp,
+    Keep,
 }
 
 impl Draft {
@@ -240,6 +287,12 @@ impl Draft {
             key: Some(self.key.clone()),
             body_hash: Some(hash_of(&self.body)),
             properties_hash: Some(hash_of_properties([("number", &*self.number)])),
+            lane: if let Sort::OfLane(lane) = self.sort { Some(format!("l{lane}")) } else { None },
+            delay_ms: match self.sort {
+                Sort::After { ms } => Some(ms as i64),
+                Sort::OfFirstLevel => Some(1_000),
+                Sort::Plain | Sort::OfLane(_) => None,
+            },
             ..Subject::default()
         }
     }
@@ -255,13 +308,41 @@ impl Caller {
         let large = self.random.below(LARGE_EVERY) == 0;
         let most = if large { self.all.body_bytes_max } else { self.all.body_bytes_max.min(1_024) };
         let len = 1 + self.random.below(most);
-        Draft { key: format!("k{number}"), body: bytes_of(number, len as usize), number: number.to_string() }
+        Draft {
+            key: format!("k{number}"),
+            body: bytes_of(number, len as usize),
+            number: number.to_string(),
+            sort: Sort::Plain,
+        }
     }
 
     async fn send(mut self) {
         while self.goes_on() {
             let draft = self.draft();
             if self.send_one(TOPIC, draft).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    async fn send_in_lanes(mut self) {
+        while self.goes_on() {
+            let sort = Sort::OfLane(self.random.below(LANES));
+            let draft = Draft { sort, ..self.draft() };
+            if self.send_one(LANE_TOPIC, draft).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    async fn send_delayed(mut self) {
+        while self.goes_on() {
+            let sort = match self.random.below(3) {
+                0 => Sort::OfFirstLevel,
+                _ => Sort::After { ms: 1 + self.random.below(DELAY_MS_MAX) },
+            };
+            let draft = Draft { sort, ..self.draft() };
+            if self.send_one(DELAY_TOPIC, draft).await.is_none() {
                 return;
             }
         }
@@ -274,14 +355,26 @@ impl Caller {
             .http
             .post(format!("{}/v1/topics/{topic}/messages?timeFormat=ms", self.base))
             .header("Gantry-Message-Id", &draft.key)
-            .header("Gantry-Property", format!("number={}", draft.number))
-            .body(draft.body);
+            .header("Gantry-Property", format!("number={}", draft.number));
+        let request = match draft.sort {
+            Sort::Plain => request,
+            Sort::OfLane(lane) => request.header("Gantry-Message-Group", format!("l{lane}")),
+            Sort::After { ms } => request.header("Gantry-Delay", format!("{ms}ms")),
+            Sort::OfFirstLevel => request.header("Gantry-Delay-Level", "1"),
+        };
+        let is_delayed = matches!(draft.sort, Sort::After { .. } | Sort::OfFirstLevel);
+        let request = request.body(draft.body);
         let Some(answer) = ask(request).await else {
             self.all.recorder.unknown(&invoked, "no answer");
             return None;
         };
         if answer.status == 201 {
-            self.stored(&invoked, &answer.json(), None);
+            let mut published = answer.json();
+            if is_delayed {
+                // Of the place where it waits.
+                published["queueOffset"] = Value::Null;
+            }
+            self.stored(&invoked, &published, None);
         } else {
             self.all.refused(&invoked, &answer);
             tokio::task::yield_now().await;
@@ -385,22 +478,31 @@ impl Caller {
         }
     }
 
-    async fn receive(self) {
-        // Every third is kept: its lease must survive too.
-        let settles = |key: &str| !key[1..].parse::<u64>().expect("our own key").is_multiple_of(3);
-        while self.goes_on() && self.receive_once("wait=1", settles).await.is_some() {}
+    async fn receive(self, topic: &'static str) {
+        let settle = |key: &str| {
+            let number: u64 = key[1..].parse().expect("our own key");
+            match topic {
+                LANE_TOPIC if number.is_multiple_of(KEPT_EVERY) => Settle::Keep,
+                LANE_TOPIC if number.is_multiple_of(GIVEN_UP_EVERY) => Settle::GiveUp,
+                LANE_TOPIC => Settle::Ack,
+                // Every third is kept: its lease must survive too.
+                _ if number.is_multiple_of(3) => Settle::Keep,
+                _ => Settle::Ack,
+            }
+        };
+        while self.goes_on() && self.receive_once(topic, "wait=1", settle).await.is_some() {}
     }
 
     /// How many came; `None` when the server is gone.
-    async fn receive_once(&self, prefer: &str, settles: impl Fn(&str) -> bool) -> Option<usize> {
+    async fn receive_once(&self, topic: &str, prefer: &str, settle: impl Fn(&str) -> Settle) -> Option<usize> {
         let recorder = &self.all.recorder;
-        let subject = Subject { topic: Some(TOPIC.into()), group: Some(GROUP.into()), ..Subject::default() };
+        let subject = Subject { topic: Some(topic.into()), group: Some(GROUP.into()), ..Subject::default() };
         let invoked = recorder.invoke(&self.name, Operation::Receive, subject);
         let request = self
             .http
             .post(format!("{}/v1/groups/{GROUP}/receive?bodyAs=base64", self.base))
             .header("Prefer", prefer)
-            .json(&json!({"topic": TOPIC, "maxMessages": 16, "invisibleDuration": INVISIBLE}));
+            .json(&json!({"topic": topic, "maxMessages": 16, "invisibleDuration": INVISIBLE}));
         let Some(answer) = ask(request).await else {
             recorder.unknown(&invoked, "no answer");
             return None;
@@ -419,15 +521,20 @@ impl Caller {
         }
         for message in &messages {
             let key = key_of(message);
-            if !settles(&key) {
-                continue;
-            }
-            let subject =
-                Subject { topic: Some(TOPIC.into()), group: Some(GROUP.into()), key: Some(key), ..Subject::default() };
-            let invoked = recorder.invoke(&self.name, Operation::Ack, subject);
+            let settle = settle(&key);
             let handle = message["receiptHandle"].as_str().expect("a handle");
-            let answer = ask(self.http.delete(format!("{}/v1/receipts/{handle}", self.base))).await;
-            self.all.note(&invoked, answer.as_ref(), &[204])?;
+            let (operation, request, good) = match settle {
+                Settle::Keep => continue,
+                Settle::Ack => (Operation::Ack, self.http.delete(format!("{}/v1/receipts/{handle}", self.base)), 204),
+                Settle::GiveUp => {
+                    let url = format!("{}/v1/receipts/{handle}/dead-letter", self.base);
+                    (Operation::DeadLetter, self.http.post(url).json(&json!({})), 200)
+                }
+            };
+            let subject =
+                Subject { topic: Some(topic.into()), group: Some(GROUP.into()), key: Some(key), ..Subject::default() };
+            let invoked = recorder.invoke(&self.name, operation, subject);
+            self.all.note(&invoked, ask(request).await.as_ref(), &[good])?;
         }
         Some(messages.len())
     }
@@ -445,7 +552,7 @@ impl Caller {
         let number = self.all.next_topic.fetch_add(1, Ordering::Relaxed);
         let (name, again) = (number / 2, !number.is_multiple_of(2));
         let topic = format!("x{name}");
-        self.all.create_topic(&self.http, &self.base, &topic).await?;
+        self.all.create_topic(&self.http, &self.base, &topic, "normal").await?;
         let draft = self.draft();
         self.send_one(&topic, draft).await?;
         if again && name.is_multiple_of(3) {

@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use gantry_broker_core::store::failpoint::Point;
-use harness::history::{Fault, Kind, Level, Line, Operation, QueueRead, ReadBack, Subject, hash_of};
+use harness::history::{Fault, Kind, Level, Line, MessageRead, Operation, QueueRead, ReadBack, Subject, hash_of};
 use harness::{Home, Server, Starting};
 
-use crate::clients::{BATCH_TOPIC, Callers};
+use crate::clients::{BATCH_TOPIC, Callers, DELAY_TOPIC};
 use crate::random::Random;
 use crate::read_back::read_back;
 use crate::report::{Control, Outcome, Plan, Progress, Rig, judge};
@@ -52,6 +52,8 @@ const RETAINING_EVERY: u64 = 3;
 const SEGMENT_BYTES: [u64; 3] = [64 << 10, 256 << 10, 1 << 20];
 /// A log that may have one segment has come to several by then.
 const TAKEN_STARTS_MAX: usize = 100;
+/// A delayed message has come by then, and one was given up.
+const FIRED_STARTS_MAX: usize = 100;
 /// After one of so many kills the store is verified before it is recovered.
 const VERIFY_EVERY: u64 = 4;
 /// Of so many kills one is none, but a clean stop: its start is another one.
@@ -100,7 +102,11 @@ fn run(plan: &Plan, progress: &Progress) -> Outcome {
         of(&counts.taken_from),
         of(&counts.retaining),
     )];
-    let controls = runtime().block_on(async { vec![altered().await, older_copy().await, taken_too_early().await] });
+    let controls = runtime().block_on(async {
+        let mut controls = vec![altered().await, older_copy().await, taken_too_early().await];
+        controls.extend(broken_delays_lanes_and_dead_letters().await);
+        controls
+    });
     let runs = if in_recovery * 3 >= kills && of(&counts.taken_from) > 0 { kills } else { 0 };
     Outcome { runs, violations, controls, notes, not_run: None }
 }
@@ -383,7 +389,8 @@ impl Life {
         };
         self.callers.drain(&server.http).await;
         let read = match self.read_back(&server).await {
-            Ok(read) => read,
+            // Every delay was over long before every lease.
+            Ok(read) => ReadBack { due_until_ms: i64::MAX, ..read },
             Err(why) => return failed(vec![format!("{}: nothing can be read back: {why}", self.name)]),
         };
         let lines = self.callers.recorder.lines();
@@ -471,6 +478,50 @@ async fn older_copy() -> Control {
     let read = read_back(&server.http).await.expect("it can be read");
     let found = harness::history::check(&life.callers.recorder.lines(), &read);
     Control { name: "an older directory", found: !found.is_empty() }
+}
+
+/// A life of its own kinds of messages, made to look like that of a broker that keeps none of its promises about them.
+async fn broken_delays_lanes_and_dead_letters() -> Vec<Control> {
+    let mut random = Random::new(4);
+    let mut life = Life::new("control delays, lanes and dead letters".into(), &mut random);
+    let mut read = ReadBack::default();
+    for _ in 0..FIRED_STARTS_MAX {
+        let server = life.start(None).await.expect("a start").expect("no failpoint");
+        read = life.read_back(&server).await.expect("it can be read");
+        if fired(&read).is_some() && read.dead_letters.values().any(|letters| !letters.is_empty()) {
+            server.kill_9();
+            break;
+        }
+        life.load_and_kill(server, true, &mut random).await.expect("a kill");
+    }
+    let lines = life.callers.recorder.lines();
+    assert_eq!(harness::history::check(&lines, &read), [], "the control's own history is clean");
+    let control = |name, kind: Kind, lines: &[Line], read: &ReadBack| {
+        let found = harness::history::check(lines, read);
+        Control { name, found: found.iter().any(|violation| violation.kind == kind) }
+    };
+    let Some(queue) = fired(&read) else { return vec![Control { name: "a delayed message comes", found: false }] };
+    let mut twice = read.clone();
+    let messages = &mut twice.queues[queue].messages;
+    messages.push(MessageRead { queue_offset: messages.len() as u64, ..messages[0].clone() });
+    let mut lost = ReadBack { due_until_ms: i64::MAX, ..read.clone() };
+    lost.queues[queue].messages.clear();
+    let mut letters = read.clone();
+    letters.dead_letters.values_mut().for_each(|letters| drop(letters.pop()));
+    let is_settle = |line: &&Line| matches!(line.operation, Operation::Ack | Operation::DeadLetter);
+    let never_settled: Vec<Line> = lines.iter().filter(|line| !is_settle(line)).cloned().collect();
+    let no_letters = ReadBack { dead_letters: Default::default(), ..read.clone() };
+    vec![
+        control("a delayed message that fired twice", Kind::FiredTwice, &lines, &twice),
+        control("a delayed message that never fired", Kind::TimerLost, &lines, &lost),
+        control("a dead letter that is gone", Kind::DeadLetterLost, &lines, &letters),
+        control("a lane out of order", Kind::LaneDisorder, &never_settled, &no_letters),
+    ]
+}
+
+/// A queue to which a delayed message has come.
+fn fired(read: &ReadBack) -> Option<usize> {
+    read.queues.iter().position(|queue| queue.topic == DELAY_TOPIC && !queue.messages.is_empty())
 }
 
 /// A message that has gone by the rules, but lay, as its sender was told, where none of them allowed that yet.

@@ -7,7 +7,7 @@ use harness::{Answer, ask};
 use reqwest::Client;
 use serde_json::Value;
 
-use crate::clients::seen;
+use crate::clients::{GROUP, seen};
 
 /// More pages than any rig fills.
 const PAGES_MAX: usize = 10_000;
@@ -30,6 +30,14 @@ pub async fn read_back(base: &str) -> Result<ReadBack, String> {
     }
     for topic in &read.topics {
         read.queues.extend(read_queues(&http, base, topic).await?);
+    }
+    // There is none before the first letter.
+    let letters = format!("%25DLQ%25{GROUP}");
+    let url = format!("{base}/v1/topics/{letters}/queues");
+    let known = ask(http.get(&url)).await.ok_or_else(|| format!("no answer from {url}"))?;
+    if known.status != 404 {
+        let queues = read_queues(&http, base, &letters).await?;
+        read.dead_letters.insert(GROUP.into(), queues.into_iter().flat_map(|queue| queue.messages).collect());
     }
     Ok(read)
 }
@@ -84,7 +92,7 @@ async fn read_queue(http: &Client, base: &str, topic: &str, ends: &Ends) -> Resu
     let mut offset = *min_offset;
     while offset < *max_offset {
         let path = format!("/v1/topics/{topic}/queues/{broker}/{queue}/messages");
-        let url = format!("{base}{path}?bodyAs=base64&limit=500&offset={offset}");
+        let url = format!("{base}{path}?bodyAs=base64&timeFormat=ms&limit=500&offset={offset}");
         let answer = ask(http.get(&url)).await.ok_or_else(|| format!("no answer from {url}"))?;
         if answer.code() == "offset_expired" {
             return Ok(None);
@@ -93,7 +101,8 @@ async fn read_queue(http: &Client, base: &str, topic: &str, ends: &Ends) -> Resu
         for message in page["items"].as_array().ok_or("no list of messages")? {
             let queue_offset = message["queueOffset"].as_u64().ok_or("a message without its offset")?;
             let (key, body_hash, properties_hash) = seen(message);
-            messages.push(MessageRead { queue_offset, key, body_hash, properties_hash });
+            let stored_ms = message["storeTimestamp"].as_i64().ok_or("a message without its time")?;
+            messages.push(MessageRead { queue_offset, key, body_hash, properties_hash, stored_ms });
         }
         let next = page["nextOffset"].as_u64().ok_or("a page without its end")?;
         if next <= offset {

@@ -14,8 +14,10 @@ use crate::delivery::timers::Timers;
 use crate::foreign::config_files::{self, OrderInfo};
 use crate::foreign::delayed;
 use crate::foreign::in_flight;
+use crate::foreign::transactions;
 use crate::names::{ConsumerGroup, STATE_TOPIC, TopicName};
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
+use crate::operation::half_messages::{half_topic, transaction_group};
 use crate::receipt_handle::LeaseId;
 use crate::state::record::{CellKey, Entry, LeaseEntry, encode};
 use crate::state::tables::Tables;
@@ -72,6 +74,7 @@ impl Import {
             self.lease(cell, next, messages, foreign);
         }
         self.entries.extend(in_flight.done);
+        self.entries.extend(transactions::decided(store, tables, cells)?);
         self.entries[decided..].iter().for_each(|entry| cells.apply(entry));
         for entries in self.entries.chunks(ENTRIES_AT_ONCE) {
             let body = encode(store.synced_offset(), entries);
@@ -196,6 +199,10 @@ impl Import {
                     }
                 }
             }
+        }
+        // Nobody settles half messages but it.
+        if tables.topic(&half_topic()).is_some() {
+            wanted.entry(transaction_group()).or_insert(Value::Null);
         }
         let gone: Vec<u32> = tables
             .consumer_groups()

@@ -100,7 +100,11 @@ pub fn find(store: &Store, tables: &Tables, cells: &AllCells) -> Result<InFlight
 }
 
 /// All messages of a queue; one that cannot be read is passed by.
-fn walk(store: &Store, queue: &ConsumeQueue, mut each: impl FnMut(&StoredMessage)) -> Result<(), StoreError> {
+pub(super) fn walk(
+    store: &Store,
+    queue: &ConsumeQueue,
+    mut each: impl FnMut(&StoredMessage),
+) -> Result<(), StoreError> {
     let mut entries = Vec::new();
     let mut next = queue.min_offset();
     while next < queue.max_offset() {

@@ -11,15 +11,12 @@ use crate::message::{StoredMessage, property, sys_flag};
 use crate::names::TopicName;
 use crate::offset::{CommitLogOffset, QueueOffset};
 use crate::operation::fire_messages::target;
-use crate::operation::half_messages::{Locked, QUEUE, half_topic, op_topic, with_locked};
+use crate::operation::half_messages::{Locked, OP_TAG, QUEUE, half_topic, op_topic, with_locked};
 use crate::operation::topics::ensure_topic;
 use crate::state::tables::Tables;
 use crate::store::commit_log::{Append, AppendClass};
 use crate::store::error::StoreError;
 use crate::store::record::RecordDraft;
-
-/// RocketMQ's mark of an op record that ends a half message.
-const OP_TAG: &str = "d";
 
 pub(crate) async fn end_transaction(parts: &Parts, end: EndTransaction) -> Result<(), BrokerError> {
     if let Some(failure) = parts.store.failure() {

@@ -33,6 +33,7 @@ use crate::store::commit_log::{Append, AppendClass, Window};
 use crate::store::consume_queue::{ConsumeQueue, QueueEntry};
 use crate::store::dispatch::Arrival;
 use crate::store::error::StoreError;
+use crate::store::failpoint::{self, Point};
 use crate::store::record::{EncodedRecord, RecordDraft, RecordError};
 use crate::store::timer_log::TimerUnit;
 use crate::store::timer_wheel::TimerWheel;
@@ -355,7 +356,9 @@ impl<'a> Call<'a> {
         // In the order of the queue: the last proof of a level speaks for all before it.
         let mut given_up = self.given_up.into_iter().peekable();
         if !self.appends.is_empty() {
+            failpoint::at(Point::FireBefore);
             let batch = parts.store.append(self.appends)?;
+            failpoint::at(Point::FireAfter);
             end = batch.end;
             for (appended, Firing { at, topic, body_bytes }) in batch.entries.into_iter().zip(self.firings) {
                 while let Some(before) = given_up.next_if(|given_up| *given_up < at) {
@@ -680,12 +683,13 @@ fn fire_second(parts: &Parts, wheel: &mut TimerWheel, queue: &ConsumeQueue, seco
 /// The log is about to go below this place: what waits there is put into the topic of timers again, whatever its time.
 /// Says whether there was anything.
 pub(crate) fn put_back_below(parts: &Parts, below: CommitLogOffset) -> Result<bool, StoreError> {
+    // Whoever fires a level holds it too: nothing is fired and put back.
+    let mut in_use = parts.delayed.wheel.lock().expect("no code panics while holding it");
     let before = parts.store.max_offset();
     for queue in parts.store.queues(&schedule_topic()) {
         put_level_back(parts, &queue, below)?;
     }
     let Some(queue) = parts.store.queue(&timer_topic(), TIMER_QUEUE) else { return Ok(false) };
-    let mut in_use = parts.delayed.wheel.lock().expect("no code panics while holding it");
     let outcome = put_wheel_back(parts, &mut in_use, &queue, below);
     outcome.map_err(|trouble| match trouble {
         Trouble::Store(error) => error,
@@ -715,6 +719,7 @@ fn put_level_back(parts: &Parts, queue: &ConsumeQueue, below: CommitLogOffset) -
         entries.clear();
         parts.store.read_queue(queue, next, count, &mut entries)?;
         let now = parts.store.now();
+        let tables = parts.tables();
         let mut call = Call::new(AppendClass::State);
         for (at, entry) in (next.0..).map(QueueOffset).zip(&entries) {
             if call.is_full() {
@@ -724,6 +729,10 @@ fn put_level_back(parts: &Parts, queue: &ConsumeQueue, below: CommitLogOffset) -
                 call.given_up.push(at);
                 continue;
             };
+            if !still_has_a_target(parts, &tables, &message) {
+                call.given_up.push(at);
+                continue;
+            }
             let due = due_of_level(parts, level, entry, now);
             let (deliver, out) = (due.0.to_string(), second_of(due).0.to_string());
             let instead = [(property::TIMER_DELIVER_MS, &*deliver), (property::TIMER_OUT_MS, &*out)];
@@ -738,6 +747,12 @@ fn put_level_back(parts: &Parts, queue: &ConsumeQueue, below: CommitLogOffset) -
         }
         call.append(parts, |timers, at| timers.apply_level_fired(level, at))?;
     }
+}
+
+/// Asked under the lock under which it is put back: its new record lies behind a topic that was made again meanwhile, and
+/// would pass for one of that.
+fn still_has_a_target(parts: &Parts, tables: &Tables, message: &StoredMessage) -> bool {
+    target(parts, tables, message).inspect_err(|why| parts.delayed.dropped(message, why)).is_ok()
 }
 
 fn put_wheel_back(
@@ -759,6 +774,7 @@ fn put_wheel_back(
     let until = until.min(wheel.end());
     let mut window = Window::default();
     while next < until {
+        let tables = parts.tables();
         let mut call = Call::new(AppendClass::State);
         while next < until && !call.is_full() {
             let at = next;
@@ -768,6 +784,10 @@ fn put_wheel_back(
                 continue;
             }
             let Some(message) = read(parts, &mut window, queue, at, &entry_of(&unit)) else { continue };
+            if !unit.recalls && !still_has_a_target(parts, &tables, &message) {
+                call.given_up.push(at);
+                continue;
+            }
             match put_back(parts, Source::Timer { offset: at }, &message) {
                 Ok(record) => call.put(at, record, queue, None, 0),
                 Err(_) => parts.delayed.dropped(&message, "its properties do not fit a record any more"),
@@ -818,6 +838,7 @@ fn record(parts: &Parts, complete: &Complete, recorded: &mut Timestamp, interval
     let Complete { through, read_to } = *complete;
     let entry = Entry::TimersFired { through, read_to, kept_from: timers.kept_from() };
     parts.append_state(std::slice::from_ref(&entry)).map_err(|refused| refused.store_error())?;
+    failpoint::at(Point::FireRecorded);
     timers.apply(&entry);
     *recorded = now;
     Ok(())

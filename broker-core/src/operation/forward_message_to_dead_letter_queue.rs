@@ -21,6 +21,7 @@ use crate::state::record::{CellKey, Entry};
 use crate::state::source::Source;
 use crate::state::tables::Tables;
 use crate::store::commit_log::{Append, AppendClass, Window};
+use crate::store::failpoint::{self, Point};
 use crate::store::record::{RecordDraft, RecordError};
 
 /// A dead letter queue's one queue.
@@ -78,7 +79,9 @@ pub(crate) async fn forward_messages_to_dead_letter_queue(
                     let letter = Letter { key, offset, lease, reason };
                     // One by one: what is moved ends the lease, so that a handle given twice finds it settled.
                     if let Some(append) = letter.append(parts, &tables, &to)? {
+                        failpoint::at(Point::DeadLetterBefore);
                         let mut batch = parts.store.append(vec![append])?;
+                        failpoint::at(Point::DeadLetterAfter);
                         batch.entries.pop().expect("one result for one record")?;
                         end = end.max(batch.end);
                         apply(&mut locked, &[letter.entry()]);
@@ -167,7 +170,9 @@ fn give_up_some(parts: &Parts, pair: Pair) -> Result<bool, BrokerError> {
         }
     }
     let moved = appends.len();
+    failpoint::at(Point::DeadLetterBefore);
     let batch = parts.store.append(appends)?;
+    failpoint::at(Point::DeadLetterAfter);
     for (appended, entry) in batch.entries.into_iter().zip(&entries) {
         appended?;
         cells.apply([entry]);

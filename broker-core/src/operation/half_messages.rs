@@ -35,6 +35,8 @@ use crate::store::record::RecordDraft;
 
 /// The one queue of each of the three topics.
 pub(crate) const QUEUE: QueueId = QueueId(0);
+/// RocketMQ's mark of an op record that ends half messages.
+pub(crate) const OP_TAG: &str = "d";
 /// Most that are looked at under one lock.
 const LOOKED_AT_ONCE: usize = 1_024;
 /// Most that are moved under one lock, and by one append.

@@ -55,6 +55,11 @@ points! {
     SnapshotAfter "snapshot.after"
     BootBefore "boot.before"
     BootAfter "boot.after"
+    FireBefore "fire.before"
+    FireAfter "fire.after"
+    FireRecorded "fire.recorded"
+    DeadLetterBefore "dead-letter.before"
+    DeadLetterAfter "dead-letter.after"
 }
 
 /// The process is at this place.

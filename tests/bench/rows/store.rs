@@ -100,7 +100,7 @@ pub fn tail(bench: &Bench) -> Vec<Row> {
 }
 
 /// Each round is a process with an empty directory.
-fn side<'a>(bench: &'a Bench, load: impl Fn(u64) -> StoreLoad + 'a) -> Side<'a> {
+pub(super) fn side<'a>(bench: &'a Bench, load: impl Fn(u64) -> StoreLoad + 'a) -> Side<'a> {
     Box::new(move |seconds| {
         let done = run(bench, load(seconds))?;
         if done.operations == 0 {
@@ -137,7 +137,7 @@ fn latency(round: &Round) -> Latency {
     round.latency.unwrap_or_default()
 }
 
-fn caller_cpu_us(round: &Round) -> f64 {
+pub(super) fn caller_cpu_us(round: &Round) -> f64 {
     round.caller_cpu_us.unwrap_or(f64::NAN)
 }
 

@@ -14,7 +14,10 @@ import org.apache.rocketmq.client.consumer.PullStatus;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.MessageQueueSelector;
 import org.apache.rocketmq.client.producer.SendResult;
+import org.apache.rocketmq.client.producer.LocalTransactionState;
 import org.apache.rocketmq.client.producer.SendStatus;
+import org.apache.rocketmq.client.producer.TransactionListener;
+import org.apache.rocketmq.client.producer.TransactionMQProducer;
 import org.apache.rocketmq.common.BrokerConfig;
 import org.apache.rocketmq.common.MQVersion;
 import org.apache.rocketmq.common.TopicConfig;
@@ -31,10 +34,11 @@ import org.apache.rocketmq.store.config.MessageStoreConfig;
 /**
  * Apache's own broker on a store directory, for one phase of a test:
  *   write DIR   sends messages of its own and commits some offsets
- *   read DIR    sends nothing
+ *   read DIR    sends nothing, and commits the transactions that it is asked about, which are COUNT (a third argument)
  * Both end with a clean stop, after saying on stdout what every queue holds:
  *   message TOPIC QUEUE OFFSET PLACE STORED TAG KEYS BODY     (BODY in hex, "-" for what is missing)
  *   committed GROUP TOPIC QUEUE OFFSET
+ *   checked BODY     of each question about a transaction
  */
 public final class Peer {
     private static final String[] TOPICS = {"orders", "events"};
@@ -45,7 +49,7 @@ public final class Peer {
     private final BrokerController broker;
     private final String namesAddress;
 
-    private Peer(File dir) throws Exception {
+    private Peer(File dir, boolean asks) throws Exception {
         int namesPort = freePort();
         namesAddress = "127.0.0.1:" + namesPort;
         NettyServerConfig namesServer = new NettyServerConfig();
@@ -66,6 +70,9 @@ public final class Peer {
         // Ends sooner.
         config.setReviveQueueNum(1);
         config.setReviveInterval(100);
+        config.setTransactionTimeOut(asks ? 100 : 3_600_000);
+        config.setTransactionCheckInterval(asks ? 300 : 3_600_000);
+        config.setTransactionOpBatchInterval(50);
         config.setListenPort(freePort());
         NettyServerConfig server = new NettyServerConfig();
         server.setBindAddress("127.0.0.1");
@@ -88,12 +95,15 @@ public final class Peer {
         System.setProperty(RemotingCommand.REMOTING_VERSION_KEY, Integer.toString(MQVersion.CURRENT_VERSION));
         // Keys nobody uses cost seconds.
         System.setProperty("tls.server.mode", "disabled");
-        Peer peer = new Peer(new File(args[1]));
+        Peer peer = new Peer(new File(args[1]), args[0].equals("read"));
         try {
             if (args[0].equals("write")) {
                 peer.write();
             }
             peer.announce();
+            if (args[0].equals("read")) {
+                peer.answerChecks(Integer.parseInt(args[2]));
+            }
             peer.say();
         } catch (Throwable failure) {
             failure.printStackTrace();
@@ -159,6 +169,74 @@ public final class Peer {
             broker.getConsumerOffsetManager().commitOffset("test", "billing", "orders", queue, 10 + queue);
         }
         broker.getConsumerOffsetManager().commitOffset("test", "audit", "events", 0, 7);
+        beginTransactions();
+    }
+
+    /** One is committed, one is rolled back, one stays open. */
+    private void beginTransactions() throws Exception {
+        TransactionMQProducer producer = transactionProducer(new TransactionListener() {
+            @Override
+            public LocalTransactionState executeLocalTransaction(Message message, Object state) {
+                return (LocalTransactionState) state;
+            }
+
+            @Override
+            public LocalTransactionState checkLocalTransaction(MessageExt message) {
+                throw new IllegalStateException("asked too soon");
+            }
+        });
+        for (LocalTransactionState state : LocalTransactionState.values()) {
+            Message message = new Message("orders", ("their " + state).getBytes(StandardCharsets.UTF_8));
+            message.setKeys("transaction " + state);
+            producer.sendMessageInTransaction(message, state);
+        }
+        // Decided with the last op record written.
+        while (broker.getMessageStore().getMaxOffsetInQueue("RMQ_SYS_TRANS_OP_HALF_TOPIC", 0) == 0) {
+            Thread.sleep(20);
+        }
+        Thread.sleep(500);
+        producer.shutdown();
+    }
+
+    /** Commits what it is asked about, until each was asked and nothing was for a while. */
+    private void answerChecks(int count) throws Exception {
+        List<String> checked = new ArrayList<>();
+        TransactionMQProducer producer = transactionProducer(new TransactionListener() {
+            @Override
+            public LocalTransactionState executeLocalTransaction(Message message, Object state) {
+                throw new IllegalStateException("nothing is sent");
+            }
+
+            @Override
+            public LocalTransactionState checkLocalTransaction(MessageExt message) {
+                synchronized (checked) {
+                    checked.add(new String(message.getBody(), StandardCharsets.UTF_8));
+                }
+                return LocalTransactionState.COMMIT_MESSAGE;
+            }
+        });
+        while (true) {
+            synchronized (checked) {
+                if (checked.stream().distinct().count() >= count) {
+                    break;
+                }
+            }
+            Thread.sleep(50);
+        }
+        Thread.sleep(2_000);
+        producer.shutdown();
+        checked.stream().distinct().sorted().forEach(body -> System.out.println("checked " + body));
+    }
+
+    private TransactionMQProducer transactionProducer(TransactionListener listener) throws Exception {
+        TransactionMQProducer producer = new TransactionMQProducer("shop");
+        producer.setNamesrvAddr(namesAddress);
+        producer.setTransactionListener(listener);
+        producer.start();
+        // A producer that never sent is unknown to the broker until its next heartbeat.
+        producer.getDefaultMQProducerImpl().getMqClientFactory().updateTopicRouteInfoFromNameServer("orders");
+        producer.getDefaultMQProducerImpl().getMqClientFactory().sendHeartbeatToAllBrokerWithLock();
+        return producer;
     }
 
     /** What every queue holds, as a client sees it, and where the groups are. */

@@ -549,6 +549,34 @@ async fn b7_what_waits_is_put_back_before_its_segment_goes() {
 }
 
 #[tokio::test]
+async fn b10_what_is_put_back_of_a_topic_that_is_gone_never_comes_to_one_made_again() {
+    let (files, hands) = (SimulatedFiles::new(), Hands::new());
+    let retention = Retention { commit_log_bytes_max: Some(200 << 10), ..Retention::default() };
+    let broker = open_simulated_by(&files, retention, Box::new(hands.clone())).unwrap();
+    with_delay_topic(&broker).await;
+    for (id, delivery) in [("timer", after(60_000)), ("level", Delivery::Level(5))] {
+        send_one(&broker, id, delivery).await;
+    }
+    broker.delete_topic(topic()).await.unwrap();
+    with_delay_topic(&broker).await;
+    let other = TopicName::from_client("other").unwrap();
+    broker.put_topic(TopicConfig::new(other.clone()), PutWhen::Missing).await.unwrap();
+    for round in 0..12 {
+        for at in 0..4 {
+            let message = message(&format!("{round}-{at}"), &"x".repeat(20 << 10));
+            let send = SendMessages { topic: other.clone(), ..send(0, message) };
+            broker.send_messages(send).await.unwrap().remove(0).unwrap();
+        }
+        broker.take_snapshot().unwrap();
+        broker.enforce_retention().unwrap();
+    }
+    assert!(broker.parts().store.min_offset().0 > 512 << 10, "{}", broker.parts().store.min_offset());
+    hands.pass(61_000);
+    assert!(delivered(&broker).await.is_empty());
+    assert_eq!((scheduled(&broker), stats(broker.parts()).dropped), (0, 2));
+}
+
+#[tokio::test]
 async fn b8_a_clean_stop_leaves_the_wheel_as_rocketmq_has_it() {
     let files = SimulatedFiles::new();
     let hands = Hands::new();
