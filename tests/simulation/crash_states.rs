@@ -191,6 +191,14 @@ fn confirm(broker: &LocalBroker) {
         let made = block_on(broker.put_consumer_group(config(), PutWhen::Missing));
         made.expect("nobody halted this disk");
     }
+    block_on(dispatched(broker));
+}
+
+/// What was answered at `memory` may be with a thread that is about to dispatch it.
+async fn dispatched(broker: &LocalBroker) {
+    while broker.describe_storage().await.is_ok_and(|storage| storage.dispatch_behind_bytes > 0) {
+        std::thread::yield_now();
+    }
 }
 
 /// Everything that may be delivered is, lane by lane: what was neither acked nor given up must come.
@@ -298,10 +306,7 @@ fn goes_on(
             if offset != end {
                 return Err(format!("a send after the restart got offset {offset} instead of {end}"));
             }
-            // What was answered at `memory` may be with a thread that is about to dispatch it.
-            while broker.describe_storage().await.is_ok_and(|storage| storage.dispatch_behind_bytes > 0) {
-                std::thread::yield_now();
-            }
+            dispatched(broker).await;
             let by_key = broker.find_message(topic_name(topic), key).await;
             messages.push(read_of(&by_key.map_err(|error| found("a message is not found", &error))?));
         }

@@ -118,6 +118,7 @@ impl Play {
     async fn settle_clock(&mut self) {
         assert_eq!(self.broker().parts().store.now().0, self.model.now, "effective time");
         self.broker().deliver_due().unwrap();
+        self.dispatched();
         self.check_fired().await;
         let tables = self.broker().parts().tables();
         let pair =
@@ -125,6 +126,15 @@ impl Play {
         drop(tables);
         self.broker().parts().came_back(pair);
         self.model.give_up_exhausted();
+        self.dispatched();
+    }
+
+    /// What one thread appended may be with another that is about to dispatch it.
+    fn dispatched(&self) {
+        let store = &self.broker().parts().store;
+        while store.dispatched_offset() < store.confirm_offset() {
+            std::thread::yield_now();
+        }
     }
 
     async fn put_topic(&mut self) {
