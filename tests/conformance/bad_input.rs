@@ -109,7 +109,7 @@ fn rows() -> Vec<Row> {
         row("POST", "/v1/topics/rmq_sys_GANTRY_STATE/messages", &[], "x", 403, "system_resource"),
         row("PUT", "/v1/topics/rmq_sys_x", &[JSON], "{}", 403, "system_resource"),
         row("PUT", "/v1/groups/CID_RMQ_SYS_x", &[JSON], "{}", 403, "system_resource"),
-        row("PUT", "/v1/topics/x", &[JSON], r#"{"messageType":"transaction"}"#, 501, "not_implemented"),
+        row("PUT", "/v1/topics/x", &[JSON], r#"{"messageType":"priority"}"#, 501, "not_implemented"),
         row("PUT", "/v1/topics/x", &[JSON], r#"{"writeQueues":0}"#, 400, "invalid_parameter"),
         row("PUT", "/v1/topics/x", &[JSON], r#"{"writeQueues":1025}"#, 400, "invalid_parameter"),
         row("PUT", "/v1/topics/x", &[JSON], r#"{"queues":1}"#, 400, "unknown_field"),
@@ -384,11 +384,12 @@ async fn grpc_rows(server: &Server, wrong: &mut Vec<String>) {
     if ack.status.map(|status| status.code) != Some(v2::Code::InvalidReceiptHandle as i32) || ack.entries.len() != 1 {
         wrong.push("AckMessage of garbage".into());
     }
-    // What is not built yet says so inside the reply.
-    let end = client.end_transaction(asked(v2::EndTransactionRequest::default())).await.unwrap().into_inner();
-    if end.status.map(|status| status.code) != Some(v2::Code::NotImplemented as i32) {
-        wrong.push("EndTransaction is not built".into());
+    let end = v2::EndTransactionRequest { topic: resource("t"), ..v2::EndTransactionRequest::default() };
+    let end = client.end_transaction(asked(end)).await.unwrap().into_inner();
+    if end.status.map(|status| status.code) != Some(v2::Code::InvalidTransactionId as i32) {
+        wrong.push("EndTransaction without a transaction id".into());
     }
+    // What is not built yet says so inside the reply.
     let mut pulled = client.pull_message(asked(v2::PullMessageRequest::default())).await.unwrap().into_inner();
     let first = pulled.message().await.unwrap().and_then(|reply| reply.content);
     let is_refused = matches!(&first, Some(v2::pull_message_response::Content::Status(status))

@@ -95,7 +95,7 @@ impl LongPolling {
         if parked.closed {
             return Err(BrokerError::Draining);
         }
-        if self.occupancy.len() >= WAITERS_MAX {
+        if self.occupancy.count() >= WAITERS_MAX {
             return Err(BrokerError::Overloaded { what: "places for parked receives" });
         }
         let number = parked.arrivals;
@@ -193,7 +193,7 @@ impl LongPolling {
     }
 
     pub fn len(&self) -> usize {
-        self.occupancy.len()
+        self.occupancy.count()
     }
 
     pub fn is_empty(&self) -> bool {

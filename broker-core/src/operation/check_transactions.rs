@@ -25,20 +25,24 @@ pub(crate) async fn check_transactions(
         let reason = format!("must be 1 to {TRANSACTION_CHECKS_MAX}");
         return Err(BrokerError::InvalidParameter { name: "maxMessages", reason });
     }
+    let taken = tokio::time::timeout(check.wait, take_when_due(parts, check)).await;
+    // In the last moment, too: without a wait it is asked once.
+    taken.unwrap_or_else(|_| take_due(parts, check))
+}
+
+async fn take_when_due(parts: &Parts, check: &CheckTransactions) -> Result<Vec<TransactionCheck>, BrokerError> {
     let mut waiter = parts.transactions.waiter();
-    let until = tokio::time::Instant::now() + check.wait;
-    loop {
-        if *waiter.borrow_and_update() {
-            return Ok(Vec::new());
-        }
-        let taken = with_locked(parts, |_, locked| take(locked, check))?.unwrap_or(Ok(Vec::new()))?;
-        if !taken.is_empty() {
+    while !*waiter.borrow_and_update() {
+        let taken = take_due(parts, check)?;
+        if !taken.is_empty() || waiter.changed().await.is_err() {
             return Ok(taken);
         }
-        if tokio::time::timeout_at(until, waiter.changed()).await.is_err() {
-            return Ok(Vec::new());
-        }
     }
+    Ok(Vec::new())
+}
+
+fn take_due(parts: &Parts, check: &CheckTransactions) -> Result<Vec<TransactionCheck>, BrokerError> {
+    with_locked(parts, |_, locked| take(locked, check))?.unwrap_or(Ok(Vec::new()))
 }
 
 fn take(mut locked: Locked<'_>, check: &CheckTransactions) -> Result<Vec<TransactionCheck>, BrokerError> {

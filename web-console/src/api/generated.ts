@@ -1202,7 +1202,7 @@ export interface components {
             status: number;
         };
         PublishResult: components["schemas"]["Published"] | components["schemas"]["PublishRefused"];
-        Published: (components["schemas"]["PublishedHalf"] | null) & {
+        Published: {
             bodySize: number;
             brokerName: string;
             duplicate?: boolean;
@@ -1222,8 +1222,8 @@ export interface components {
             status?: number | null;
             storeTimestamp: components["schemas"]["Time"];
         };
-        /** @description What is told of a half message beyond what is told of any. */
-        PublishedHalf: {
+        /** @description What is told of a half message: what is told of any, and its transaction. */
+        PublishedHalf: components["schemas"]["Published"] & {
             expiresAt?: components["schemas"]["Time"] | null;
             /** @description Names the transaction to whoever decides it. */
             transactionHandle: string;
@@ -3795,8 +3795,8 @@ export interface operations {
             };
             header?: {
                 /**
-                 * @description `wait=20`: seconds to wait for a first message, 30 at most
-                 * @example wait=20
+                 * @description `wait=20`: seconds to wait for a first check, 30 at most
+                 * @example wait=1
                  */
                 Prefer?: string | null;
                 /** @description Names the request in the answer and in the logs; made if it is missing */
@@ -6072,7 +6072,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Published"];
+                    "application/json": components["schemas"]["PublishedHalf"];
                 };
             };
             /** @description Stored as the broker promises */
@@ -6081,7 +6081,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Published"];
+                    "application/json": components["schemas"]["PublishedHalf"];
                 };
             };
             /** @description The request is malformed; `errors` names the place */

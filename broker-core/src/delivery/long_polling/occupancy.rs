@@ -10,7 +10,7 @@ pub struct Occupancy {
 }
 
 impl Occupancy {
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.len.load(Ordering::Relaxed)
     }
 
@@ -27,6 +27,6 @@ impl Occupancy {
     /// Asked after a message can be seen: is there nobody who might have missed it?
     pub fn is_empty_behind_arrival(&self) -> bool {
         fence(Ordering::SeqCst);
-        self.len() == 0
+        self.count() == 0
     }
 }

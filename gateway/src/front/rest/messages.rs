@@ -62,9 +62,6 @@ pub(super) struct Published<'a> {
     /// Takes the message back while it waits for its delivery time.
     #[serde(skip_serializing_if = "Option::is_none")]
     recall_handle: Option<String>,
-    /// Of a half message.
-    #[serde(flatten)]
-    half: Option<PublishedHalf>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     duplicate: bool,
 }
@@ -91,7 +88,6 @@ impl<'a> Published<'a> {
             send_status: "ok",
             durability: receipt.durability,
             recall_handle: state.messaging.recall_handle(topic, &state.broker_name, receipt),
-            half: None,
             duplicate: receipt.duplicate,
         }
     }
@@ -160,9 +156,11 @@ pub(super) async fn publish(
     let mut published = Published::new(state, &topic, &receipt, mode, body_size);
     published.id = id.as_deref();
     published.store_timestamp.as_ms = times_as_ms;
-    published.half = is_half.then(|| PublishedHalf::new(state, &receipt, times_as_ms));
     let status = if receipt.duplicate { StatusCode::OK } else { StatusCode::CREATED };
-    let mut response = json(status, &published);
+    let mut response = match is_half {
+        true => json(status, &PublishedHalf::new(state, published, &receipt, times_as_ms)),
+        false => json(status, &published),
+    };
     location.extend(utf8_percent_encode(&receipt.unique_key, NON_ALPHANUMERIC));
     let location = HeaderValue::try_from(location).expect("percent-encoded text is visible ASCII");
     // A half message is nowhere to be looked at.

@@ -355,6 +355,16 @@ pub(super) struct Waiting {
     prefer: Option<String>,
 }
 
+/// Time left. Whoever tries the example waits for nothing, and not long.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code)]
+pub(super) struct WaitingForChecks {
+    /// `wait=20`: seconds to wait for a first check, 30 at most
+    #[param(rename = "Prefer", example = "wait=1")]
+    prefer: Option<String>,
+}
+
 #[derive(ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[allow(dead_code)]

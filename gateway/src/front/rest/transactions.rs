@@ -19,7 +19,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::json::Fields;
 use super::message_json::{MessageOut, View};
 use super::messages::{Published, publish};
-use super::openapi::{ChecksIn, EnvelopeIn, MessageHeaders, TimeParams, ViewParams, Waiting};
+use super::openapi::{ChecksIn, EnvelopeIn, MessageHeaders, TimeParams, ViewParams, WaitingForChecks};
 use super::request::{Query, Segments, invalid_query, json, prefer_wait, read_json, topic_name};
 use super::units::{Time, parse_duration};
 use super::{Answer, RestState, Shared};
@@ -29,10 +29,12 @@ const CURSOR_PREFIX: &str = "c1.";
 const LIMIT_DEFAULT: u32 = 50;
 const LIMIT_MAX: u32 = 500;
 
-/// What is told of a half message beyond what is told of any.
+/// What is told of a half message: what is told of any, and its transaction.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct PublishedHalf {
+pub(super) struct PublishedHalf<'a> {
+    #[serde(flatten)]
+    published: Published<'a>,
     /// Names the transaction to whoever decides it.
     transaction_handle: String,
     transaction_id: String,
@@ -40,10 +42,16 @@ pub(super) struct PublishedHalf {
     expires_at: Option<Time>,
 }
 
-impl PublishedHalf {
-    pub(super) fn new(state: &RestState, receipt: &SendReceipt, times_as_ms: bool) -> PublishedHalf {
+impl<'a> PublishedHalf<'a> {
+    pub(super) fn new(
+        state: &RestState,
+        published: Published<'a>,
+        receipt: &SendReceipt,
+        times_as_ms: bool,
+    ) -> PublishedHalf<'a> {
         let half = HalfMessageId { queue_offset: receipt.queue_offset, commit_log_offset: receipt.commit_log_offset };
         PublishedHalf {
+            published,
             transaction_handle: state.messaging.transaction_handle(&state.broker_name, half),
             transaction_id: receipt.unique_key.to_string(),
             expires_at: receipt.decide_until.map(|at| Time { at, as_ms: times_as_ms }),
@@ -52,7 +60,7 @@ impl PublishedHalf {
 }
 
 /// Publishes a half message: nobody receives it before its transaction is committed
-#[utoipa::path(post, path = "/v1/topics/{topic}/transactions", tag = "transactions", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), MessageHeaders, TransactionHeaders, TimeParams), request_body(content((Vec<u8> = "*/*"), (EnvelopeIn = "application/vnd.gantry.message+json"))), responses((status = 201, description = "Stored as the broker promises", body = Published<'static>), (status = 200, description = "Stored before under the same idempotency key", body = Published<'static>)))]
+#[utoipa::path(post, path = "/v1/topics/{topic}/transactions", tag = "transactions", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), MessageHeaders, TransactionHeaders, TimeParams), request_body(content((Vec<u8> = "*/*"), (EnvelopeIn = "application/vnd.gantry.message+json"))), responses((status = 201, description = "Stored as the broker promises", body = PublishedHalf<'static>), (status = 200, description = "Stored before under the same idempotency key", body = PublishedHalf<'static>)))]
 pub(super) async fn send_half_message(
     State(state): Shared,
     Segments(topic): Segments<String>,
@@ -151,7 +159,7 @@ struct Check<'a> {
 }
 
 /// Asks what became of the transactions of a producer group that are due for a check
-#[utoipa::path(post, path = "/v1/producer-groups/{producerGroup}/transaction-checks/receive", tag = "transactions", params(("producerGroup" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), ViewParams, Waiting), request_body = Option<ChecksIn>, responses((status = 200, description = "Up to `maxMessages`", body = Checks<'static>)))]
+#[utoipa::path(post, path = "/v1/producer-groups/{producerGroup}/transaction-checks/receive", tag = "transactions", params(("producerGroup" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), ViewParams, WaitingForChecks), request_body = Option<ChecksIn>, responses((status = 200, description = "Up to `maxMessages`", body = Checks<'static>)))]
 pub(super) async fn check_transactions(
     State(state): Shared,
     Segments(producer_group): Segments<String>,
