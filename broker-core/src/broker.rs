@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sha2::{Digest as _, Sha256};
 
 use crate::clock::Timestamp;
 use crate::config::{Durability, Retention};
@@ -227,11 +228,27 @@ pub enum RecallOutcome {
     AlreadyDelivered,
 }
 
-/// Where a half message was stored: a send's receipt says it.
+/// Names a half message: where it was stored, and what it was called. Its place alone would not do: after a power cut
+/// another one may lie there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HalfMessageId {
     pub queue_offset: QueueOffset,
     pub commit_log_offset: CommitLogOffset,
+    /// Of its unique key.
+    pub key_hash: u64,
+}
+
+impl HalfMessageId {
+    pub fn new(unique_key: &str, queue_offset: QueueOffset, commit_log_offset: CommitLogOffset) -> HalfMessageId {
+        let digest = Sha256::digest(unique_key);
+        let key_hash = u64::from_be_bytes(digest[..8].try_into().expect("eight of 32 bytes"));
+        HalfMessageId { queue_offset, commit_log_offset, key_hash }
+    }
+
+    /// As its stored record says.
+    pub fn of(half: &StoredMessage) -> HalfMessageId {
+        HalfMessageId::new(half.unique_key().unwrap_or_default(), half.queue_offset, half.commit_log_offset)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -234,7 +234,7 @@ async fn transact(broker: &LocalBroker) {
         let messages = vec![SendMessage { queue_id: QueueId(2), message, idempotency_key: None }];
         let sent = broker.send_messages(SendMessages { topic: name("orders"), messages }).await.unwrap();
         let receipt = sent.into_iter().next().unwrap().unwrap();
-        let half = HalfMessageId { queue_offset: receipt.queue_offset, commit_log_offset: receipt.commit_log_offset };
+        let half = HalfMessageId::new(&id, receipt.queue_offset, receipt.commit_log_offset);
         if let Some(resolution) = resolution {
             broker.end_transaction(EndTransaction { half, topic: None, resolution }).await.unwrap();
         }

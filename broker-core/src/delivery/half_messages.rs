@@ -21,9 +21,10 @@ pub enum HalfOutcome {
     Held,
 }
 
-/// A decision, and the end of the record that says it.
+/// A decision, of whom, and the end of the record that says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decided {
+    pub key_hash: u64,
     pub outcome: HalfOutcome,
     pub end: CommitLogOffset,
 }
@@ -196,7 +197,7 @@ mod tests {
     #[test]
     fn a_decision_is_forgotten_only_when_the_index_knows_it() {
         let mut halves = HalfMessages::default();
-        let decided = |end| Decided { outcome: HalfOutcome::Committed, end: CommitLogOffset(end) };
+        let decided = |end| Decided { key_hash: 0, outcome: HalfOutcome::Committed, end: CommitLogOffset(end) };
         let count = DECISIONS_REMEMBERED as u64 + 5;
         (0..count).for_each(|at| halves.decide(QueueOffset(at), decided(at), CommitLogOffset(2)));
         let first_known = (0..count).find(|at| halves.decided(QueueOffset(*at)).is_some());

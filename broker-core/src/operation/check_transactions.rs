@@ -64,12 +64,12 @@ fn take(mut locked: Locked<'_>, check: &CheckTransactions) -> Result<Vec<Transac
     let mut taken = Vec::with_capacity(due.len());
     let mut messages = Vec::with_capacity(due.len());
     for at in due {
-        let Some(message) = locked.read(at)? else {
+        let Some(message) = locked.read(at) else {
             locked.open.settled(at);
             continue;
         };
         let checks = locked.open.open(at).expect("looked up above").checks + 1;
-        let half = HalfMessageId { queue_offset: at, commit_log_offset: message.commit_log_offset };
+        let half = HalfMessageId::of(&message);
         messages.push((at.0, checks));
         taken.push(TransactionCheck { half, message: as_sent(message), checks, next_check });
     }
@@ -98,7 +98,7 @@ pub(crate) fn list_transactions(parts: &Parts, list: &ListTransactions) -> Resul
         return Err(BrokerError::TopicNotFound { topic: list.topic.to_string() });
     }
     drop(tables);
-    let listed = with_locked(parts, |_, locked| -> Result<_, BrokerError> {
+    let listed = with_locked(parts, |_, locked| {
         let mut listed = OpenTransactions { transactions: Vec::new(), next: list.from, scanned: 0, complete: true };
         let wants_group = |group| list.producer_group.as_ref().is_none_or(|wanted| wanted == group);
         for (at, half) in locked.open.open_from(list.from) {
@@ -111,23 +111,22 @@ pub(crate) fn list_transactions(parts: &Parts, list: &ListTransactions) -> Resul
             if half.topic != list.topic || !wants_group(&half.producer_group) {
                 continue;
             }
-            let Some(message) = locked.read(at)? else { continue };
+            let Some(message) = locked.read(at) else { continue };
             if list.born_before.is_some_and(|before| message.born_timestamp >= before) {
                 continue;
             }
-            let half_id = HalfMessageId { queue_offset: at, commit_log_offset: message.commit_log_offset };
             listed.transactions.push(OpenTransaction {
-                half: half_id,
+                half: HalfMessageId::of(&message),
                 message: as_sent(message),
                 producer_group: half.producer_group.clone(),
                 checks: half.checks,
                 next_check: half.next_check,
             });
         }
-        Ok(listed)
+        listed
     });
     let none = OpenTransactions { transactions: Vec::new(), next: list.from, scanned: 0, complete: true };
-    listed?.unwrap_or(Ok(none))
+    Ok(listed?.unwrap_or(none))
 }
 
 /// The message as its producer knows it: of its own topic.

@@ -53,9 +53,13 @@ pub(crate) async fn end_transaction(parts: &Parts, end: EndTransaction) -> Resul
 
 /// What was decided, just now or before; `None` if that was so long ago that the index has to be asked.
 fn decide(mut locked: Locked<'_>, tables: &Tables, end: &EndTransaction) -> Result<Option<Decided>, BrokerError> {
-    let HalfMessageId { queue_offset: origin, commit_log_offset } = end.half;
+    let HalfMessageId { queue_offset: origin, commit_log_offset, key_hash } = end.half;
     if let Some(decided) = locked.open.decided(origin) {
-        return Ok(Some(decided));
+        return if decided.key_hash == key_hash {
+            Ok(Some(decided))
+        } else {
+            Err(BrokerError::InvalidTransactionHandle)
+        };
     }
     let at = locked.open.place_of(origin);
     if locked.cell.is_settled(at.0) {
@@ -64,22 +68,23 @@ fn decide(mut locked: Locked<'_>, tables: &Tables, end: &EndTransaction) -> Resu
     // What was just sent need not have come to its queue yet.
     let message = match at == origin {
         true => read_half(locked.parts, commit_log_offset)?,
-        false => locked.read(at)?.ok_or(BrokerError::TransactionExpired)?,
+        false => locked.read(at).ok_or(BrokerError::TransactionExpired)?,
     };
     check(&message, at, end)?;
-    let resolution = end.resolution;
-    let decision = match resolution {
-        TransactionResolution::Commit => commit(&mut locked, tables, at, &message)?,
-        TransactionResolution::Rollback => roll_back(&mut locked, at, &message)?,
+    let (outcome, record_end) = match end.resolution {
+        TransactionResolution::Commit => (HalfOutcome::Committed, commit(&locked, tables, at, &message)?),
+        TransactionResolution::Rollback => (HalfOutcome::RolledBack, roll_back(&locked, at, &message)?),
     };
     locked.settled(at);
     let indexed = locked.parts.store.dispatched_offset();
-    locked.open.decide(origin, decision, indexed);
-    Ok(Some(decision))
+    let decided = Decided { key_hash, outcome, end: record_end };
+    locked.open.decide(origin, decided, indexed);
+    Ok(Some(decided))
 }
 
 fn check(message: &StoredMessage, at: QueueOffset, end: &EndTransaction) -> Result<(), BrokerError> {
     let is_half = message.topic() == half_topic().as_str() && message.queue_offset == at;
+    let is_half = is_half && HalfMessageId::of(message).key_hash == end.half.key_hash;
     let topic = message.property(property::REAL_TOPIC);
     let is_meant = end.topic.as_ref().is_none_or(|meant| topic == Some(meant.as_str()));
     if is_half && is_meant { Ok(()) } else { Err(BrokerError::InvalidTransactionHandle) }
@@ -94,12 +99,13 @@ fn read_half(parts: &Parts, at: CommitLogOffset) -> Result<StoredMessage, Broker
     }
 }
 
+/// Says where its record ends, and so does a rollback.
 fn commit(
-    locked: &mut Locked<'_>,
+    locked: &Locked<'_>,
     tables: &Tables,
     at: QueueOffset,
     message: &StoredMessage,
-) -> Result<Decided, BrokerError> {
+) -> Result<CommitLogOffset, BrokerError> {
     let parts = locked.parts;
     let gone =
         |_| BrokerError::TopicNotFound { topic: message.property(property::REAL_TOPIC).unwrap_or_default().into() };
@@ -116,10 +122,10 @@ fn commit(
     to.topic.traffic.sizes.record(message.body.len() as u64);
     to.topic.traffic.came_in(1, u64::from(appended.record_len), appended.store_timestamp);
     parts.mark(batch.end);
-    Ok(Decided { outcome: HalfOutcome::Committed, end: batch.end })
+    Ok(batch.end)
 }
 
-fn roll_back(locked: &mut Locked<'_>, at: QueueOffset, message: &StoredMessage) -> Result<Decided, BrokerError> {
+fn roll_back(locked: &Locked<'_>, at: QueueOffset, message: &StoredMessage) -> Result<CommitLogOffset, BrokerError> {
     let parts = locked.parts;
     let queue = parts.store.queue(&op_topic(), QUEUE).expect("made before, and never deleted");
     // The source comes first. Topic and id are RocketMQ's for messages: by them the index knows of it later.
@@ -136,7 +142,7 @@ fn roll_back(locked: &mut Locked<'_>, at: QueueOffset, message: &StoredMessage) 
     let append = Append { record, queue: queue.counter().clone(), class: AppendClass::State };
     let mut batch = parts.store.append(vec![append])?;
     batch.entries.pop().expect("one result for one record")?;
-    Ok(Decided { outcome: HalfOutcome::RolledBack, end: batch.end })
+    Ok(batch.end)
 }
 
 /// What the log says of a half message that was settled long ago, or before the last start.
@@ -164,5 +170,5 @@ fn look_up(parts: &Parts, end: &EndTransaction) -> Result<Decided, BrokerError> 
         HalfOutcome::Held
     };
     // Found in the index, it is long in the log.
-    Ok(Decided { outcome, end: CommitLogOffset(0) })
+    Ok(Decided { key_hash: end.half.key_hash, outcome, end: CommitLogOffset(0) })
 }

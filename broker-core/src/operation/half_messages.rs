@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::broker::ConsumerGroupConfig;
-use crate::broker::PutWhen;
+use crate::broker::{ConsumerGroupConfig, HalfMessageId, PutWhen};
 use crate::clock::Timestamp;
 use crate::delivery::cell::Cell;
 use crate::delivery::half_messages::{Decided, HalfMessages, HalfOutcome, OpenHalf};
@@ -210,9 +209,13 @@ impl Locked<'_> {
             if self.cell.is_settled(at.0) {
                 continue;
             }
-            if let Some(message) = self.parts.store.read_message(&mut window, self.queue, at, entry)? {
-                let half = self.half_of(at, &message);
-                self.open.found(at, half);
+            match self.parts.store.read_message(&mut window, self.queue, at, entry) {
+                Ok(Some(message)) => {
+                    let half = self.half_of(at, &message);
+                    self.open.found(at, half);
+                }
+                Ok(None) => {}
+                Err(error) => unreadable(at, &error),
             }
         }
         let next = QueueOffset(from.0 + entries.len() as u64).min(end);
@@ -237,14 +240,17 @@ impl Locked<'_> {
         }
     }
 
-    /// `None`: retention has taken it.
-    pub(crate) fn read(&self, at: QueueOffset) -> Result<Option<StoredMessage>, StoreError> {
+    /// `None`: retention has taken it, or it cannot be read. One such record must not keep the others from being decided.
+    pub(crate) fn read(&self, at: QueueOffset) -> Option<StoredMessage> {
         let mut entries = Vec::with_capacity(1);
-        self.parts.store.read_queue(self.queue, at, 1, &mut entries)?;
-        match entries.first() {
+        let read = self.parts.store.read_queue(self.queue, at, 1, &mut entries).and_then(|()| match entries.first() {
             Some(entry) => self.parts.store.read_message(&mut Window::default(), self.queue, at, entry),
             None => Ok(None),
-        }
+        });
+        read.unwrap_or_else(|error| {
+            unreadable(at, &error);
+            None
+        })
     }
 
     /// What names the delivery that a record ends.
@@ -273,7 +279,7 @@ impl Locked<'_> {
         };
         let (mut appends, mut moved) = (Vec::with_capacity(wanted.len()), Vec::with_capacity(wanted.len()));
         for at in wanted.iter().copied() {
-            let Some(message) = self.read(at)? else {
+            let Some(message) = self.read(at) else {
                 self.open.settled(at);
                 continue;
             };
@@ -288,7 +294,7 @@ impl Locked<'_> {
             match draft.encode() {
                 Ok(record) => {
                     appends.push(Append { record, queue: queue.clone(), class: AppendClass::State });
-                    moved.push(at);
+                    moved.push((at, HalfMessageId::of(&message).key_hash));
                 }
                 Err(error) => {
                     tracing::error!(%at, %error, "a half message is too large to be moved, and stays where it is");
@@ -301,12 +307,13 @@ impl Locked<'_> {
         }
         let batch = self.parts.store.append(appends)?;
         let indexed = self.parts.store.dispatched_offset();
-        for (appended, at) in batch.entries.into_iter().zip(moved) {
+        for (appended, (at, key_hash)) in batch.entries.into_iter().zip(moved) {
             appended?;
             let origin = self.origin(at);
             self.settled(at);
             if to == MoveTo::Holding {
-                self.open.decide(origin, Decided { outcome: HalfOutcome::Held, end: batch.end }, indexed);
+                let outcome = HalfOutcome::Held;
+                self.open.decide(origin, Decided { key_hash, outcome, end: batch.end }, indexed);
             }
         }
         self.parts.mark(batch.end);
@@ -317,6 +324,10 @@ impl Locked<'_> {
     fn origin(&self, at: QueueOffset) -> QueueOffset {
         self.open.open(at).and_then(|half| half.origin).unwrap_or(at)
     }
+}
+
+fn unreadable(at: QueueOffset, error: &StoreError) {
+    tracing::error!(queue_offset = %at, %error, "a half message cannot be read: nobody is asked about it");
 }
 
 /// When it was stored first.
@@ -398,17 +409,17 @@ pub(crate) fn put_back_below(parts: &Parts, below: CommitLogOffset) -> Result<bo
     let before = parts.store.max_offset();
     let holding = |error| StoreError::Failed { reason: format!("the topic of held half messages: {error}") };
     loop {
-        let open = with_locked(parts, |_, locked| -> Result<_, StoreError> {
+        let open = with_locked(parts, |_, locked| {
             let open = locked.open.open_from(QueueOffset(0)).map(|(at, _)| at).take_while(|at| *at < below);
             let too_old = parts.store.now().minus(parts.config.retention.file_reserved_time);
             let (mut old, mut young) = (Vec::new(), Vec::new());
             for at in open.take(MOVED_AT_ONCE).collect::<Vec<_>>() {
-                let is_old = locked.read(at)?.is_some_and(|message| since(&message) <= too_old);
+                let is_old = locked.read(at).is_some_and(|message| since(&message) <= too_old);
                 if is_old { old.push(at) } else { young.push(at) }
             }
-            Ok((old, young))
+            (old, young)
         });
-        let Some((old, young)) = open?.transpose()? else { break };
+        let Some((old, young)) = open? else { break };
         if old.is_empty() && young.is_empty() {
             break;
         }

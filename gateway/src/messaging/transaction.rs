@@ -11,13 +11,13 @@ use gantry_broker_core::offset::{CommitLogOffset, QueueOffset};
 use super::Messaging;
 use crate::error::GatewayError;
 
-/// Sealed: | u64 queue offset of the half message | u64 its commit-log offset | broker name |. Permanent: a new layout takes a
+/// Sealed: | u64 queue offset of the half message | u64 its commit-log offset | u64 hash of its unique key | broker name |. Permanent: a new layout takes a
 /// new prefix.
 const PREFIX: &str = "t1.";
 
 impl Messaging {
     pub fn transaction_handle(&self, broker_name: &str, half: HalfMessageId) -> String {
-        let numbers = [half.queue_offset.0, half.commit_log_offset.0].map(u64::to_be_bytes).concat();
+        let numbers = [half.queue_offset.0, half.commit_log_offset.0, half.key_hash].map(u64::to_be_bytes).concat();
         self.seal(PREFIX, &[&numbers, broker_name.as_bytes()].concat())
     }
 
@@ -57,10 +57,12 @@ impl Messaging {
 
 fn read(fields: &[u8]) -> Option<(HalfMessageId, &str)> {
     let (queue_offset, rest) = fields.split_first_chunk::<8>()?;
-    let (commit_log_offset, broker_name) = rest.split_first_chunk::<8>()?;
+    let (commit_log_offset, rest) = rest.split_first_chunk::<8>()?;
+    let (key_hash, broker_name) = rest.split_first_chunk::<8>()?;
     let half = HalfMessageId {
         queue_offset: QueueOffset(u64::from_be_bytes(*queue_offset)),
         commit_log_offset: CommitLogOffset(u64::from_be_bytes(*commit_log_offset)),
+        key_hash: u64::from_be_bytes(*key_hash),
     };
     Some((half, std::str::from_utf8(broker_name).ok()?))
 }
@@ -71,10 +73,11 @@ mod tests {
 
     #[test]
     fn the_sealed_fields_read_back_and_short_ones_do_not() {
-        let fields = [&7u64.to_be_bytes()[..], &4_096u64.to_be_bytes(), b"broker-a"].concat();
+        let fields = [&7u64.to_be_bytes()[..], &4_096u64.to_be_bytes(), &9u64.to_be_bytes(), b"broker-a"].concat();
         let (half, broker_name) = read(&fields).unwrap();
-        let expected = HalfMessageId { queue_offset: QueueOffset(7), commit_log_offset: CommitLogOffset(4_096) };
+        let (queue_offset, commit_log_offset) = (QueueOffset(7), CommitLogOffset(4_096));
+        let expected = HalfMessageId { queue_offset, commit_log_offset, key_hash: 9 };
         assert_eq!((half, broker_name), (expected, "broker-a"));
-        assert!((0..16).all(|len| read(&fields[..len]).is_none()));
+        assert!((0..24).all(|len| read(&fields[..len]).is_none()));
     }
 }

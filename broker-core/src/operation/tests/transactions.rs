@@ -27,7 +27,7 @@ fn half(id: &str) -> Message {
 
 async fn send_half(broker: &LocalBroker, id: &str) -> HalfMessageId {
     let receipt = broker.send_messages(send(1, half(id))).await.unwrap().remove(0).expect(RECEIPT_OUT);
-    HalfMessageId { queue_offset: receipt.queue_offset, commit_log_offset: receipt.commit_log_offset }
+    HalfMessageId::new(id, receipt.queue_offset, receipt.commit_log_offset)
 }
 
 async fn end(broker: &LocalBroker, half: HalfMessageId, resolution: TransactionResolution) -> Result<(), BrokerError> {
@@ -93,7 +93,7 @@ async fn l10_a_half_message_is_seen_when_it_is_committed_and_never_when_it_is_ro
     let message =
         half("a").with_tag("t").unwrap().with_keys(["k"]).unwrap().with_properties([("region", "eu")]).unwrap();
     let receipt = broker.send_messages(send(1, message)).await.unwrap().remove(0).unwrap();
-    let a = HalfMessageId { queue_offset: receipt.queue_offset, commit_log_offset: receipt.commit_log_offset };
+    let a = HalfMessageId::new("a", receipt.queue_offset, receipt.commit_log_offset);
     let b = send_half(&broker, "b").await;
     assert!(visible(&broker).await.is_empty());
     assert!(broker.pop_messages(pop(32)).await.unwrap().is_empty());
@@ -292,19 +292,17 @@ async fn what_cannot_be_decided_changes_nothing() {
     let files = SimulatedFiles::new();
     let hands = Hands::new();
     let broker = open_at(&files, &hands);
-    let nothing = HalfMessageId { queue_offset: QueueOffset(0), commit_log_offset: CommitLogOffset(0) };
+    let nothing = HalfMessageId::new("a", QueueOffset(0), CommitLogOffset(0));
     assert!(matches!(commit(&broker, nothing).await.unwrap_err(), BrokerError::InvalidTransactionHandle));
     with_transaction_topic(&broker).await;
     let normal = broker.send_messages(send(0, message("n", "n"))).await.unwrap().remove(0).unwrap_err();
     assert!(matches!(normal, BrokerError::MessageTypeMismatch { .. }), "{normal}");
     let a = send_half(&broker, "a").await;
     let before = broker.describe_broker().await.unwrap().commit_log_max;
-    let beside = |at: u64, offset: u64| HalfMessageId {
-        queue_offset: QueueOffset(at),
-        commit_log_offset: CommitLogOffset(offset),
-    };
+    let beside = |at: u64, offset: u64| HalfMessageId::new("a", QueueOffset(at), CommitLogOffset(offset));
     let at = a.commit_log_offset.0;
-    for wrong in [beside(1, at), beside(0, at + 1), beside(0, 1 << 40), beside(0, 0)] {
+    let of_another = HalfMessageId::new("b", a.queue_offset, a.commit_log_offset);
+    for wrong in [beside(1, at), beside(0, at + 1), beside(0, 1 << 40), beside(0, 0), of_another] {
         let refused = commit(&broker, wrong).await.unwrap_err();
         assert!(matches!(refused, BrokerError::InvalidTransactionHandle | BrokerError::Storage { .. }), "{refused:?}");
     }
@@ -328,6 +326,8 @@ async fn what_cannot_be_decided_changes_nothing() {
     broker.delete_topic(topic()).await.unwrap();
     assert!(matches!(commit(&broker, a).await.unwrap_err(), BrokerError::TopicNotFound { .. }));
     roll_back(&broker, a).await.unwrap();
+    let refused = roll_back(&broker, of_another).await.unwrap_err();
+    assert!(matches!(refused, BrokerError::InvalidTransactionHandle), "{refused}");
     for (one, other) in [("delayed", true), ("FIFO", false)] {
         let refused = match other {
             true => half("x").with_delivery(crate::message::Delivery::Level(1)),

@@ -66,7 +66,7 @@ impl GrpcFront {
     }
 
     fn transaction_id(&self, receipt: &SendReceipt) -> String {
-        let half = HalfMessageId { queue_offset: receipt.queue_offset, commit_log_offset: receipt.commit_log_offset };
+        let half = HalfMessageId::new(&receipt.unique_key, receipt.queue_offset, receipt.commit_log_offset);
         self.messaging.transaction_handle(self.broker_name.as_str(), half)
     }
 

@@ -49,7 +49,7 @@ impl<'a> PublishedHalf<'a> {
         receipt: &SendReceipt,
         times_as_ms: bool,
     ) -> PublishedHalf<'a> {
-        let half = HalfMessageId { queue_offset: receipt.queue_offset, commit_log_offset: receipt.commit_log_offset };
+        let half = HalfMessageId::new(&receipt.unique_key, receipt.queue_offset, receipt.commit_log_offset);
         PublishedHalf {
             published,
             transaction_handle: state.messaging.transaction_handle(&state.broker_name, half),
