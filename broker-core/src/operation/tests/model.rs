@@ -29,6 +29,10 @@ pub(super) enum Operation {
     ChangeInvisibleDuration,
     ForwardToDeadLetterQueue,
     Recall,
+    /// A half message.
+    BeginTransaction,
+    EndTransaction,
+    CheckTransactions,
     ResetOffsets,
     PutConsumerGroup,
     /// Deletes it and makes it again, with everything else about it.
@@ -42,14 +46,17 @@ pub(super) enum Operation {
     TakeSnapshot,
 }
 
-/// Of a thousand steps, about so many.
-const WEIGHTS: [(Operation, u64); 14] = [
+/// Of a thousand steps and some, so many.
+const WEIGHTS: [(Operation, u64); 17] = [
     (Operation::Send, 240),
     (Operation::Pop, 240),
     (Operation::Ack, 135),
     (Operation::ChangeInvisibleDuration, 90),
     (Operation::ForwardToDeadLetterQueue, 35),
     (Operation::Recall, 20),
+    (Operation::BeginTransaction, 60),
+    (Operation::EndTransaction, 60),
+    (Operation::CheckTransactions, 30),
     (Operation::ResetOffsets, 20),
     (Operation::PutConsumerGroup, 20),
     (Operation::ReplaceTopic, 10),
@@ -137,6 +144,7 @@ pub(super) enum Lie {
     LaneIgnored,
     ClockRuns,
     LetterLost,
+    CommittedUnseen,
 }
 
 /// Says whether there was anything to lie about.
@@ -191,7 +199,8 @@ fn the_broker_does_what_the_model_does() {
 
 #[test]
 fn control_what_the_model_does_not_know_of_is_seen() {
-    for lie in [Lie::MessageTwice, Lie::TimerLost, Lie::AckLost, Lie::LaneIgnored, Lie::ClockRuns, Lie::LetterLost] {
+    use Lie::{AckLost, ClockRuns, CommittedUnseen, LaneIgnored, LetterLost, MessageTwice, TimerLost};
+    for lie in [MessageTwice, TimerLost, AckLost, LaneIgnored, ClockRuns, LetterLost, CommittedUnseen] {
         let seen = (0..60).filter(|seed| std::panic::catch_unwind(|| play(*seed, Some(lie))).is_err()).count();
         assert!(seen > 0, "{lie:?} is never seen");
     }

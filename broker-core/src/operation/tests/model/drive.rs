@@ -1,8 +1,11 @@
 //! Each operation, done to the broker and to its model alike, and their answers compared.
 
-use super::reference::{Delivery, Draft, Fate, Model, Place, Refusal, Row, State, Verdict, place_of};
+use super::reference::{Delivery, Draft, Ended, Fate, HalfState, Model, Place, Refusal, Row, State, Verdict, place_of};
 use super::*;
 use crate::message;
+use crate::message::Transaction;
+use crate::names::ProducerGroup;
+use crate::operation::half_messages;
 
 const DAY_MS: u64 = 24 * 3_600_000;
 
@@ -40,6 +43,7 @@ impl Play {
             retry_max_times: 16,
             queues: Default::default(),
             waiting: Vec::new(),
+            halves: Vec::new(),
             letters: Vec::new(),
         };
         let mut play = Play {
@@ -82,6 +86,9 @@ impl Play {
             Operation::ChangeInvisibleDuration => self.change().await,
             Operation::ForwardToDeadLetterQueue => self.give_up().await,
             Operation::Recall => self.recall().await,
+            Operation::BeginTransaction => self.begin_transaction().await,
+            Operation::EndTransaction => self.end_transaction().await,
+            Operation::CheckTransactions => self.check_transactions().await,
             Operation::ResetOffsets => self.reset().await,
             Operation::PutConsumerGroup => {
                 self.model.retry_max_times = self.dice.pick(&[0, 1, 2, 16]);
@@ -126,6 +133,8 @@ impl Play {
         drop(tables);
         self.broker().parts().came_back(pair);
         self.model.give_up_exhausted();
+        half_messages::keep_up(self.broker().parts());
+        self.model.hold_halves();
         self.dispatched();
     }
 
@@ -138,7 +147,8 @@ impl Play {
     }
 
     async fn put_topic(&mut self) {
-        let types = [MessageType::Normal, MessageType::Fifo, MessageType::Delay, MessageType::Mixed];
+        use MessageType::{Delay, Fifo, Mixed, Normal, Transaction};
+        let types = [Normal, Fifo, Delay, Transaction, Mixed, Mixed];
         let (message_type, queues) = (self.dice.pick(&types), 1 + self.dice.roll(2) as u32);
         let config =
             TopicConfig { read_queues: queues, write_queues: queues, message_type, ..TopicConfig::new(topic()) };
@@ -344,7 +354,7 @@ impl Play {
         let answer = self.broker().recall_message(recall.clone()).await;
         match answer {
             Err(BrokerError::MessageTypeMismatch { .. }) => {
-                assert!(matches!(self.model.message_type, MessageType::Normal | MessageType::Fifo));
+                assert!(!matches!(self.model.message_type, MessageType::Delay | MessageType::Mixed));
             }
             Ok(outcome) => {
                 let is_late = self.model.now >= recall.second.0 + 1_000;
@@ -353,6 +363,57 @@ impl Play {
             }
             Err(error) => panic!("{error}"),
         }
+    }
+
+    async fn begin_transaction(&mut self) {
+        let (mut draft, tag) = self.draft();
+        let queue_id = QueueId(self.dice.roll(self.model.queues.len() as u64) as u32);
+        draft = Draft { queue_id, message_group: None, delivery: None, ..draft };
+        let transaction = Transaction { producer_group: producer_group(), check_after: None };
+        let unique_key = format!("id{}", draft.body);
+        let half = message(&unique_key, &draft.body).with_tag(tag).unwrap().with_transaction(transaction).unwrap();
+        let messages = vec![SendMessage { queue_id, message: half, idempotency_key: None }];
+        let sent = self.broker().send_messages(SendMessages { topic: topic(), messages }).await.unwrap().remove(0);
+        match (sent, self.model.takes_transactions()) {
+            (Ok(receipt), true) => {
+                let id = HalfMessageId::new(&unique_key, receipt.queue_offset, receipt.commit_log_offset);
+                self.model.begin_transaction(id, draft);
+                self.model.stored_at = self.model.now;
+            }
+            (Err(BrokerError::MessageTypeMismatch { .. }), false) => {}
+            (answer, takes) => panic!("{takes}: {answer:?}"),
+        }
+    }
+
+    async fn end_transaction(&mut self) {
+        let count = self.model.halves.len() as u64;
+        // Mostly a new one.
+        let back = if count == 0 { return } else { self.dice.roll(count.min(6)).min(self.dice.roll(count)) };
+        let at = (count - 1 - back) as usize;
+        let commit = self.dice.one_in(2);
+        let resolution = if commit { TransactionResolution::Commit } else { TransactionResolution::Rollback };
+        let half = self.model.halves[at].clone();
+        let end = EndTransaction { half: half.id, topic: None, resolution };
+        let answer = self.broker().end_transaction(end).await;
+        match (self.model.end_transaction(at, commit), answer) {
+            (Ended::AsAsked, Ok(())) => {}
+            (Ended::Otherwise, Err(BrokerError::TransactionResolved { .. })) => {}
+            (Ended::TooLate, Err(BrokerError::TransactionExpired)) => {}
+            (Ended::NoTopic, Err(BrokerError::TopicNotFound { .. })) => {}
+            // The message that says so went with its topic.
+            (_, Err(BrokerError::TransactionExpired))
+                if half.state == HalfState::Committed && half.incarnation != self.model.incarnation => {}
+            (ended, answer) => panic!("{ended:?}: {answer:?} of {half:?}"),
+        }
+    }
+
+    async fn check_transactions(&mut self) {
+        let checks_max = 1 + self.dice.roll(4) as u32;
+        let check = CheckTransactions { producer_group: producer_group(), checks_max, wait: Duration::ZERO };
+        let asked = self.broker().check_transactions(check).await.unwrap();
+        let told = |check: &TransactionCheck| (String::from_utf8(check.message.body.to_vec()).unwrap(), check.checks);
+        let asked: Vec<_> = asked.iter().map(told).collect();
+        assert_eq!(asked, self.model.check_transactions(checks_max as usize));
     }
 
     fn pass_time(&mut self) {
@@ -449,6 +510,7 @@ impl Play {
                 let draft = match self.model.message_type {
                     MessageType::Fifo => one("again").with_message_group("group0").unwrap(),
                     MessageType::Normal => one("again"),
+                    MessageType::Transaction => return false,
                     _ => one("again").with_delivery(delivery).unwrap(),
                 };
                 self.broker().send_messages(send(0, draft)).await.unwrap().remove(0).unwrap();
@@ -480,8 +542,22 @@ impl Play {
                 true
             }
             Lie::LetterLost => self.model.letters.pop().is_some(),
+            Lie::CommittedUnseen => {
+                let incarnation = self.model.incarnation;
+                let mut halves = self.model.halves.iter();
+                let open =
+                    halves.find(|half| half.incarnation == incarnation && matches!(half.state, HalfState::Open { .. }));
+                let Some(half) = open.map(|half| half.id) else { return false };
+                let resolution = TransactionResolution::Commit;
+                self.broker().end_transaction(EndTransaction { half, topic: None, resolution }).await.unwrap();
+                true
+            }
         }
     }
+}
+
+fn producer_group() -> ProducerGroup {
+    ProducerGroup::from_client("producers").unwrap()
 }
 
 fn delivery_of(delivery: Delivery) -> message::Delivery {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::broker::HalfMessageId;
 use crate::message::MessageType;
 use crate::offset::{Incarnation, QueueId};
 use crate::receipt_handle::{LeaseId, ReceiptHandle};
@@ -10,6 +11,10 @@ use crate::receipt_handle::{LeaseId, ReceiptHandle};
 /// A handle counts so much longer than its lease, unless somebody else has the message.
 const GRACE_MS: i64 = 5_000;
 const DAY_MS: i64 = 24 * 3_600_000;
+/// RocketMQ's `transactionTimeOut`, `transactionCheckInterval` and `transactionCheckMax`.
+const FIRST_CHECK_MS: i64 = 6_000;
+const CHECK_INTERVAL_MS: i64 = 30_000;
+const CHECK_MAX: u32 = 15;
 /// Beyond this distance the wall draws effective time.
 const DRAWN_BEYOND_MS: i64 = 5_000;
 /// RocketMQ's eighteen levels, in seconds.
@@ -92,6 +97,38 @@ pub(super) struct Waiting {
     pub(super) row: Row,
 }
 
+/// A half message: how far its transaction is.
+#[derive(Debug, Clone)]
+pub(super) struct Half {
+    pub(super) id: HalfMessageId,
+    pub(super) draft: Draft,
+    /// Of the topic to which it was sent.
+    pub(super) incarnation: Incarnation,
+    pub(super) state: HalfState,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum HalfState {
+    Open {
+        checks: u32,
+        next_check: i64,
+    },
+    Committed,
+    RolledBack,
+    /// Its producer was asked for the last time, and said nothing.
+    Held,
+}
+
+/// What comes of a decision.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Ended {
+    AsAsked,
+    Otherwise,
+    TooLate,
+    /// Its topic is another by now.
+    NoTopic,
+}
+
 /// The lane of a message: its queue and what it is in order with there. Most messages are alone in theirs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Lane {
@@ -126,6 +163,8 @@ pub(super) struct Model {
     pub(super) queues: BTreeMap<QueueId, Vec<Sent>>,
     /// In the order of their sends.
     pub(super) waiting: Vec<Waiting>,
+    /// In the order of their sends.
+    pub(super) halves: Vec<Half>,
     /// Bodies of dead letters.
     pub(super) letters: Vec<String>,
 }
@@ -271,6 +310,70 @@ impl Model {
         let Draft { body, queue_id, message_group, wanted, .. } = draft;
         let queue = self.queues.get_mut(&queue_id).expect("looked up before");
         queue.push(Sent { body, message_group, wanted, state: State::Fresh });
+    }
+
+    pub(super) fn takes_transactions(&self) -> bool {
+        matches!(self.message_type, MessageType::Transaction | MessageType::Mixed)
+    }
+
+    pub(super) fn begin_transaction(&mut self, id: HalfMessageId, draft: Draft) {
+        let state = HalfState::Open { checks: 0, next_check: self.now + FIRST_CHECK_MS };
+        self.halves.push(Half { id, draft, incarnation: self.incarnation, state });
+    }
+
+    /// The first decision counts.
+    pub(super) fn end_transaction(&mut self, at: usize, commit: bool) -> Ended {
+        let half = &mut self.halves[at];
+        match half.state {
+            HalfState::Open { .. } if commit && half.incarnation != self.incarnation => Ended::NoTopic,
+            HalfState::Open { .. } if commit => {
+                half.state = HalfState::Committed;
+                let draft = half.draft.clone();
+                self.arrive(draft);
+                Ended::AsAsked
+            }
+            HalfState::Open { .. } => {
+                half.state = HalfState::RolledBack;
+                Ended::AsAsked
+            }
+            HalfState::Held => Ended::TooLate,
+            state if (state == HalfState::Committed) == commit => Ended::AsAsked,
+            _ => Ended::Otherwise,
+        }
+    }
+
+    /// Those about which producers are asked now, the longest due first and then in the order of their sends.
+    pub(super) fn check_transactions(&mut self, max: usize) -> Vec<(String, u32)> {
+        let now = self.now;
+        let mut due: Vec<(i64, usize)> = Vec::new();
+        for (at, half) in self.halves.iter().enumerate() {
+            if let HalfState::Open { next_check, .. } = half.state
+                && next_check <= now
+            {
+                due.push((next_check, at));
+            }
+        }
+        due.sort_unstable();
+        due.truncate(max);
+        due.sort_unstable_by_key(|(_, at)| *at);
+        let mut asked = Vec::new();
+        for (_, at) in due {
+            let HalfState::Open { checks, .. } = self.halves[at].state else { unreachable!("looked at above") };
+            self.halves[at].state = HalfState::Open { checks: checks + 1, next_check: now + CHECK_INTERVAL_MS };
+            asked.push((self.halves[at].draft.body.clone(), checks + 1));
+        }
+        asked
+    }
+
+    /// Those about which producers were asked often enough are given up.
+    pub(super) fn hold_halves(&mut self) {
+        for half in &mut self.halves {
+            if let HalfState::Open { checks: CHECK_MAX.., next_check } = half.state
+                && next_check <= self.now
+            {
+                half.state = HalfState::Held;
+            }
+        }
     }
 
     /// Takes out what has waited long enough, in the order of the sends.
