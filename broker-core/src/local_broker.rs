@@ -173,7 +173,7 @@ impl LocalBroker {
         let boot = [Entry::Boot { boot: parts.store.boot() }];
         parts.append_state_patiently(&boot).map_err(|refused| refused.store_error())?;
         parts.arm_all();
-        half_messages::arm_at_start(parts);
+        half_messages::upkeep::arm_at_start(parts);
         // Killed between the deletion of messages and the record that they are settled.
         let begins_later = parts.store.min_offset().0 > 0;
         let has_expired = |topic_id| parts.tables().kept_from(topic_id).next().is_some();
@@ -397,7 +397,7 @@ impl Parts {
     /// Wakes receives for messages whose leases ran out, and arms the next deadline.
     pub(crate) fn came_back(&self, pair: (u32, u32)) {
         if half_messages::is_theirs(&self.tables(), pair) {
-            return half_messages::keep_up(self);
+            return half_messages::upkeep::keep_up(self);
         }
         give_up_exhausted(self, pair);
         let (group_id, topic_id) = pair;

@@ -11,7 +11,7 @@ use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::message::{StoredMessage, property};
 use crate::offset::{QueueId, QueueOffset};
-use crate::operation::half_messages::{Locked, with_locked};
+use crate::operation::half_messages::{Locked, with_known};
 use crate::state::record::{Entry, LeaseEntry};
 
 /// Most open transactions that one list looks at.
@@ -42,7 +42,7 @@ async fn take_when_due(parts: &Parts, check: &CheckTransactions) -> Result<Vec<T
 }
 
 fn take_due(parts: &Parts, check: &CheckTransactions) -> Result<Vec<TransactionCheck>, BrokerError> {
-    with_locked(parts, |_, locked| take(locked, check))?.unwrap_or(Ok(Vec::new()))
+    with_known(parts, |_, locked| take(locked, check))?.unwrap_or(Ok(Vec::new()))
 }
 
 fn take(mut locked: Locked<'_>, check: &CheckTransactions) -> Result<Vec<TransactionCheck>, BrokerError> {
@@ -98,7 +98,7 @@ pub(crate) fn list_transactions(parts: &Parts, list: &ListTransactions) -> Resul
         return Err(BrokerError::TopicNotFound { topic: list.topic.to_string() });
     }
     drop(tables);
-    let listed = with_locked(parts, |_, locked| {
+    let listed = with_known(parts, |_, locked| {
         let mut listed = OpenTransactions { transactions: Vec::new(), next: list.from, scanned: 0, complete: true };
         let wants_group = |group| list.producer_group.as_ref().is_none_or(|wanted| wanted == group);
         for (at, half) in locked.open.open_from(list.from) {

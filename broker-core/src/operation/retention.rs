@@ -31,7 +31,7 @@ pub(crate) fn enforce_retention(parts: &Parts) -> Result<(), StoreError> {
 fn delete_segments(parts: &Parts) -> Result<(), StoreError> {
     let put_back = |below| {
         let timers = fire_messages::put_back_below(parts, below)?;
-        Ok(half_messages::put_back_below(parts, below)? || timers)
+        Ok(half_messages::upkeep::put_back_below(parts, below)? || timers)
     };
     let retained = parts.store.enforce_retention(&parts.config.retention, put_back)?;
     if retained.deleted_below.is_some() {

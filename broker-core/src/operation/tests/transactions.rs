@@ -6,7 +6,7 @@ use super::delayed::{DAY, Hands, START, open_at};
 use super::*;
 use crate::message::{StoredMessage, Transaction, property, sys_flag};
 use crate::names::{HALF_TOPIC, HOLDING_TOPIC, OP_TOPIC, ProducerGroup};
-use crate::operation::half_messages::keep_up;
+use crate::operation::half_messages::upkeep::keep_up;
 use crate::store::offline::verify::{VerifyOptions, verify};
 
 const RECEIPT_OUT: &str = "a receipt for a half message";
@@ -380,4 +380,23 @@ async fn l10_a_decision_is_whole_wherever_a_kill_falls() {
         commit(&broker, a).await.unwrap();
         assert_eq!(visible_ids(&broker).await, ["a"]);
     }
+}
+
+/// Whoever has a handle knows where its half message lies. One that was put back is found by all who look.
+#[tokio::test]
+async fn a_decision_reads_no_half_message_but_its_own() {
+    let files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let broker = open_at(&files, &hands);
+    with_transaction_topic(&broker).await;
+    let mut halves = Vec::new();
+    for id in ["a", "b", "c", "d"] {
+        halves.push(send_half(&broker, id).await);
+    }
+    let looked_at = || broker.parts().transactions.half_messages().looked_at();
+    commit(&broker, halves[2]).await.unwrap();
+    roll_back(&broker, halves[0]).await.unwrap();
+    assert_eq!(looked_at(), QueueOffset(0));
+    assert_eq!(open_ids(&broker).await, ["b", "d"]);
+    assert_eq!(looked_at(), QueueOffset(4));
 }

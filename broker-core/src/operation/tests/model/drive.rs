@@ -133,7 +133,7 @@ impl Play {
         drop(tables);
         self.broker().parts().came_back(pair);
         self.model.give_up_exhausted();
-        half_messages::keep_up(self.broker().parts());
+        half_messages::upkeep::keep_up(self.broker().parts());
         self.model.hold_halves();
         self.dispatched();
     }
