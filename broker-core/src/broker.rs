@@ -74,10 +74,7 @@ pub trait Broker: Send + Sync {
     ) -> Result<Vec<Result<TopicName, BrokerError>>, BrokerError>;
 
     /// Creates a topic or replaces its configuration. The flag says whether it was created.
-    async fn put_topic(&self, topic: TopicConfig, when: PutWhen) -> Result<(Topic, bool), BrokerError>;
-    /// As `put_topic`, also where messages of one message group would go to other queues than before: what is stored from
-    /// now on may be consumed before older messages of its group.
-    async fn force_topic(&self, topic: TopicConfig, when: PutWhen) -> Result<(Topic, bool), BrokerError>;
+    async fn put_topic(&self, put: PutTopic) -> Result<(Topic, bool), BrokerError>;
     async fn describe_topic(&self, topic: TopicName) -> Result<Topic, BrokerError>;
     /// All topics in the order of their names, system topics included.
     async fn list_topics(&self) -> Result<Vec<Topic>, BrokerError>;
@@ -88,11 +85,8 @@ pub trait Broker: Send + Sync {
     /// What a topic holds, what went through it since the broker started, and how fast lately.
     async fn topic_stats(&self, topic: TopicName) -> Result<TopicStats, BrokerError>;
 
-    async fn put_consumer_group(
-        &self,
-        group: ConsumerGroupConfig,
-        when: PutWhen,
-    ) -> Result<(ConsumerGroupDescription, bool), BrokerError>;
+    /// Creates a consumer group or replaces its configuration. The flag says whether it was created.
+    async fn put_consumer_group(&self, put: PutConsumerGroup) -> Result<(ConsumerGroupDescription, bool), BrokerError>;
     async fn describe_consumer_group(&self, group: ConsumerGroup) -> Result<ConsumerGroupDescription, BrokerError>;
     async fn list_consumer_groups(&self) -> Result<Vec<ConsumerGroupDescription>, BrokerError>;
     async fn delete_consumer_group(&self, group: ConsumerGroup) -> Result<(), BrokerError>;
@@ -512,6 +506,38 @@ impl TopicConfig {
             attributes: TopicAttributes::default(),
         }
     }
+
+    /// A topic takes messages of its own type, a mixed one those of all; a retry topic or a dead letter queue takes back
+    /// whatever came from elsewhere.
+    pub fn check_type(&self, message_type: MessageType) -> Result<(), BrokerError> {
+        let is_built = !matches!(message_type, MessageType::Priority | MessageType::Lite | MessageType::Mixed);
+        let fits = [message_type, MessageType::Mixed].contains(&self.message_type) || self.topic.is_derived();
+        if is_built && fits {
+            return Ok(());
+        }
+        Err(BrokerError::MessageTypeMismatch {
+            topic: self.topic.to_string(),
+            message_type: message_type.word(),
+            topic_type: self.message_type.word(),
+        })
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PutTopic {
+    pub config: TopicConfig,
+    pub when: PutWhen,
+    /// Also where messages of one message group would go to other queues than before: what is stored from now on may be
+    /// consumed before older messages of its group.
+    pub force: bool,
+    /// Say what it would be, and do nothing.
+    pub dry_run: bool,
+}
+
+impl PutTopic {
+    pub fn new(config: TopicConfig, when: PutWhen) -> PutTopic {
+        PutTopic { config, when, force: false, dry_run: false }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -618,6 +644,20 @@ impl ConsumerGroupConfig {
             retry_queues: 1,
             start_from: StartFrom::Young,
         }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct PutConsumerGroup {
+    pub config: ConsumerGroupConfig,
+    pub when: PutWhen,
+    /// Say what it would be, and do nothing.
+    pub dry_run: bool,
+}
+
+impl PutConsumerGroup {
+    pub fn new(config: ConsumerGroupConfig, when: PutWhen) -> PutConsumerGroup {
+        PutConsumerGroup { config, when, dry_run: false }
     }
 }
 

@@ -28,7 +28,6 @@ use crate::operation;
 use crate::operation::fire_messages::{Bell, Delayed};
 use crate::operation::forward_message_to_dead_letter_queue::{AttemptLimit, give_up_exhausted};
 use crate::operation::half_messages::{self, Transactions};
-use crate::operation::topics::MoveMessageGroups;
 use crate::random::Random;
 use crate::receipt_handle::{HandleKeys, LeaseId, ReceiptHandle};
 use crate::state::record::{Entry, KeyedMessage, StateRecordError, decode, encode, synced_stamp};
@@ -542,12 +541,8 @@ impl Broker for LocalBroker {
             .await
     }
 
-    async fn put_topic(&self, topic: TopicConfig, when: PutWhen) -> Result<(Topic, bool), BrokerError> {
-        operation::topics::put_topic(&self.parts, topic, when, MoveMessageGroups::Refuse).await
-    }
-
-    async fn force_topic(&self, topic: TopicConfig, when: PutWhen) -> Result<(Topic, bool), BrokerError> {
-        operation::topics::put_topic(&self.parts, topic, when, MoveMessageGroups::Allow).await
+    async fn put_topic(&self, put: PutTopic) -> Result<(Topic, bool), BrokerError> {
+        operation::topics::put_topic(&self.parts, put).await
     }
 
     async fn describe_topic(&self, topic: TopicName) -> Result<Topic, BrokerError> {
@@ -570,12 +565,8 @@ impl Broker for LocalBroker {
         operation::stats::topic_stats(&self.parts, &topic)
     }
 
-    async fn put_consumer_group(
-        &self,
-        group: ConsumerGroupConfig,
-        when: PutWhen,
-    ) -> Result<(ConsumerGroupDescription, bool), BrokerError> {
-        operation::consumer_groups::put_consumer_group(&self.parts, group, when).await
+    async fn put_consumer_group(&self, put: PutConsumerGroup) -> Result<(ConsumerGroupDescription, bool), BrokerError> {
+        operation::consumer_groups::put_consumer_group(&self.parts, put).await
     }
 
     async fn describe_consumer_group(&self, group: ConsumerGroup) -> Result<ConsumerGroupDescription, BrokerError> {

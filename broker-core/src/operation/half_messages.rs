@@ -9,12 +9,13 @@
 
 pub(crate) mod upkeep;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::broker::{ConsumerGroupConfig, PutWhen};
+use crate::broker::{ConsumerGroupConfig, PutConsumerGroup, PutWhen};
 use crate::clock::Timestamp;
 use crate::delivery::cell::Cell;
 use crate::delivery::half_messages::{HalfMessages, OpenHalf};
@@ -98,7 +99,10 @@ pub(crate) fn ensure(parts: &Parts) -> Result<(), BrokerError> {
     if parts.tables().consumer_group(&group).is_some() {
         return Ok(());
     }
-    match consumer_groups::put(parts, ConsumerGroupConfig::new(group), PutWhen::Unconditional) {
+    match consumer_groups::put_unchecked(
+        parts,
+        PutConsumerGroup::new(ConsumerGroupConfig::new(group), PutWhen::Unconditional),
+    ) {
         // Another send was faster.
         Ok(_) | Err(BrokerError::VersionRequired { .. }) => Ok(()),
         Err(error) => Err(error),

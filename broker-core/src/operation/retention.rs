@@ -168,7 +168,7 @@ mod tests {
     use std::sync::atomic::{AtomicI64, Ordering};
 
     use super::*;
-    use crate::broker::{Broker, BrowseMessages, PullMessages, PutWhen, SendMessages, TopicConfig};
+    use crate::broker::{Broker, BrowseMessages, PullMessages, PutTopic, PutWhen, SendMessages, TopicConfig};
     use crate::clock::Clock;
     use crate::config::Retention;
     use crate::delivery::filter::Filter;
@@ -279,7 +279,7 @@ mod tests {
         let mut broker = open_simulated(&files, short()).unwrap();
         with_topic(&broker).await;
         let passing = TopicName::from_client("passing").unwrap();
-        broker.put_topic(TopicConfig::new(passing.clone()), PutWhen::Missing).await.unwrap();
+        broker.put_topic(PutTopic::new(TopicConfig::new(passing.clone()), PutWhen::Missing)).await.unwrap();
         fill(&broker, 0, 100).await;
         let last = SendMessages { topic: passing.clone(), ..send(0, message("last", "last")) };
         let last = broker.send_messages(last).await.unwrap().remove(0).unwrap();
@@ -304,7 +304,7 @@ mod tests {
             broker.delete_topic(passing.clone()).await.unwrap();
         }
         if again {
-            broker.put_topic(TopicConfig::new(passing), PutWhen::Missing).await.unwrap();
+            broker.put_topic(PutTopic::new(TopicConfig::new(passing), PutWhen::Missing)).await.unwrap();
         }
         if late {
             files = files.kill();
@@ -361,7 +361,7 @@ mod tests {
         with_topic(&broker).await;
         // Of this one nothing will be left but where it ended.
         let quiet = TopicName::from_client("quiet").unwrap();
-        broker.put_topic(TopicConfig::new(quiet.clone()), PutWhen::Missing).await.unwrap();
+        broker.put_topic(PutTopic::new(TopicConfig::new(quiet.clone()), PutWhen::Missing)).await.unwrap();
         let to_quiet = || crate::broker::SendMessages { topic: quiet.clone(), ..send(0, message("q", "q")) };
         for _ in 0..3 {
             broker.send_messages(to_quiet()).await.unwrap();
@@ -501,7 +501,7 @@ mod tests {
             Ok(_) => PutWhen::Exists,
             Err(_) => PutWhen::Missing,
         };
-        broker.put_topic(config, when).await.unwrap();
+        broker.put_topic(PutTopic::new(config, when)).await.unwrap();
     }
 
     async fn min_offset(broker: &LocalBroker) -> u64 {
@@ -514,7 +514,7 @@ mod tests {
         let broker = open_by(&files, &wall);
         keep_for(&broker, Some("2")).await;
         let other = TopicName::from_client("other").unwrap();
-        broker.put_topic(TopicConfig::new(other.clone()), PutWhen::Missing).await.unwrap();
+        broker.put_topic(PutTopic::new(TopicConfig::new(other.clone()), PutWhen::Missing)).await.unwrap();
         let to_other = crate::broker::SendMessages { topic: other.clone(), ..send(0, message("o", "o")) };
         broker.send_messages(to_other).await.unwrap();
         let first = broker.send_messages(send(0, message("id0", "0"))).await.unwrap().remove(0).unwrap();
@@ -723,7 +723,7 @@ mod tests {
         keep_for(&broker, Some("24")).await;
         let attributes = |value: &str| [(RESERVE_TIME.to_string(), value.to_string())].into_iter().collect();
         let refused = TopicConfig { attributes: attributes("1d"), ..TopicConfig::new(topic()) };
-        let error = broker.put_topic(refused, PutWhen::Exists).await.unwrap_err();
+        let error = broker.put_topic(PutTopic::new(refused, PutWhen::Exists)).await.unwrap_err();
         assert!(matches!(error, BrokerError::InvalidParameter { name: "attributes/reserve.time", .. }), "{error}");
         let same = |files: &SimulatedFiles| open_by(files, &wall);
         let topic_of = async |broker: &LocalBroker| broker.describe_topic(topic()).await.unwrap();

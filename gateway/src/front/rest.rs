@@ -32,6 +32,7 @@ mod consumer_groups;
 mod dead_letters;
 mod draft;
 mod envelope;
+mod etag;
 mod handover;
 mod headers;
 mod in_flight;

@@ -14,7 +14,7 @@ const RECEIPT_OUT: &str = "a receipt for a half message";
 async fn with_transaction_topic(broker: &LocalBroker) {
     let config = TopicConfig { message_type: MessageType::Transaction, ..TopicConfig::new(topic()) };
     let config = TopicConfig { read_queues: 2, write_queues: 2, ..config };
-    broker.put_topic(config, PutWhen::Missing).await.unwrap();
+    broker.put_topic(PutTopic::new(config, PutWhen::Missing)).await.unwrap();
 }
 
 fn shop() -> ProducerGroup {
@@ -247,7 +247,7 @@ async fn b7_an_open_half_message_outlives_its_segment_and_answers_to_its_first_h
     let mut broker = open(&files);
     with_transaction_topic(&broker).await;
     let other = TopicName::from_client("other").unwrap();
-    broker.put_topic(TopicConfig::new(other.clone()), PutWhen::Missing).await.unwrap();
+    broker.put_topic(PutTopic::new(TopicConfig::new(other.clone()), PutWhen::Missing)).await.unwrap();
     let [a, b] = [send_half(&broker, "a").await, send_half(&broker, "b").await];
     hands.pass(6_000);
     assert_eq!(ids(&checks(&broker).await), [("a", 1), ("b", 1)]);

@@ -619,7 +619,7 @@ pub(super) struct ResendIn {
     to: Option<String>,
     #[schema(minimum = 1, maximum = 1000, default = 1000)]
     limit: Option<u32>,
-    /// `originalTopic`, or `{"topic": …}`
+    /// `originalTopic`, where all its groups receive it, or `{"topic": …}`
     #[schema(value_type = Option<serde_json::Value>)]
     target: Option<String>,
     /// At most so many a second, as far as the request's time allows: `limit` may be as many as fit, and is if it is missing
