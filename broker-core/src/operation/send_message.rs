@@ -161,7 +161,7 @@ fn admit(
 ) -> Result<Admitted, BrokerError> {
     let name = &topic.config.topic;
     let SendMessage { queue_id, message, idempotency_key: _ } = send;
-    check_type(&topic.config, message.message_type)?;
+    topic.config.check_type(message.message_type)?;
     let queue = queues
         .get(queue_id.0 as usize)
         .filter(|_| queue_id.0 < topic.config.write_queues)
@@ -192,20 +192,6 @@ fn admit(
     let record = delay::draft(parts, (name, queue_id), &message, route, now).encode();
     let record = record.expect("the limits of a message, with a digest beside them, fit a record");
     let append = Append { record, queue: counter, class: AppendClass::Message };
-    Ok(Admitted::Append { append, queue_id, unique_key, keyed, is_delayed, waits_for, transaction })
-}
-
-/// A topic takes messages of its own type, a mixed one those of all; a retry topic or a dead letter queue takes back
-/// whatever came from elsewhere.
-pub(crate) fn check_type(topic: &TopicConfig, message_type: MessageType) -> Result<(), BrokerError> {
-    let is_built = !matches!(message_type, MessageType::Priority | MessageType::Lite | MessageType::Mixed);
-    let fits = [message_type, MessageType::Mixed].contains(&topic.message_type) || topic.topic.is_derived();
-    if is_built && fits {
-        return Ok(());
-    }
-    Err(BrokerError::MessageTypeMismatch {
-        topic: topic.topic.to_string(),
-        message_type: message_type.word(),
-        topic_type: topic.message_type.word(),
-    })
+    let owner = Owner { queue_id, unique_key, body_bytes, keyed, is_delayed, waits_for, transaction };
+    Ok(Admitted::Append(append, owner))
 }
