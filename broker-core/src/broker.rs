@@ -312,7 +312,7 @@ pub struct OpenTransaction {
 /// Delayed messages, by level and by time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TimerStats {
-    /// Waiting now; those recalled count until their time.
+    /// Waiting now, without those that were recalled.
     pub scheduled: u64,
     /// How long the first of them has been due.
     pub behind: Duration,
