@@ -17,6 +17,7 @@ use crate::metrics::{HistogramStats, TrafficStats};
 use crate::names::{BrokerName, ConsumerGroup, ProducerGroup, TopicName};
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
 use crate::receipt_handle::ReceiptHandle;
+pub use crate::store::consume_queue::Boundary;
 use crate::topic_attributes::TopicAttributes;
 
 #[async_trait]
@@ -82,6 +83,8 @@ pub trait Broker: Send + Sync {
     async fn delete_topic(&self, topic: TopicName) -> Result<(), BrokerError>;
     /// What each queue of a topic holds, by queue id.
     async fn query_queue_offsets(&self, topic: TopicName) -> Result<Vec<QueueOffsets>, BrokerError>;
+    /// The offset of a queue that an end of it or a time stands for.
+    async fn query_offset(&self, query: QueryOffset) -> Result<QueueOffset, BrokerError>;
     /// What a topic holds, what went through it since the broker started, and how fast lately.
     async fn topic_stats(&self, topic: TopicName) -> Result<TopicStats, BrokerError>;
 
@@ -557,6 +560,22 @@ pub struct QueueOffsets {
     pub max_offset: QueueOffset,
     /// When the newest message was stored.
     pub last_update: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone)]
+pub struct QueryOffset {
+    pub topic: TopicName,
+    pub queue_id: QueueId,
+    pub position: OffsetPosition,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OffsetPosition {
+    /// Of the oldest message kept.
+    Min,
+    /// One past the newest message that consumers may see.
+    Max,
+    Time(Timestamp, Boundary),
 }
 
 #[derive(Debug, Clone, PartialEq)]

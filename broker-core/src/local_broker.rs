@@ -561,6 +561,10 @@ impl Broker for LocalBroker {
         operation::topics::query_queue_offsets(&self.parts, &topic)
     }
 
+    async fn query_offset(&self, query: QueryOffset) -> Result<QueueOffset, BrokerError> {
+        operation::query_offset::query_offset(&self.parts, &query)
+    }
+
     async fn topic_stats(&self, topic: TopicName) -> Result<TopicStats, BrokerError> {
         operation::stats::topic_stats(&self.parts, &topic)
     }

@@ -125,6 +125,7 @@ const REFUSALS: &[(&str, &[u16])] = &[
     ("describe_topic", &[404]),
     ("delete_topic", &[403, 404, 507]),
     ("query_queue_offsets", &[404]),
+    ("query_offset", &[403, 404]),
     ("list_topic_groups", &[404]),
     ("send_message", &[403, 404, 409, 413, 415, 422, 501, 504, 507]),
     ("send_messages", &[403, 404, 413, 415, 501, 504, 507]),
