@@ -697,6 +697,10 @@ pub struct Consumption {
     pub messages_out: u64,
     /// Of their records.
     pub bytes_out: u64,
+    /// Given up since the broker started.
+    pub dead_letters: u64,
+    /// Taken by retention before the group had settled them, since the broker started.
+    pub expired: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -741,6 +745,8 @@ pub struct ConsumeProgress {
     pub consume_offset: Option<QueueOffset>,
     /// The next message that nobody of the group has taken yet.
     pub next_offset: Option<QueueOffset>,
+    /// Stored and not taken by anybody.
+    pub ready: u64,
     /// Taken and not acked.
     pub in_flight: u64,
     /// Of those in flight, delivered before.
@@ -755,6 +761,13 @@ pub struct ConsumeProgress {
     pub max_offset: QueueOffset,
     /// When the oldest message that is not consumed was stored; `None` if nothing is behind.
     pub oldest_behind: Option<Timestamp>,
+}
+
+impl ConsumeProgress {
+    /// Stored and not acked. What was acked before older messages does not count.
+    pub fn lag(&self) -> u64 {
+        self.ready + self.in_flight
+    }
 }
 
 #[derive(Debug, Clone)]

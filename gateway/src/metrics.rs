@@ -71,6 +71,13 @@ pub const FAMILIES: &[Family] = &[
     family("rocketmq_consumer_ready_messages", Kind::Gauge, "topic, consumer_group, is_retry, is_system", "Messages that nobody of the group has taken"),
     family("gantry_consumer_redelivered_messages", Kind::Gauge, "topic, consumer_group, is_retry, is_system", "Of the messages in flight, those that were delivered before"),
     family("gantry_consumer_standing_queues", Kind::Gauge, "topic, consumer_group, is_retry, is_system", "Queues of which nothing new is handed out before something in flight is settled: the window is full, in order of messages whose message groups are all in flight"),
+    family("rocketmq_send_to_dlq_messages_total", Kind::Counter, "topic, consumer_group, is_retry, is_system", "Messages given up since the start: now dead letters"),
+    family("gantry_consumer_expired_messages_total", Kind::Counter, "topic, consumer_group, is_retry, is_system", "Messages that retention took before the group had settled them, since the start"),
+    family("rocketmq_half_messages", Kind::Gauge, "topic", "Half messages whose transactions nobody has decided"),
+    family("rocketmq_commit_messages_total", Kind::Counter, "topic", "Transactions committed since the start"),
+    family("rocketmq_rollback_messages_total", Kind::Counter, "topic", "Transactions rolled back since the start"),
+    family("rocketmq_finish_message_latency_seconds", Kind::Histogram, "topic", "Time from a half message to its decision; buckets 5 s to 24 h"),
+    family("gantry_transactions_given_up_total", Kind::Counter, "", "Transactions that nobody decided in time: their half messages went to the holding topic"),
     family("rocketmq_storage_size_bytes", Kind::Gauge, "storage_type, storage_medium", "Bytes of the commit log"),
     family("rocketmq_storage_flush_behind_bytes", Kind::Gauge, "storage_type, storage_medium", "Bytes appended and not synced"),
     family("rocketmq_storage_dispatch_behind_bytes", Kind::Gauge, "storage_type, storage_medium", "Bytes confirmed and not in the consume queues"),
@@ -432,7 +439,8 @@ async fn consumers(
             ("is_retry", TopicName::is_derived(&one.topic).to_string()),
             ("is_system", one.consumer_group.is_system().to_string()),
         ];
-        let figures = [one.messages_out, one.bytes_out, lag, delay as u64, inflight, ready, redelivered, standing];
+        let (out, bytes, given_up, expired) = (one.messages_out, one.bytes_out, one.dead_letters, one.expired);
+        let figures = [out, bytes, lag, delay as u64, inflight, ready, redelivered, standing, given_up, expired];
         rows.push((labels, figures));
     }
     let names = [
@@ -444,6 +452,8 @@ async fn consumers(
         "rocketmq_consumer_ready_messages",
         "gantry_consumer_redelivered_messages",
         "gantry_consumer_standing_queues",
+        "rocketmq_send_to_dlq_messages_total",
+        "gantry_consumer_expired_messages_total",
     ];
     for (at, name) in names.into_iter().enumerate() {
         text.head(name);

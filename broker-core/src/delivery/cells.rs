@@ -20,6 +20,20 @@ pub struct Cells {
     /// Handed out since the start, repeated deliveries included.
     pub messages_out: u64,
     pub bytes_out: u64,
+    /// Given up since the start.
+    pub dead_letters: u64,
+    /// Taken by retention before they were settled, since the start.
+    pub expired: u64,
+}
+
+/// What was consumed by a pair since the start.
+#[derive(Debug, Clone, Copy)]
+pub struct Consumed {
+    pub pair: Pair,
+    pub messages_out: u64,
+    pub bytes_out: u64,
+    pub dead_letters: u64,
+    pub expired: u64,
 }
 
 impl Cells {
@@ -80,7 +94,8 @@ impl AllCells {
         drop(pairs);
         let known = |(pair, cells): (Pair, Arc<Mutex<Cells>>)| {
             let cells = cells.lock().expect("no code panics while holding it");
-            (!cells.is_empty()).then_some((pair, cells.messages_out, cells.bytes_out))
+            let Cells { messages_out, bytes_out, dead_letters, expired, .. } = *cells;
+            (!cells.is_empty()).then_some(Consumed { pair, messages_out, bytes_out, dead_letters, expired })
         };
         all.into_iter().filter_map(known).collect()
     }

@@ -144,9 +144,9 @@ pub(crate) fn settle_what_is_gone(parts: &Parts, meant: impl Fn(u32) -> bool) ->
         let queues = parts.store.queues(&topic.config.topic);
         let behind = |queue: &Arc<ConsumeQueue>| {
             let (min, queue_id) = (queue.min_offset().0, queue.queue_id());
-            let floor = cells.get(&queue_id)?.floor();
+            let known = cells.get(&queue_id)?;
             let cell = CellKey { consumer_group_id: pair.0, topic_id: pair.1, queue_id };
-            (floor < min).then(|| (Entry::CommitOffset { cell, offset: min }, min - floor))
+            (known.floor() < min).then(|| (Entry::CommitOffset { cell, offset: min }, known.owed_below(min)))
         };
         let (entries, missed): (Vec<Entry>, Vec<u64>) = queues.iter().filter_map(behind).unzip();
         if entries.is_empty() {
@@ -154,10 +154,14 @@ pub(crate) fn settle_what_is_gone(parts: &Parts, meant: impl Fn(u32) -> bool) ->
         }
         parts.append_state(&entries).map_err(|refused| refused.store_error())?;
         cells.apply(&entries);
-        tracing::warn!(
-            topic = %topic.config.topic, consumer_group = %group.config.consumer_group, messages = missed.iter().sum::<u64>(),
-            "messages had their time before the consumer group had settled them"
-        );
+        let messages: u64 = missed.iter().sum();
+        if messages > 0 {
+            cells.expired += messages;
+            tracing::warn!(
+                target: "audit", topic = %topic.config.topic, consumer_group = %group.config.consumer_group, messages,
+                "messages had their time before the consumer group had settled them"
+            );
+        }
     }
     Ok(())
 }
@@ -253,6 +257,27 @@ mod tests {
         assert_eq!(queue_of(&broker, 1).await, (0, 1, 1));
         let sent = broker.send_messages(send(0, message("next", "next"))).await.unwrap().remove(0).unwrap();
         assert_eq!(sent.queue_offset.0, max);
+    }
+
+    #[tokio::test]
+    async fn what_a_group_misses_is_counted_without_what_it_had_settled() {
+        let files = SimulatedFiles::new();
+        let broker = open_simulated(&files, short()).unwrap();
+        with_topic(&broker).await;
+        fill(&broker, 0, 300).await;
+        let popped = broker.pop_messages(pop(10)).await.unwrap();
+        let acked = popped[3..7].iter().map(|popped| popped.handle.clone()).collect();
+        assert!(broker.ack_messages(acked).await.unwrap().iter().all(Result::is_ok));
+        let expired = async || broker.list_consumptions(None, None).await.unwrap()[0].expired;
+        assert_eq!(expired().await, 0);
+        retain(&broker);
+        let (min, max, _) = queue_of(&broker, 0).await;
+        assert!(min > 10);
+        assert_eq!(expired().await, min - 4);
+        let progress = broker.query_consume_offsets(group(), topic()).await.unwrap().remove(0);
+        assert_eq!((progress.lag(), progress.ready, progress.in_flight), (max - min, max - min, 0));
+        retain(&broker);
+        assert_eq!(expired().await, min - 4, "nothing is missed twice");
     }
 
     #[tokio::test]
