@@ -164,6 +164,13 @@ pub struct BrokerStats {
     pub traffic: TrafficStats,
     /// Receives that wait for messages now.
     pub parked_receives: usize,
+    /// Half messages that nobody decided in time, since the broker started.
+    pub transactions_given_up: u64,
+    /// Kept now, each for as long as its window is.
+    pub idempotency_keys: usize,
+    /// Of the commit log's growth since the broker started: what records of state took, and everything else.
+    pub state_bytes: u64,
+    pub message_bytes: u64,
     pub uptime: Duration,
 }
 
@@ -585,6 +592,19 @@ pub struct TopicStats {
     pub traffic: TrafficStats,
     /// Bytes of the bodies that were stored.
     pub sizes: HistogramStats,
+    pub transactions: TransactionStats,
+}
+
+/// The transactions of one topic.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TransactionStats {
+    /// Half messages that nobody has decided.
+    pub open: u64,
+    /// Since the broker started.
+    pub committed: u64,
+    pub rolled_back: u64,
+    /// Seconds from storing a half message to its decision.
+    pub seconds: HistogramStats,
 }
 
 /// Where a group begins with a queue it has never consumed.

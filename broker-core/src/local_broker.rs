@@ -64,6 +64,9 @@ pub(crate) struct Parts {
     marked: AtomicU64,
     handle_keys: HandleKeys,
     pub(crate) started: Timestamp,
+    /// Where the log ended when the broker started, and what its records of state have taken since.
+    pub(crate) log_at_start: CommitLogOffset,
+    pub(crate) state_bytes: AtomicU64,
     /// What went through topics that are gone.
     pub(crate) traffic_of_deleted: Traffic,
 }
@@ -147,7 +150,7 @@ impl LocalBroker {
                 keys
             }
         };
-        let started = store.now();
+        let (started, log_at_start) = (store.now(), store.max_offset());
         let broker = LocalBroker {
             parts: Arc::new(Parts {
                 config,
@@ -164,6 +167,8 @@ impl LocalBroker {
                 marked: AtomicU64::new(0),
                 handle_keys,
                 started,
+                log_at_start,
+                state_bytes: AtomicU64::new(0),
                 traffic_of_deleted: Traffic::default(),
             }),
             background: Mutex::new(None),
@@ -350,6 +355,7 @@ impl Parts {
         let body = encode(self.store.synced_offset(), entries);
         let mut batch = self.store.append_state(body).map_err(StateRefused)?;
         let appended = batch.entries.pop().expect("one result for one record").map_err(StateRefused)?;
+        self.state_bytes.fetch_add(appended.record_len.into(), Ordering::Relaxed);
         Ok((appended.commit_log_offset, batch.end))
     }
 

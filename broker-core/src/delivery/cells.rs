@@ -87,10 +87,11 @@ impl AllCells {
         pairs.iter().map(|(pair, cells)| (*pair, cells.clone())).collect()
     }
 
-    /// Pairs in which something was ever received or committed, with messages and bytes handed out since the start.
-    pub fn consumed(&self) -> Vec<(Pair, u64, u64)> {
+    /// Those of the wanted pairs in which something was ever received or committed.
+    pub fn consumed(&self, wanted: impl Fn(Pair) -> bool) -> Vec<Consumed> {
         let pairs = self.pairs.lock().expect("no code panics while holding it");
-        let all: Vec<_> = pairs.iter().map(|(pair, cells)| (*pair, cells.clone())).collect();
+        let all = pairs.iter().filter(|(pair, _)| wanted(**pair));
+        let all: Vec<_> = all.map(|(pair, cells)| (*pair, cells.clone())).collect();
         drop(pairs);
         let known = |(pair, cells): (Pair, Arc<Mutex<Cells>>)| {
             let cells = cells.lock().expect("no code panics while holding it");

@@ -124,6 +124,61 @@ async fn l10_a_half_message_is_seen_when_it_is_committed_and_never_when_it_is_ro
 }
 
 #[tokio::test]
+async fn a_page_of_large_half_messages_ends_early_and_goes_on() {
+    let files = SimulatedFiles::new();
+    let broker = open_at(&files, &Hands::new());
+    with_transaction_topic(&broker).await;
+    for id in ["large", "a", "b", "c"] {
+        send_half(&broker, id).await;
+    }
+    let (mut from, mut pages) = (QueueOffset(0), Vec::<Vec<String>>::new());
+    loop {
+        let (topic, producer_group, born_before) = (topic(), None, None);
+        let list = ListTransactions { topic, producer_group, born_before, from, transactions_max: 3, bytes_max: 2 };
+        let page = broker.list_transactions(list).await.unwrap();
+        pages.push(page.transactions.iter().map(|open| open.message.unique_key().unwrap().to_string()).collect());
+        from = page.next;
+        if page.complete {
+            break;
+        }
+    }
+    let expected: [&[&str]; 3] = [&["large"], &["a", "b"], &["c"]];
+    assert_eq!(pages, expected.map(|page| page.iter().map(|id| id.to_string()).collect::<Vec<_>>()));
+}
+
+#[tokio::test]
+async fn transactions_are_counted_by_topic() {
+    let mut files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let mut broker = open_at(&files, &hands);
+    with_transaction_topic(&broker).await;
+    let [a, b, _open] = [send_half(&broker, "a").await, send_half(&broker, "b").await, send_half(&broker, "c").await];
+    hands.pass(61_000);
+    commit(&broker, a).await.unwrap();
+    commit(&broker, a).await.unwrap();
+    roll_back(&broker, b).await.unwrap();
+    let stats = broker.topic_stats(topic()).await.unwrap().transactions;
+    assert_eq!((stats.open, stats.committed, stats.rolled_back), (1, 1, 1), "a decision said twice counts once");
+    assert_eq!((stats.seconds.buckets[2], stats.seconds.sum), ((600, 2), 122), "after a minute and a second each");
+    files = files.kill();
+    drop(broker);
+    broker = open_at(&files, &hands);
+    assert_eq!(
+        broker.topic_stats(topic()).await.unwrap().transactions.open,
+        1,
+        "it is known without having been asked"
+    );
+    assert_eq!(broker.broker_stats().await.unwrap().transactions_given_up, 0);
+    for _ in 0..=15 {
+        checks(&broker).await;
+        hands.pass(31_000);
+    }
+    keep_up(broker.parts());
+    assert_eq!(broker.topic_stats(topic()).await.unwrap().transactions.open, 0);
+    assert_eq!(broker.broker_stats().await.unwrap().transactions_given_up, 1);
+}
+
+#[tokio::test]
 async fn l10_the_first_decision_counts_also_after_kills_and_without_memory() {
     let mut files = SimulatedFiles::new();
     let hands = Hands::new();
