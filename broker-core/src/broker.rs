@@ -298,6 +298,8 @@ pub struct ListTransactions {
     /// From this half message on; `OpenTransactions::next` of the page before.
     pub from: QueueOffset,
     pub transactions_max: u32,
+    /// Of bodies. At least one comes back even if it is larger.
+    pub bytes_max: u32,
 }
 
 #[derive(Debug, Clone)]

@@ -210,6 +210,7 @@ async fn open_transactions(broker: &LocalBroker) -> Vec<String> {
         born_before: None,
         from: QueueOffset(0),
         transactions_max: 100,
+        bytes_max: u32::MAX,
     };
     let open = broker.list_transactions(list).await.unwrap().transactions;
     open.iter().map(|open| String::from_utf8(open.message.body.to_vec()).unwrap()).collect()

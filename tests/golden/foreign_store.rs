@@ -937,9 +937,9 @@ async fn b8_transactions_come_along_as_far_as_they_are_decided_and_go_back() {
     store.config.insert("topics.json", topics);
     let files = simulated(&store);
     let open = async |broker: &LocalBroker| {
-        let (from, transactions_max) = (QueueOffset(0), 100);
-        let list =
-            ListTransactions { topic: name("orders"), producer_group: None, born_before: None, from, transactions_max };
+        let (topic, producer_group, born_before) = (name("orders"), None, None);
+        let (from, transactions_max, bytes_max) = (QueueOffset(0), 100, u32::MAX);
+        let list = ListTransactions { topic, producer_group, born_before, from, transactions_max, bytes_max };
         broker.list_transactions(list).await.unwrap().transactions
     };
     let ids = |open: &[OpenTransaction]| -> Vec<(String, u32)> {

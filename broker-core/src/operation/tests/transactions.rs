@@ -73,6 +73,7 @@ async fn open_ids(broker: &LocalBroker) -> Vec<String> {
         born_before: None,
         from: QueueOffset(0),
         transactions_max: 100,
+        bytes_max: u32::MAX,
     };
     let open = broker.list_transactions(list).await.unwrap();
     assert!(open.complete);
