@@ -11,7 +11,7 @@ use crate::message::{StoredMessage, property, sys_flag};
 use crate::names::TopicName;
 use crate::offset::{CommitLogOffset, QueueOffset};
 use crate::operation::fire_messages::target;
-use crate::operation::half_messages::{Locked, OP_TAG, QUEUE, half_topic, op_topic, with_known, with_locked};
+use crate::operation::half_messages::{Locked, OP_TAG, QUEUE, half_topic, op_topic, since, with_known, with_locked};
 use crate::operation::topics::ensure_topic;
 use crate::state::tables::Tables;
 use crate::store::commit_log::{Append, AppendClass};
@@ -85,6 +85,11 @@ fn decide(mut locked: Locked<'_>, tables: &Tables, end: &EndTransaction) -> Resu
         TransactionResolution::Rollback => (HalfOutcome::RolledBack, roll_back(&locked, at, &message)?),
     };
     locked.settled(at);
+    let of_topic = message.property(property::REAL_TOPIC).and_then(|name| TopicName::from_store(name.as_bytes()).ok());
+    if let Some(topic) = of_topic.and_then(|name| tables.topic(&name)) {
+        let took = locked.parts.store.now().since(since(&message));
+        topic.traffic.transactions.decided(end.resolution, took);
+    }
     let indexed = locked.parts.store.dispatched_offset();
     let decided = Decided { key_hash, outcome, end: record_end };
     locked.open.decide(origin, decided, indexed);

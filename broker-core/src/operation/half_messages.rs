@@ -9,12 +9,13 @@
 
 pub(crate) mod upkeep;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::broker::{ConsumerGroupConfig, PutWhen};
+use crate::broker::{ConsumerGroupConfig, PutConsumerGroup, PutWhen};
 use crate::clock::Timestamp;
 use crate::delivery::cell::Cell;
 use crate::delivery::half_messages::{HalfMessages, OpenHalf};
@@ -48,17 +49,23 @@ pub(crate) struct Transactions {
     half_messages: Mutex<HalfMessages>,
     /// Changes when checks may be due; `true` once the broker stops.
     due: watch::Sender<bool>,
+    /// Moved to the holding topic since the start.
+    given_up: AtomicU64,
 }
 
 impl Default for Transactions {
     fn default() -> Transactions {
-        Transactions { half_messages: Mutex::default(), due: watch::Sender::new(false) }
+        Transactions { half_messages: Mutex::default(), due: watch::Sender::new(false), given_up: AtomicU64::new(0) }
     }
 }
 
 impl Transactions {
     pub(crate) fn half_messages(&self) -> MutexGuard<'_, HalfMessages> {
         self.half_messages.lock().expect("no code panics while holding it")
+    }
+
+    pub(crate) fn given_up(&self) -> u64 {
+        self.given_up.load(Ordering::Relaxed)
     }
 
     pub(crate) fn waiter(&self) -> watch::Receiver<bool> {
@@ -98,7 +105,10 @@ pub(crate) fn ensure(parts: &Parts) -> Result<(), BrokerError> {
     if parts.tables().consumer_group(&group).is_some() {
         return Ok(());
     }
-    match consumer_groups::put(parts, ConsumerGroupConfig::new(group), PutWhen::Unconditional) {
+    match consumer_groups::put_unchecked(
+        parts,
+        PutConsumerGroup::new(ConsumerGroupConfig::new(group), PutWhen::Unconditional),
+    ) {
         // Another send was faster.
         Ok(_) | Err(BrokerError::VersionRequired { .. }) => Ok(()),
         Err(error) => Err(error),
@@ -278,8 +288,13 @@ fn unreadable(at: QueueOffset, error: &StoreError) {
     tracing::error!(queue_offset = %at, %error, "a half message cannot be read: nobody is asked about it");
 }
 
+/// How many of a topic nobody has decided.
+pub(crate) fn open_of(parts: &Parts, topic: &TopicName) -> Result<u64, StoreError> {
+    Ok(with_known(parts, |_, locked| locked.open.open_of(topic))?.unwrap_or(0))
+}
+
 /// When it was stored first.
-fn since(message: &StoredMessage) -> Timestamp {
+pub(crate) fn since(message: &StoredMessage) -> Timestamp {
     let since = message.property(property::SINCE_MS).and_then(|text| text.parse().ok());
     since.map_or(message.store_timestamp, Timestamp)
 }

@@ -1,6 +1,7 @@
 //! What is done about half messages that stay open: their producers are asked, in the end they are given up, and none of
 //! them holds up what came behind it.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::broker::HalfMessageId;
@@ -176,6 +177,7 @@ impl Locked<'_> {
             let origin = self.origin(at);
             self.settled(at);
             if to == MoveTo::Holding {
+                self.parts.transactions.given_up.fetch_add(1, Ordering::Relaxed);
                 let outcome = HalfOutcome::Held;
                 self.open.decide(origin, Decided { key_hash, outcome, end: batch.end }, indexed);
             }
