@@ -1,14 +1,16 @@
 //! Topics: create, change, describe, delete; and what their queues hold.
 
 use crate::broker::{PutWhen, QUEUES_MAX, QueueOffsets, Topic, TopicConfig};
+use crate::clock::Timestamp;
 use crate::error::BrokerError;
 use crate::local_broker::{Parts, queues_of};
 use crate::message::MessageType;
 use crate::names::TopicName;
-use crate::offset::QueueOffset;
+use crate::offset::{QueueId, QueueOffset};
 use crate::operation::delay::{schedule_topic, timer_topic};
 use crate::operation::half_messages::{half_topic, holding_topic, op_topic};
 use crate::state::record::Entry;
+use crate::store::consume_queue::Boundary;
 use crate::topic_attributes::{AttributeRefused, TopicAttributes};
 
 /// What a put does that would have message groups go to other queues than before.
@@ -164,6 +166,20 @@ pub(crate) async fn delete_topic(parts: &Parts, name: &TopicName) -> Result<(), 
         end
     };
     parts.reached_soon(end).await
+}
+
+pub(crate) fn search_offset(
+    parts: &Parts,
+    name: &TopicName,
+    queue_id: QueueId,
+    time: Timestamp,
+) -> Result<QueueOffset, BrokerError> {
+    let tables = parts.tables();
+    tables.topic(name).ok_or_else(|| BrokerError::TopicNotFound { topic: name.to_string() })?;
+    let not_found = || BrokerError::QueueNotFound { topic: name.to_string(), queue_id };
+    let queue = parts.store.queue(name, queue_id).ok_or_else(not_found)?;
+    let found = parts.store.offset_at_time(&queue, time, Boundary::Lower)?;
+    Ok(found.clamp(queue.min_offset(), queue.max_offset()))
 }
 
 pub(crate) fn query_queue_offsets(parts: &Parts, name: &TopicName) -> Result<Vec<QueueOffsets>, BrokerError> {
