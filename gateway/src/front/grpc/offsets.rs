@@ -1,0 +1,85 @@
+//! UpdateOffset, GetOffset and QueryOffset: how far a group is with a queue, and what the queue holds.
+
+use gantry_broker_core::BrokerError;
+use gantry_broker_core::broker::{ConsumerGroupConfig, PutWhen};
+use gantry_broker_core::names::{ConsumerGroup, TopicName};
+use gantry_broker_core::offset::{QueueId, QueueOffset};
+use gantry_proto::grpc::v2;
+
+use super::{GrpcFront, words};
+use crate::error::{FieldAt, GatewayError};
+
+impl GrpcFront {
+    pub(super) async fn update_consume_offset(&self, request: v2::UpdateOffsetRequest) -> Result<(), GatewayError> {
+        let group = words::consumer_group(request.group.as_ref())?;
+        let (topic, queue_id) = words::message_queue(request.message_queue.as_ref())?;
+        let offset = words::queue_offset(request.offset)?;
+        match self.update(&group, &topic, queue_id, offset).await {
+            // Groups are made by the first who consumes. Whoever commits what cannot be has not.
+            Err(GatewayError::Broker(BrokerError::ConsumerGroupNotFound { .. })) => {
+                let queues = self.messaging.broker.query_queue_offsets(topic.clone()).await?;
+                let queue = queues.iter().find(|queue| queue.queue_id == queue_id);
+                let queue = queue.ok_or(BrokerError::QueueNotFound { topic: topic.to_string(), queue_id })?;
+                if offset > queue.max_offset {
+                    return Err(BrokerError::InvalidOffset { max: queue.max_offset }.into());
+                }
+                let made = ConsumerGroupConfig::new(group.clone());
+                match self.messaging.broker.put_consumer_group(made, PutWhen::Missing).await {
+                    Ok(_) | Err(BrokerError::ConsumerGroupExists { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
+                self.update(&group, &topic, queue_id, offset).await
+            }
+            updated => updated,
+        }
+    }
+
+    async fn update(
+        &self,
+        group: &ConsumerGroup,
+        topic: &TopicName,
+        queue_id: QueueId,
+        offset: QueueOffset,
+    ) -> Result<(), GatewayError> {
+        let offsets = vec![(queue_id, offset)];
+        let updated = self.messaging.broker.update_consume_offsets(group.clone(), topic.clone(), offsets).await?;
+        match updated.into_iter().next().expect("one answer per queue") {
+            Err(BrokerError::InvalidParameter { name: "offset", reason }) => {
+                Err(GatewayError::IllegalOffset { reason: format!("the offset {reason}") })
+            }
+            updated => Ok(updated?),
+        }
+    }
+
+    pub(super) async fn consume_offset(&self, request: v2::GetOffsetRequest) -> Result<i64, GatewayError> {
+        let group = words::consumer_group(request.group.as_ref())?;
+        let (topic, queue_id) = words::message_queue(request.message_queue.as_ref())?;
+        let known = self.messaging.broker.query_consume_offsets(group, topic.clone()).await?;
+        let queue = known.iter().find(|queue| queue.queue_id == queue_id);
+        let queue = queue.ok_or(BrokerError::QueueNotFound { topic: topic.to_string(), queue_id })?;
+        let offset = queue.consume_offset.ok_or(GatewayError::OffsetNotFound)?;
+        Ok(i64::try_from(offset.0).unwrap_or(i64::MAX))
+    }
+
+    pub(super) async fn query_queue_offset(&self, request: v2::QueryOffsetRequest) -> Result<i64, GatewayError> {
+        let (topic, queue_id) = words::message_queue(request.message_queue.as_ref())?;
+        let time = match (request.query_offset_policy(), &request.timestamp) {
+            (v2::QueryOffsetPolicy::Timestamp, None) => {
+                let reason = "the policy TIMESTAMP needs a timestamp".to_string();
+                return Err(GatewayError::InvalidParameter { at: FieldAt::Pointer("timestamp".into()), reason });
+            }
+            (v2::QueryOffsetPolicy::Timestamp, Some(time)) => Some(words::timestamp(time)),
+            _ => None,
+        };
+        let offset = if let Some(time) = time {
+            self.messaging.broker.search_offset(topic, queue_id, time).await?
+        } else {
+            let queues = self.messaging.broker.query_queue_offsets(topic.clone()).await?;
+            let queue = queues.iter().find(|queue| queue.queue_id == queue_id);
+            let queue = queue.ok_or(BrokerError::QueueNotFound { topic: topic.to_string(), queue_id })?;
+            let is_end = request.query_offset_policy() == v2::QueryOffsetPolicy::End;
+            if is_end { queue.max_offset } else { queue.min_offset }
+        };
+        Ok(i64::try_from(offset.0).unwrap_or(i64::MAX))
+    }
+}
