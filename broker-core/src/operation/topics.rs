@@ -1,31 +1,18 @@
 //! Topics: create, change, describe, delete; and what their queues hold.
 
-use crate::broker::{PutWhen, QUEUES_MAX, QueueOffsets, Topic, TopicConfig};
-use crate::clock::Timestamp;
+use crate::broker::{PutTopic, PutWhen, QUEUES_MAX, QueueOffsets, Topic, TopicConfig};
 use crate::error::BrokerError;
 use crate::local_broker::{Parts, queues_of};
 use crate::message::MessageType;
 use crate::names::TopicName;
-use crate::offset::{QueueId, QueueOffset};
+use crate::offset::QueueOffset;
 use crate::operation::delay::{schedule_topic, timer_topic};
 use crate::operation::half_messages::{half_topic, holding_topic, op_topic};
 use crate::state::record::Entry;
-use crate::store::consume_queue::Boundary;
 use crate::topic_attributes::{AttributeRefused, TopicAttributes};
 
-/// What a put does that would have message groups go to other queues than before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum MoveMessageGroups {
-    Refuse,
-    Allow,
-}
-
-pub(crate) async fn put_topic(
-    parts: &Parts,
-    config: TopicConfig,
-    when: PutWhen,
-    moves: MoveMessageGroups,
-) -> Result<(Topic, bool), BrokerError> {
+pub(crate) async fn put_topic(parts: &Parts, put: PutTopic) -> Result<(Topic, bool), BrokerError> {
+    let PutTopic { config, when, force, dry_run } = put;
     check(&config)?;
     let name = config.topic.clone();
     let (topic, created, end) = {
@@ -40,7 +27,8 @@ pub(crate) async fn put_topic(
             (Some(known), PutWhen::Version(incarnation, version))
                 if (known.incarnation, known.version) == (incarnation, version) => {}
             (Some(known), PutWhen::Version(..)) => {
-                return Err(BrokerError::VersionMismatch { name: name.to_string(), current: known.version });
+                let (incarnation, version) = (known.incarnation, known.version);
+                return Err(BrokerError::VersionMismatch { name: name.to_string(), incarnation, version });
             }
             (Some(_), PutWhen::Missing) => return Err(BrokerError::TopicExists { topic: name.to_string() }),
             (Some(_), PutWhen::Unconditional) => {
@@ -52,7 +40,7 @@ pub(crate) async fn put_topic(
             return Err(BrokerError::InvalidParameter { name: "readQueues", reason });
         }
         let moved_from = known.as_ref().filter(|known| moves_message_groups(known, &config));
-        if moved_from.is_some() && moves == MoveMessageGroups::Refuse {
+        if moved_from.is_some() && !force {
             let reason = "cannot change where message groups are: they would move to other queues, out of order; \
                           with force they do";
             return Err(BrokerError::InvalidParameter { name: "writeQueues", reason: reason.to_string() });
@@ -67,7 +55,12 @@ pub(crate) async fn put_topic(
         };
         let attributes = attributes
             .map_err(|AttributeRefused { field, reason }| BrokerError::InvalidParameter { name: field, reason })?;
-        let entry = Entry::PutTopic { topic_id, version, config: TopicConfig { attributes, ..config } };
+        let config = TopicConfig { attributes, ..config };
+        if dry_run {
+            let incarnation = known.as_ref().map(|known| known.incarnation).unwrap_or_default();
+            return Ok((Topic { config, topic_id, incarnation, version }, known.is_none()));
+        }
+        let entry = Entry::PutTopic { topic_id, version, config };
         let (at, end) = parts.append_state(std::slice::from_ref(&entry))?;
         tables.apply(&entry, at);
         let topic = Topic::clone(tables.topic(&name).expect("just applied"));
@@ -166,20 +159,6 @@ pub(crate) async fn delete_topic(parts: &Parts, name: &TopicName) -> Result<(), 
         end
     };
     parts.reached_soon(end).await
-}
-
-pub(crate) fn search_offset(
-    parts: &Parts,
-    name: &TopicName,
-    queue_id: QueueId,
-    time: Timestamp,
-) -> Result<QueueOffset, BrokerError> {
-    let tables = parts.tables();
-    tables.topic(name).ok_or_else(|| BrokerError::TopicNotFound { topic: name.to_string() })?;
-    let not_found = || BrokerError::QueueNotFound { topic: name.to_string(), queue_id };
-    let queue = parts.store.queue(name, queue_id).ok_or_else(not_found)?;
-    let found = parts.store.offset_at_time(&queue, time, Boundary::Lower)?;
-    Ok(found.clamp(queue.min_offset(), queue.max_offset()))
 }
 
 pub(crate) fn query_queue_offsets(parts: &Parts, name: &TopicName) -> Result<Vec<QueueOffsets>, BrokerError> {

@@ -1,7 +1,9 @@
 //! UpdateOffset, GetOffset and QueryOffset: how far a group is with a queue, and what the queue holds.
 
 use gantry_broker_core::BrokerError;
-use gantry_broker_core::broker::{ConsumerGroupConfig, PutWhen};
+use gantry_broker_core::broker::{
+    Boundary, ConsumerGroupConfig, OffsetPosition, PutConsumerGroup, PutWhen, QueryOffset,
+};
 use gantry_broker_core::names::{ConsumerGroup, TopicName};
 use gantry_broker_core::offset::{QueueId, QueueOffset};
 use gantry_proto::grpc::v2;
@@ -17,14 +19,13 @@ impl GrpcFront {
         match self.update(&group, &topic, queue_id, offset).await {
             // Groups are made by the first who consumes. Whoever commits what cannot be has not.
             Err(GatewayError::Broker(BrokerError::ConsumerGroupNotFound { .. })) => {
-                let queues = self.messaging.broker.query_queue_offsets(topic.clone()).await?;
-                let queue = queues.iter().find(|queue| queue.queue_id == queue_id);
-                let queue = queue.ok_or(BrokerError::QueueNotFound { topic: topic.to_string(), queue_id })?;
-                if offset > queue.max_offset {
-                    return Err(BrokerError::InvalidOffset { max: queue.max_offset }.into());
+                let end = QueryOffset { topic: topic.clone(), queue_id, position: OffsetPosition::Max };
+                let max = self.messaging.broker.query_offset(end).await?;
+                if offset > max {
+                    return Err(BrokerError::InvalidOffset { max }.into());
                 }
-                let made = ConsumerGroupConfig::new(group.clone());
-                match self.messaging.broker.put_consumer_group(made, PutWhen::Missing).await {
+                let made = PutConsumerGroup::new(ConsumerGroupConfig::new(group.clone()), PutWhen::Missing);
+                match self.messaging.broker.put_consumer_group(made).await {
                     Ok(_) | Err(BrokerError::ConsumerGroupExists { .. }) => {}
                     Err(error) => return Err(error.into()),
                 }
@@ -63,23 +64,18 @@ impl GrpcFront {
 
     pub(super) async fn query_queue_offset(&self, request: v2::QueryOffsetRequest) -> Result<i64, GatewayError> {
         let (topic, queue_id) = words::message_queue(request.message_queue.as_ref())?;
-        let time = match (request.query_offset_policy(), &request.timestamp) {
+        let position = match (request.query_offset_policy(), &request.timestamp) {
+            (v2::QueryOffsetPolicy::Beginning, _) => OffsetPosition::Min,
+            (v2::QueryOffsetPolicy::End, _) => OffsetPosition::Max,
+            (v2::QueryOffsetPolicy::Timestamp, Some(time)) => {
+                OffsetPosition::Time(words::timestamp(time), Boundary::Lower)
+            }
             (v2::QueryOffsetPolicy::Timestamp, None) => {
                 let reason = "the policy TIMESTAMP needs a timestamp".to_string();
                 return Err(GatewayError::InvalidParameter { at: FieldAt::Pointer("timestamp".into()), reason });
             }
-            (v2::QueryOffsetPolicy::Timestamp, Some(time)) => Some(words::timestamp(time)),
-            _ => None,
         };
-        let offset = if let Some(time) = time {
-            self.messaging.broker.search_offset(topic, queue_id, time).await?
-        } else {
-            let queues = self.messaging.broker.query_queue_offsets(topic.clone()).await?;
-            let queue = queues.iter().find(|queue| queue.queue_id == queue_id);
-            let queue = queue.ok_or(BrokerError::QueueNotFound { topic: topic.to_string(), queue_id })?;
-            let is_end = request.query_offset_policy() == v2::QueryOffsetPolicy::End;
-            if is_end { queue.max_offset } else { queue.min_offset }
-        };
+        let offset = self.messaging.broker.query_offset(QueryOffset { topic, queue_id, position }).await?;
         Ok(i64::try_from(offset.0).unwrap_or(i64::MAX))
     }
 }

@@ -185,10 +185,6 @@ impl Broker for Memory {
         unasked()
     }
 
-    async fn search_offset(&self, _: TopicName, _: QueueId, _: Timestamp) -> Result<QueueOffset, BrokerError> {
-        unasked()
-    }
-
     async fn clients_seen(&self, clients: Vec<ClientId>) -> Result<(), BrokerError> {
         self.seen.lock().unwrap().extend(clients);
         Ok(())
@@ -224,11 +220,7 @@ impl Broker for Memory {
         unasked()
     }
 
-    async fn force_topic(&self, _: TopicConfig, _: PutWhen) -> Result<(Topic, bool), BrokerError> {
-        unasked()
-    }
-
-    async fn put_topic(&self, _: TopicConfig, _: PutWhen) -> Result<(Topic, bool), BrokerError> {
+    async fn put_topic(&self, _: PutTopic) -> Result<(Topic, bool), BrokerError> {
         unasked()
     }
 
@@ -253,11 +245,11 @@ impl Broker for Memory {
         unasked()
     }
 
-    async fn put_consumer_group(
-        &self,
-        _: ConsumerGroupConfig,
-        _: PutWhen,
-    ) -> Result<(ConsumerGroupDescription, bool), BrokerError> {
+    async fn query_offset(&self, _: QueryOffset) -> Result<QueueOffset, BrokerError> {
+        unasked()
+    }
+
+    async fn put_consumer_group(&self, _: PutConsumerGroup) -> Result<(ConsumerGroupDescription, bool), BrokerError> {
         unasked()
     }
 
@@ -952,7 +944,8 @@ async fn what_one_gateway_began_another_finishes() {
         [("orders", MessageType::Normal), ("pay", MessageType::Transaction), ("later", MessageType::Delay)]
     {
         let topic = TopicName::from_client(name).unwrap();
-        broker.put_topic(TopicConfig { message_type, ..TopicConfig::new(topic) }, PutWhen::Missing).await.unwrap();
+        let config = TopicConfig { message_type, ..TopicConfig::new(topic) };
+        broker.put_topic(PutTopic::new(config, PutWhen::Missing)).await.unwrap();
     }
     let received = async |client: &mut MessagingServiceClient<Channel>, topic: &str| {
         let queue = Some(v2::MessageQueue { topic: resource(topic), ..v2::MessageQueue::default() });
