@@ -1,7 +1,8 @@
-//! Who may call: users, each an access key and a secret, as RocketMQ's clients have them. Without users nobody is asked.
+//! Who may call: users, each an access key and a secret, as RocketMQ's clients have them. Without users nobody is
+//! asked.
 //!
-//! RocketMQ's signature covers the caller's clock alone, and HTTP Basic carries the secret itself: both are taken only where
-//! nobody between can read along, and what they do not say is protected by that connection.
+//! RocketMQ's signature covers the caller's clock alone, and HTTP Basic carries the secret itself: both are taken only
+//! where nobody between can read along, and what they do not say is protected by that connection.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -23,6 +23,7 @@ mod receipts;
 mod send_message;
 mod transaction;
 
+pub use life_signs::client_of;
 pub use message_id::MessageIds;
 pub use pop_message::ReceivedMessage;
 pub use recall::plain_recall_handle;

@@ -1,5 +1,6 @@
-//! What lies between an accepted socket and its protocol: the PROXY header of a trusted load balancer, then TLS or plain
-//! text by the first byte. Every port takes both, because half of the official clients begin with TLS and half without.
+//! What lies between an accepted socket and its protocol: the PROXY header of a trusted load balancer, then TLS or
+//! plain text by the first byte. Every port takes both, because half of the official clients begin with TLS and half
+//! without.
 
 use std::io;
 use std::net::SocketAddr;

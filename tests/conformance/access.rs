@@ -1,5 +1,5 @@
-//! Users with access key and secret: what official clients sign is taken, everything else is refused in every rpc and on
-//! every path, and credentials never cross a network that could read them.
+//! Users with access key and secret: what official clients sign is taken, everything else is refused in every rpc and
+//! on every path, and credentials never cross a network that could read them.
 
 use gantry_proto::grpc::v2;
 use gantry_proto::grpc::v2::admin_client::AdminClient;

@@ -1,5 +1,5 @@
-//! The rpcs of the contract that no official client's public interface calls: pulling by offset, and offsets themselves; and
-//! consumers whose messages stay with them while they live.
+//! The rpcs of the contract that no official client's public interface calls: pulling by offset, and offsets
+//! themselves; and consumers whose messages stay with them while they live.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Sockets as they come: TLS and plain text on one port, certificates that change, load balancers that say for whom they
-//! speak, health, reflection, and a stop that tells everybody.
+//! Sockets as they come: TLS and plain text on one port, certificates that change, load balancers that say for whom
+//! they speak, health, reflection, and a stop that tells everybody.
 
 use std::io;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! Consumers that keep what they took for as long as they live: until when each counts as alive.
 //!
-//! A life sign is no record in the log: it is lost with the process, and after a start everybody counts as seen for a while.
-//! What a consumer holds is in its leases; that it was lost is a record, which makes them due.
+//! A life sign is no record in the log: it is lost with the process, and after a start everybody counts as seen for a
+//! while. What a consumer holds is in its leases; that it was lost is a record, which makes them due.
 
 use std::collections::HashMap;
 use std::sync::Mutex;

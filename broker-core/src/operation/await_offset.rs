@@ -1,4 +1,5 @@
-//! Waiting until a queue grows past an offset, as whoever pulls does. Takes nothing, and looks at no group's deliveries.
+//! Waiting until a queue grows past an offset, as whoever pulls does. Takes nothing, and looks at no group's
+//! deliveries.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

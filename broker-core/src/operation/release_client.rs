@@ -1,5 +1,5 @@
-//! What becomes of the messages that a consumer keeps while it lives (`LeaseLength::WhileSeen`): life signs keep them with it,
-//! its loss brings all of them back by one record.
+//! What becomes of the messages that a consumer keeps while it lives (`LeaseLength::WhileSeen`): life signs keep them
+//! with it, its loss brings all of them back by one record.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Consumers that keep messages while they live, and passing on that they do: any call of theirs and any open stream is a
-//! sign. A gateway that forgets them does no harm: the next one sees them call, and hears of them at their next receive.
+//! Passing on that clients live: any call of theirs and any open stream is a sign. Some of them keep messages while
+//! they live; the broker knows which. A gateway that forgets them does no harm: it tells of each at its next call.
 
 use std::collections::HashMap;
 use std::sync::RwLock;
@@ -13,14 +13,16 @@ use crate::error::GatewayError;
 
 /// The broker is told of each this often: many times before it would take one for gone.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
-/// So many are known before those are forgotten that have not called for long.
-const KNOWN_MAX: usize = 10_000;
-const SILENT_MAX: Duration = Duration::from_secs(600);
+/// So many are remembered. Of others the broker is told at every call.
+const REMEMBERED_MAX: usize = 20_000;
+const NAME_BYTES_MAX: usize = 256;
+/// Who has not called for so long makes room.
+const SILENT_MAX: Duration = Duration::from_secs(60);
 
 pub(super) struct LifeSigns {
     begin: Instant,
     /// By the names that they give themselves: when the broker was told last, in ms since the beginning.
-    told: RwLock<HashMap<Box<[u8]>, (ClientId, AtomicU64)>>,
+    told: RwLock<HashMap<Box<[u8]>, AtomicU64>>,
 }
 
 impl Default for LifeSigns {
@@ -30,51 +32,42 @@ impl Default for LifeSigns {
 }
 
 impl LifeSigns {
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn of(&self, name: &[u8]) -> ClientId {
-        let now = self.now_ms();
-        if let Some((client, told)) = self.told.read().expect("no code panics while holding it").get(name) {
-            told.store(now, Ordering::Relaxed);
-            return *client;
+    /// Is the broker to be told?
+    fn is_due(&self, name: &[u8]) -> bool {
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let now = ms(self.begin.elapsed());
+        if let Some(told) = self.told.read().expect("no code panics while holding it").get(name) {
+            let last = told.load(Ordering::Relaxed);
+            // One of those that come at once tells it.
+            return now.saturating_sub(last) >= ms(TOLD_EVERY)
+                && told.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         }
-        let client = ClientId::of(&String::from_utf8_lossy(name));
-        let mut known = self.told.write().expect("no code panics while holding it");
-        if known.len() >= KNOWN_MAX {
-            let silent_max = SILENT_MAX.as_millis() as u64;
-            known.retain(|_, (_, told)| told.load(Ordering::Relaxed) + silent_max > now);
+        if name.len() <= NAME_BYTES_MAX {
+            let mut told = self.told.write().expect("no code panics while holding it");
+            if told.len() >= REMEMBERED_MAX {
+                told.retain(|_, last| now.saturating_sub(last.load(Ordering::Relaxed)) < ms(SILENT_MAX));
+            }
+            if told.len() < REMEMBERED_MAX {
+                told.insert(name.into(), AtomicU64::new(now));
+            }
         }
-        known.insert(name.into(), (client, AtomicU64::new(now)));
-        client
-    }
-
-    /// Whom to tell the broker of, if anybody.
-    fn due(&self, name: &[u8]) -> Option<ClientId> {
-        let known = self.told.read().expect("no code panics while holding it");
-        let (client, told) = known.get(name)?;
-        let (now, last) = (self.now_ms(), told.load(Ordering::Relaxed));
-        let is_due = now.saturating_sub(last) >= TOLD_EVERY.as_millis() as u64;
-        // One of those that come at once tells it.
-        let won = is_due && told.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        won.then_some(*client)
+        true
     }
 }
 
-impl Messaging {
-    /// A consumer that is about to take messages for as long as it lives.
-    pub fn holder(&self, name: &[u8]) -> ClientId {
-        self.life_signs.of(name)
-    }
+/// Who calls itself so.
+pub fn client_of(name: &[u8]) -> ClientId {
+    ClientId::of(&String::from_utf8_lossy(name))
+}
 
+impl Messaging {
     /// It called, or its stream is open.
     pub fn lives(&self, name: &[u8]) {
-        if let Some(client) = self.life_signs.due(name) {
-            let broker = self.broker.clone();
+        if self.life_signs.is_due(name) {
+            let (broker, client) = (self.broker.clone(), client_of(name));
             tokio::spawn(async move {
                 if let Err(error) = broker.clients_seen(vec![client]).await {
-                    tracing::debug!(%error, "the broker was not told that a consumer lives");
+                    tracing::debug!(%error, "the broker was not told that a client lives");
                 }
             });
         }
@@ -82,10 +75,7 @@ impl Messaging {
 
     /// It says that it goes.
     pub async fn release_client(&self, name: &[u8]) -> Result<(), GatewayError> {
-        let client = self.life_signs.told.write().expect("no code panics while holding it").remove(name);
-        // Not known here: it may have received through another gateway.
-        let client = client.map_or_else(|| ClientId::of(&String::from_utf8_lossy(name)), |(client, _)| client);
-        Ok(self.broker.release_client(client).await?)
+        Ok(self.broker.release_client(client_of(name)).await?)
     }
 }
 
@@ -94,14 +84,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_who_holds_something_is_told_of_and_not_at_every_call() {
+    fn each_is_told_of_at_once_and_not_at_every_call() {
         let signs = LifeSigns::default();
-        assert_eq!(signs.due(b"producer"), None);
-        let client = signs.of(b"consumer");
-        assert_eq!((client, signs.of(b"consumer")), (ClientId::of("consumer"), client));
-        assert_eq!(signs.due(b"consumer"), None, "the receive itself told");
-        let long_ago = LifeSigns { begin: Instant::now().checked_sub(TOLD_EVERY * 2).unwrap(), ..signs };
-        assert_eq!(long_ago.due(b"consumer"), Some(client));
-        assert_eq!(long_ago.due(b"consumer"), None);
+        assert!(signs.is_due(b"one") && !signs.is_due(b"one") && signs.is_due(b"another"));
+        let later = LifeSigns { begin: Instant::now().checked_sub(TOLD_EVERY * 2).unwrap(), ..signs };
+        assert!(later.is_due(b"one") && !later.is_due(b"one"));
+        let long = [b'x'; NAME_BYTES_MAX + 1];
+        assert!(later.is_due(&long) && later.is_due(&long), "not remembered");
     }
 }

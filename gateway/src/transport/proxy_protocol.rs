@@ -63,7 +63,8 @@ pub struct Client {
     pub is_private: bool,
 }
 
-/// Reads the header and not a byte more. `None`: the load balancer speaks for itself, or for somebody without an address.
+/// Reads the header and not a byte more. `None`: the load balancer speaks for itself, or for somebody without an
+/// address.
 pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Client>> {
     let mut begin = [0; SIGNATURE.len()];
     stream.read_exact(&mut begin).await?;
@@ -128,7 +129,8 @@ fn version_2(command: u8, family: u8, rest: &[u8]) -> io::Result<Option<Client>>
     Ok(Some(Client { address, is_private: says_tls(fields) }))
 }
 
-/// Fields: | u8 type | u16 length | value |. The first byte of the field of TLS has its lowest bit set if there was any.
+/// Fields: | u8 type | u16 length | value |. The first byte of the field of TLS has its lowest bit set if there was
+/// any.
 fn says_tls(mut fields: &[u8]) -> bool {
     while let Some(([kind, high, low], rest)) = fields.split_first_chunk::<3>() {
         let Some((value, next)) = rest.split_at_checked(usize::from(u16::from_be_bytes([*high, *low]))) else { break };

@@ -1,7 +1,7 @@
 //! TLS with one certificate for all ports: from files, which are read again when they change, or made by ourselves.
 //!
-//! Several official clients begin with TLS unless told otherwise and believe any certificate; for them one is made at the
-//! first handshake if none is configured. It keeps listeners out and proves nothing of who the server is.
+//! Several official clients begin with TLS unless told otherwise and believe any certificate; for them one is made at
+//! the first handshake if none is configured. It keeps listeners out and proves nothing of who the server is.
 
 use std::fs::Metadata;
 use std::io;

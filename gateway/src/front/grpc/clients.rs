@@ -1,5 +1,5 @@
-//! The clients whose Telemetry streams end here, and asking them something: the one thing that a gateway knows for itself.
-//! Losing it loses no message; a client opens its stream again.
+//! The clients whose Telemetry streams end here, and asking them something: the one thing that a gateway knows for
+//! itself. Losing it loses no message; a client opens its stream again.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -9,6 +9,7 @@ use tonic::{Request, Response, Streaming};
 
 use super::receive_message::Frames;
 use super::{GrpcFront, caller, receipts, send_message, status, telemetry};
+use crate::error::GatewayError;
 
 type Reply<T> = Result<Response<T>, tonic::Status>;
 
@@ -24,10 +25,14 @@ impl MessagingService for GrpcFront {
         Ok(Response::new(QueryRouteResponse { status, message_queues: route.unwrap_or_default() }))
     }
 
-    /// Nothing hangs on it: a client is alive if it calls. Fine also without a client's name, because producers take an
+    /// As good a sign of life as any other call. Fine also without a client's name, because producers take an
     /// endpoint whose heartbeat failed out of use.
     async fn heartbeat(&self, request: Request<HeartbeatRequest>) -> Reply<HeartbeatResponse> {
-        Ok(Response::new(HeartbeatResponse { status: Some(status::of(&self.admitted(&request))) }))
+        let status = match self.identified(&request) {
+            Err(GatewayError::ClientIdRequired) => status::ok(),
+            identified => status::of(&identified),
+        };
+        Ok(Response::new(HeartbeatResponse { status: Some(status) }))
     }
 
     async fn send_message(&self, request: Request<SendMessageRequest>) -> Reply<SendMessageResponse> {

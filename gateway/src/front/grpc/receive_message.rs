@@ -19,7 +19,7 @@ use v2::receive_message_response::Content;
 
 use super::{GrpcFront, delivery, status, words};
 use crate::error::GatewayError;
-use crate::messaging::{Messaging, ReceivedMessage};
+use crate::messaging::{Messaging, ReceivedMessage, client_of};
 
 /// Shortest and longest wait for a first message.
 const POLL_MIN: Duration = Duration::from_secs(5);
@@ -56,7 +56,7 @@ impl GrpcFront {
         client: &[u8],
         time_to_deadline: Option<Duration>,
     ) -> Result<Option<Frames>, GatewayError> {
-        let pop = self.pop_messages(&request, client)?;
+        let pop = pop_messages(&request, client)?;
         let polling = request.long_polling_timeout.as_ref().map(|wire| words::duration(wire).unwrap_or_default());
         let received = self.messaging.pop_messages(pop, poll_time(polling, time_to_deadline)).await?;
         if received.is_empty() {
@@ -140,29 +140,27 @@ impl Drop for Undelivered {
     }
 }
 
-impl GrpcFront {
-    fn pop_messages(&self, request: &v2::ReceiveMessageRequest, client: &[u8]) -> Result<PopMessages, GatewayError> {
-        // The queue's id is not looked at: simple consumers name one queue and expect the messages of all.
-        let topic = request.message_queue.as_ref().and_then(|queue| queue.topic.as_ref());
-        Ok(PopMessages {
-            consumer_group: words::consumer_group(request.group.as_ref())?,
-            topic: words::topic(topic)?,
-            messages_max: u32::try_from(request.batch_size).unwrap_or(1).clamp(1, POP_MESSAGES_MAX),
-            lease: self.lease_length(request, client)?,
-            filter: words::filter(request.filter_expression.as_ref())?,
-            attempt_id: words::attempt_id(request.attempt_id.as_deref())?,
-        })
-    }
+fn pop_messages(request: &v2::ReceiveMessageRequest, client: &[u8]) -> Result<PopMessages, GatewayError> {
+    // The queue's id is not looked at: simple consumers name one queue and expect the messages of all.
+    let topic = request.message_queue.as_ref().and_then(|queue| queue.topic.as_ref());
+    Ok(PopMessages {
+        consumer_group: words::consumer_group(request.group.as_ref())?,
+        topic: words::topic(topic)?,
+        messages_max: u32::try_from(request.batch_size).unwrap_or(1).clamp(1, POP_MESSAGES_MAX),
+        lease: lease_length(request, client)?,
+        filter: words::filter(request.filter_expression.as_ref())?,
+        attempt_id: words::attempt_id(request.attempt_id.as_deref())?,
+    })
+}
 
-    fn lease_length(&self, request: &v2::ReceiveMessageRequest, client: &[u8]) -> Result<LeaseLength, GatewayError> {
-        if request.auto_renew {
-            return Ok(LeaseLength::WhileSeen(self.messaging.holder(client)));
-        }
-        let allowed = INVISIBLE_DURATION_MIN..=INVISIBLE_DURATION_MAX;
-        match request.invisible_duration.as_ref().and_then(words::duration) {
-            Some(invisible) if allowed.contains(&invisible) => Ok(LeaseLength::Exactly(invisible)),
-            _ => Err(BrokerError::InvalidInvisibleDuration { min: *allowed.start(), max: *allowed.end() }.into()),
-        }
+fn lease_length(request: &v2::ReceiveMessageRequest, client: &[u8]) -> Result<LeaseLength, GatewayError> {
+    if request.auto_renew {
+        return Ok(LeaseLength::WhileSeen(client_of(client)));
+    }
+    let allowed = INVISIBLE_DURATION_MIN..=INVISIBLE_DURATION_MAX;
+    match request.invisible_duration.as_ref().and_then(words::duration) {
+        Some(invisible) if allowed.contains(&invisible) => Ok(LeaseLength::Exactly(invisible)),
+        _ => Err(BrokerError::InvalidInvisibleDuration { min: *allowed.start(), max: *allowed.end() }.into()),
     }
 }
 

@@ -552,6 +552,9 @@ async fn a_consumer_that_takes_messages_while_it_lives_is_told_of_and_released_b
     only_status(&frames(&mut house, receive()).await);
     house.client.notify_client_termination(call(v2::NotifyClientTerminationRequest::default())).await.unwrap();
     let client = ClientId::of("host@1@0@abc");
+    let beat = v2::HeartbeatRequest::default();
+    assert_eq!(house.client.heartbeat(call(beat)).await.unwrap().into_inner().status.unwrap().code(), Code::Ok);
+    assert_eq!(*house.memory.seen.lock().unwrap(), [client], "once, however often it calls");
     assert_eq!(*house.memory.released.lock().unwrap(), [client]);
     // Also if this gateway never saw it.
     house.client.notify_client_termination(call(v2::NotifyClientTerminationRequest::default())).await.unwrap();
