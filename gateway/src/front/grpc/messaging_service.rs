@@ -61,8 +61,9 @@ impl MessagingService for GrpcFront {
 
     async fn receive_message(&self, request: Request<ReceiveMessageRequest>) -> Reply<Frames> {
         let time_to_deadline = caller::time_to_deadline(request.metadata());
+        let inflate = caller::is_without_inflate(request.metadata());
         Ok(Response::new(match caller::identified(&request) {
-            Ok(()) => self.receive(request.into_inner(), time_to_deadline).await,
+            Ok(()) => self.receive(request.into_inner(), time_to_deadline, inflate).await,
             Err(error) => self.refused(&error),
         }))
     }

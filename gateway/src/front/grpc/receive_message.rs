@@ -36,8 +36,9 @@ impl GrpcFront {
         &self,
         request: v2::ReceiveMessageRequest,
         time_to_deadline: Option<Duration>,
+        inflate: bool,
     ) -> Frames {
-        match self.delivery(request, time_to_deadline).await {
+        match self.delivery(request, time_to_deadline, inflate).await {
             Ok(Some(frames)) => frames,
             Ok(None) => self.without_messages(status::message_not_found()),
             Err(error) => self.refused(&error),
@@ -53,6 +54,7 @@ impl GrpcFront {
         &self,
         request: v2::ReceiveMessageRequest,
         time_to_deadline: Option<Duration>,
+        inflate: bool,
     ) -> Result<Option<Frames>, GatewayError> {
         let pop = pop_messages(&request)?;
         let polling = request.long_polling_timeout.as_ref().map(|wire| words::duration(wire).unwrap_or_default());
@@ -69,9 +71,9 @@ impl GrpcFront {
         let now = self.clock.wall();
         let bytes: usize = received.iter().map(|received| received.popped.message.body.len()).sum();
         let frames = if bytes <= DIGEST_INLINE_BYTES_MAX {
-            with_messages(received, &topic, now)
+            with_messages(received, &topic, now, inflate)
         } else {
-            tokio::task::spawn_blocking(move || with_messages(received, &topic, now))
+            tokio::task::spawn_blocking(move || with_messages(received, &topic, now, inflate))
                 .await
                 .map_err(|error| GatewayError::Internal { reason: format!("a digest was not made: {error}") })?
         };
@@ -172,10 +174,15 @@ fn poll_time(long_polling_timeout: Option<Duration>, time_to_deadline: Option<Du
     asked.clamp(POLL_MIN, POLL_MAX).min(deadline.saturating_sub(margin))
 }
 
-fn with_messages(received: Vec<ReceivedMessage>, topic: &v2::Resource, now: Timestamp) -> Vec<Frame> {
+fn with_messages(received: Vec<ReceivedMessage>, topic: &v2::Resource, now: Timestamp, inflate: bool) -> Vec<Frame> {
     let mut frames = Vec::with_capacity(received.len() + 2);
     frames.push(frame(Content::Status(status::ok())));
-    frames.extend(received.into_iter().map(|received| frame(Content::Message(delivery::message(received, topic)))));
+    frames.extend(received.into_iter().map(|mut received| {
+        if inflate {
+            delivery::inflate(&mut received.popped.message);
+        }
+        frame(Content::Message(delivery::message(received, topic)))
+    }));
     frames.push(last_frame(now));
     frames
 }
