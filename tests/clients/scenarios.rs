@@ -95,5 +95,7 @@ pub const ALL: &[Scenario] = &[
         .once(secured::is_built),
     scenario("credentials", "with an access key, and refused with a wrong secret", secured::credentials)
         .once(secured::is_built),
-    scenario("restart", "goes on after a kill and a restart of the server", faults::restart),
+    scenario("many", "a thousand sent, two thousand received, every byte compared", faults::many),
+    scenario("restart", "goes on after a kill and a restart of the server", faults::kill),
+    scenario("stop", "goes on after an orderly stop and a start of the server", faults::stop),
 ];
