@@ -28,7 +28,6 @@ use crate::operation;
 use crate::operation::fire_messages::{Bell, Delayed};
 use crate::operation::forward_message_to_dead_letter_queue::{AttemptLimit, give_up_exhausted};
 use crate::operation::half_messages::{self, Transactions};
-use crate::operation::topics::MoveMessageGroups;
 use crate::random::Random;
 use crate::receipt_handle::{HandleKeys, LeaseId, ReceiptHandle};
 use crate::state::record::{Entry, KeyedMessage, StateRecordError, decode, encode, synced_stamp};
@@ -65,6 +64,9 @@ pub(crate) struct Parts {
     marked: AtomicU64,
     handle_keys: HandleKeys,
     pub(crate) started: Timestamp,
+    /// Where the log ended when the broker started, and what its records of state have taken since.
+    pub(crate) log_at_start: CommitLogOffset,
+    pub(crate) state_bytes: AtomicU64,
     /// What went through topics that are gone.
     pub(crate) traffic_of_deleted: Traffic,
 }
@@ -148,7 +150,7 @@ impl LocalBroker {
                 keys
             }
         };
-        let started = store.now();
+        let (started, log_at_start) = (store.now(), store.max_offset());
         let broker = LocalBroker {
             parts: Arc::new(Parts {
                 config,
@@ -165,6 +167,8 @@ impl LocalBroker {
                 marked: AtomicU64::new(0),
                 handle_keys,
                 started,
+                log_at_start,
+                state_bytes: AtomicU64::new(0),
                 traffic_of_deleted: Traffic::default(),
             }),
             background: Mutex::new(None),
@@ -173,7 +177,7 @@ impl LocalBroker {
         let boot = [Entry::Boot { boot: parts.store.boot() }];
         parts.append_state_patiently(&boot).map_err(|refused| refused.store_error())?;
         parts.arm_all();
-        half_messages::arm_at_start(parts);
+        half_messages::upkeep::arm_at_start(parts);
         // Killed between the deletion of messages and the record that they are settled.
         let begins_later = parts.store.min_offset().0 > 0;
         let has_expired = |topic_id| parts.tables().kept_from(topic_id).next().is_some();
@@ -351,6 +355,7 @@ impl Parts {
         let body = encode(self.store.synced_offset(), entries);
         let mut batch = self.store.append_state(body).map_err(StateRefused)?;
         let appended = batch.entries.pop().expect("one result for one record").map_err(StateRefused)?;
+        self.state_bytes.fetch_add(appended.record_len.into(), Ordering::Relaxed);
         Ok((appended.commit_log_offset, batch.end))
     }
 
@@ -397,7 +402,7 @@ impl Parts {
     /// Wakes receives for messages whose leases ran out, and arms the next deadline.
     pub(crate) fn came_back(&self, pair: (u32, u32)) {
         if half_messages::is_theirs(&self.tables(), pair) {
-            return half_messages::keep_up(self);
+            return half_messages::upkeep::keep_up(self);
         }
         give_up_exhausted(self, pair);
         let (group_id, topic_id) = pair;
@@ -542,12 +547,8 @@ impl Broker for LocalBroker {
             .await
     }
 
-    async fn put_topic(&self, topic: TopicConfig, when: PutWhen) -> Result<(Topic, bool), BrokerError> {
-        operation::topics::put_topic(&self.parts, topic, when, MoveMessageGroups::Refuse).await
-    }
-
-    async fn force_topic(&self, topic: TopicConfig, when: PutWhen) -> Result<(Topic, bool), BrokerError> {
-        operation::topics::put_topic(&self.parts, topic, when, MoveMessageGroups::Allow).await
+    async fn put_topic(&self, put: PutTopic) -> Result<(Topic, bool), BrokerError> {
+        operation::topics::put_topic(&self.parts, put).await
     }
 
     async fn describe_topic(&self, topic: TopicName) -> Result<Topic, BrokerError> {
@@ -566,16 +567,16 @@ impl Broker for LocalBroker {
         operation::topics::query_queue_offsets(&self.parts, &topic)
     }
 
+    async fn query_offset(&self, query: QueryOffset) -> Result<QueueOffset, BrokerError> {
+        operation::query_offset::query_offset(&self.parts, &query)
+    }
+
     async fn topic_stats(&self, topic: TopicName) -> Result<TopicStats, BrokerError> {
         operation::stats::topic_stats(&self.parts, &topic)
     }
 
-    async fn put_consumer_group(
-        &self,
-        group: ConsumerGroupConfig,
-        when: PutWhen,
-    ) -> Result<(ConsumerGroupDescription, bool), BrokerError> {
-        operation::consumer_groups::put_consumer_group(&self.parts, group, when).await
+    async fn put_consumer_group(&self, put: PutConsumerGroup) -> Result<(ConsumerGroupDescription, bool), BrokerError> {
+        operation::consumer_groups::put_consumer_group(&self.parts, put).await
     }
 
     async fn describe_consumer_group(&self, group: ConsumerGroup) -> Result<ConsumerGroupDescription, BrokerError> {

@@ -6,6 +6,7 @@ mod delayed;
 mod delivery;
 mod full_disk;
 mod grpc;
+mod hostile_peers;
 mod idempotency;
 mod kill_9;
 mod long_polling;

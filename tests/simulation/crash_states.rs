@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use gantry_broker_core::broker::{
     Broker as _, ChangeInvisibleDuration, ConsumerGroupConfig, ForwardToDeadLetterQueue, LeaseLength, PopMessages,
-    PutWhen, SendMessage, SendMessages, StartFrom, TopicConfig,
+    PutConsumerGroup, PutTopic, PutWhen, SendMessage, SendMessages, StartFrom, TopicConfig,
 };
 use gantry_broker_core::clock::{Clock as _, Timestamp};
 use gantry_broker_core::config::Durability;
@@ -186,9 +186,9 @@ fn look(setting: &Setting, broker: &LocalBroker) -> Result<ReadBack, String> {
 /// What is answered at the broker's level speaks for all that lies before it in the log: from then on it can be read.
 fn confirm(broker: &LocalBroker) {
     let config = || ConsumerGroupConfig::new(consumer_group("rig"));
-    let known = block_on(broker.put_consumer_group(config(), PutWhen::Exists));
+    let known = block_on(broker.put_consumer_group(PutConsumerGroup::new(config(), PutWhen::Exists)));
     if known.is_err() {
-        let made = block_on(broker.put_consumer_group(config(), PutWhen::Missing));
+        let made = block_on(broker.put_consumer_group(PutConsumerGroup::new(config(), PutWhen::Missing)));
         made.expect("nobody halted this disk");
     }
     block_on(dispatched(broker));
@@ -268,7 +268,7 @@ fn change_groups(setting: &Setting, broker: &LocalBroker, when: PutWhen) {
         let retry_max_times = if gives_up { RETRIES_MAX } else { config.retry_max_times };
         let group = ConsumerGroupConfig { start_from: StartFrom::Min, retry_max_times, ..config };
         // There already after a crash that kept it.
-        let _ = block_on(broker.put_consumer_group(group, when));
+        let _ = block_on(broker.put_consumer_group(PutConsumerGroup::new(group, when)));
     }
 }
 
@@ -674,7 +674,7 @@ impl Work<'_> {
             ..TopicConfig::new(topic_name(name))
         };
         self.change_topic(name, Operation::CreateTopic, async |broker| {
-            broker.put_topic(config, PutWhen::Missing).await.map(drop)
+            broker.put_topic(PutTopic::new(config, PutWhen::Missing)).await.map(drop)
         });
         self.topics.insert(name.into());
     }

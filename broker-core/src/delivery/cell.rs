@@ -88,6 +88,22 @@ impl Cell {
         self.leases.len()
     }
 
+    /// How many below `end` nobody has taken, passed over or settled. Together with what is in flight, that is all that is
+    /// not settled: what was settled out of order does not count as behind.
+    pub fn not_taken(&self, end: u64) -> u64 {
+        if end <= self.next {
+            return 0;
+        }
+        let taken = self.leases.range(self.next..end).count() + self.settled.range(..end).count();
+        end - self.next - taken as u64
+    }
+
+    /// How many below `begin` are not settled: what is lost if the queue begins there.
+    pub fn owed_below(&self, begin: u64) -> u64 {
+        let in_flight = self.leases.range(..begin).count() as u64;
+        in_flight + if self.next < begin { self.not_taken(begin) } else { 0 }
+    }
+
     #[cfg(test)]
     pub(crate) fn leases(&self) -> impl Iterator<Item = (u64, Lease)> {
         self.leases_from(0)

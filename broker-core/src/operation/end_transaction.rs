@@ -11,7 +11,7 @@ use crate::message::{StoredMessage, property, sys_flag};
 use crate::names::TopicName;
 use crate::offset::{CommitLogOffset, QueueOffset};
 use crate::operation::fire_messages::target;
-use crate::operation::half_messages::{Locked, OP_TAG, QUEUE, half_topic, op_topic, with_locked};
+use crate::operation::half_messages::{Locked, OP_TAG, QUEUE, half_topic, op_topic, since, with_known, with_locked};
 use crate::operation::topics::ensure_topic;
 use crate::state::tables::Tables;
 use crate::store::commit_log::{Append, AppendClass};
@@ -29,8 +29,7 @@ pub(crate) async fn end_transaction(parts: &Parts, end: EndTransaction) -> Resul
     if end.resolution == TransactionResolution::Rollback {
         ensure_topic(parts, &op_topic(), 1)?;
     }
-    let decided = with_locked(parts, |tables, locked| decide(locked, tables, &end))?;
-    let decided = match decided.ok_or(BrokerError::InvalidTransactionHandle)?? {
+    let decided = match decide_now(parts, &end)? {
         Some(decided) => decided,
         None => look_up(parts, &end)?,
     };
@@ -49,6 +48,16 @@ pub(crate) async fn end_transaction(parts: &Parts, end: EndTransaction) -> Resul
         // Also of a decision that somebody else has just made: it is answered when it is as safe.
         HalfOutcome::Committed | HalfOutcome::RolledBack => parts.reached(decided.end).await,
     }
+}
+
+/// Most decisions need no list of what is open: only that one which was put back, or is settled, may be found by it.
+fn decide_now(parts: &Parts, end: &EndTransaction) -> Result<Option<Decided>, BrokerError> {
+    let decided = with_locked(parts, |tables, locked| decide(locked, tables, end));
+    if let Some(decided) = decided.ok_or(BrokerError::InvalidTransactionHandle)?? {
+        return Ok(Some(decided));
+    }
+    let decided = with_known(parts, |tables, locked| decide(locked, tables, end))?;
+    decided.ok_or(BrokerError::InvalidTransactionHandle)?
 }
 
 /// What was decided, just now or before; `None` if that was so long ago that the index has to be asked.
@@ -76,6 +85,11 @@ fn decide(mut locked: Locked<'_>, tables: &Tables, end: &EndTransaction) -> Resu
         TransactionResolution::Rollback => (HalfOutcome::RolledBack, roll_back(&locked, at, &message)?),
     };
     locked.settled(at);
+    let of_topic = message.property(property::REAL_TOPIC).and_then(|name| TopicName::from_store(name.as_bytes()).ok());
+    if let Some(topic) = of_topic.and_then(|name| tables.topic(&name)) {
+        let took = locked.parts.store.now().since(since(&message));
+        topic.traffic.transactions.decided(end.resolution, took);
+    }
     let indexed = locked.parts.store.dispatched_offset();
     let decided = Decided { key_hash, outcome, end: record_end };
     locked.open.decide(origin, decided, indexed);

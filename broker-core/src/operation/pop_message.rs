@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::broker::{
     ConsumerGroupConfig, ConsumerGroupDescription, INVISIBLE_DURATION_MAX, INVISIBLE_DURATION_MIN, LeaseLength,
-    POP_MESSAGES_MAX, PopMessages, PoppedMessage, PutWhen, StartFrom, Topic,
+    POP_MESSAGES_MAX, PopMessages, PoppedMessage, PutConsumerGroup, PutWhen, StartFrom, Topic,
 };
 use crate::clock::Timestamp;
 use crate::delivery::cell::Cell;
@@ -305,7 +305,10 @@ fn consumer_group(parts: &Parts, name: &ConsumerGroup) -> Result<Arc<ConsumerGro
     let group = match known {
         Some(group) => group,
         None if parts.config.auto_create_consumer_groups => {
-            match consumer_groups::put(parts, ConsumerGroupConfig::new(name.clone()), PutWhen::Unconditional) {
+            match consumer_groups::put_unchecked(
+                parts,
+                PutConsumerGroup::new(ConsumerGroupConfig::new(name.clone()), PutWhen::Unconditional),
+            ) {
                 Ok((group, ..)) => Arc::new(group),
                 // Another receive was faster.
                 Err(BrokerError::VersionRequired { .. }) => return consumer_group(parts, name),

@@ -32,6 +32,7 @@ mod consumer_groups;
 mod dead_letters;
 mod draft;
 mod envelope;
+mod etag;
 mod handover;
 mod headers;
 mod in_flight;
@@ -127,6 +128,7 @@ fn routes() -> OpenApiRouter<Arc<RestState>> {
         .routes(routes!(topics::list_topic_groups))
         .routes(routes!(queues::query_queue_offsets))
         .routes(routes!(queues::pull_messages))
+        .routes(routes!(queues::query_offset))
         .routes(routes!(messages::read_message))
         .routes(routes!(scheduled::recall_message))
         .routes(routes!(transactions::send_half_message, transactions::list_transactions))

@@ -6,7 +6,7 @@ use super::delayed::{DAY, Hands, START, open_at};
 use super::*;
 use crate::message::{StoredMessage, Transaction, property, sys_flag};
 use crate::names::{HALF_TOPIC, HOLDING_TOPIC, OP_TOPIC, ProducerGroup};
-use crate::operation::half_messages::keep_up;
+use crate::operation::half_messages::upkeep::keep_up;
 use crate::store::offline::verify::{VerifyOptions, verify};
 
 const RECEIPT_OUT: &str = "a receipt for a half message";
@@ -14,7 +14,7 @@ const RECEIPT_OUT: &str = "a receipt for a half message";
 async fn with_transaction_topic(broker: &LocalBroker) {
     let config = TopicConfig { message_type: MessageType::Transaction, ..TopicConfig::new(topic()) };
     let config = TopicConfig { read_queues: 2, write_queues: 2, ..config };
-    broker.put_topic(config, PutWhen::Missing).await.unwrap();
+    broker.put_topic(PutTopic::new(config, PutWhen::Missing)).await.unwrap();
 }
 
 fn shop() -> ProducerGroup {
@@ -73,6 +73,7 @@ async fn open_ids(broker: &LocalBroker) -> Vec<String> {
         born_before: None,
         from: QueueOffset(0),
         transactions_max: 100,
+        bytes_max: u32::MAX,
     };
     let open = broker.list_transactions(list).await.unwrap();
     assert!(open.complete);
@@ -121,6 +122,61 @@ async fn l10_a_half_message_is_seen_when_it_is_committed_and_never_when_it_is_ro
     drop(broker);
     let report = verify(&files, "/data".as_ref(), VerifyOptions::default(), &mut |_| {}).unwrap();
     assert!(report.problems_found == 0, "{:?}", report.problems);
+}
+
+#[tokio::test]
+async fn a_page_of_large_half_messages_ends_early_and_goes_on() {
+    let files = SimulatedFiles::new();
+    let broker = open_at(&files, &Hands::new());
+    with_transaction_topic(&broker).await;
+    for id in ["large", "a", "b", "c"] {
+        send_half(&broker, id).await;
+    }
+    let (mut from, mut pages) = (QueueOffset(0), Vec::<Vec<String>>::new());
+    loop {
+        let (topic, producer_group, born_before) = (topic(), None, None);
+        let list = ListTransactions { topic, producer_group, born_before, from, transactions_max: 3, bytes_max: 2 };
+        let page = broker.list_transactions(list).await.unwrap();
+        pages.push(page.transactions.iter().map(|open| open.message.unique_key().unwrap().to_string()).collect());
+        from = page.next;
+        if page.complete {
+            break;
+        }
+    }
+    let expected: [&[&str]; 3] = [&["large"], &["a", "b"], &["c"]];
+    assert_eq!(pages, expected.map(|page| page.iter().map(|id| id.to_string()).collect::<Vec<_>>()));
+}
+
+#[tokio::test]
+async fn transactions_are_counted_by_topic() {
+    let mut files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let mut broker = open_at(&files, &hands);
+    with_transaction_topic(&broker).await;
+    let [a, b, _open] = [send_half(&broker, "a").await, send_half(&broker, "b").await, send_half(&broker, "c").await];
+    hands.pass(61_000);
+    commit(&broker, a).await.unwrap();
+    commit(&broker, a).await.unwrap();
+    roll_back(&broker, b).await.unwrap();
+    let stats = broker.topic_stats(topic()).await.unwrap().transactions;
+    assert_eq!((stats.open, stats.committed, stats.rolled_back), (1, 1, 1), "a decision said twice counts once");
+    assert_eq!((stats.seconds.buckets[2], stats.seconds.sum), ((600, 2), 122), "after a minute and a second each");
+    files = files.kill();
+    drop(broker);
+    broker = open_at(&files, &hands);
+    assert_eq!(
+        broker.topic_stats(topic()).await.unwrap().transactions.open,
+        1,
+        "it is known without having been asked"
+    );
+    assert_eq!(broker.broker_stats().await.unwrap().transactions_given_up, 0);
+    for _ in 0..=15 {
+        checks(&broker).await;
+        hands.pass(31_000);
+    }
+    keep_up(broker.parts());
+    assert_eq!(broker.topic_stats(topic()).await.unwrap().transactions.open, 0);
+    assert_eq!(broker.broker_stats().await.unwrap().transactions_given_up, 1);
 }
 
 #[tokio::test]
@@ -247,7 +303,7 @@ async fn b7_an_open_half_message_outlives_its_segment_and_answers_to_its_first_h
     let mut broker = open(&files);
     with_transaction_topic(&broker).await;
     let other = TopicName::from_client("other").unwrap();
-    broker.put_topic(TopicConfig::new(other.clone()), PutWhen::Missing).await.unwrap();
+    broker.put_topic(PutTopic::new(TopicConfig::new(other.clone()), PutWhen::Missing)).await.unwrap();
     let [a, b] = [send_half(&broker, "a").await, send_half(&broker, "b").await];
     hands.pass(6_000);
     assert_eq!(ids(&checks(&broker).await), [("a", 1), ("b", 1)]);
@@ -380,4 +436,23 @@ async fn l10_a_decision_is_whole_wherever_a_kill_falls() {
         commit(&broker, a).await.unwrap();
         assert_eq!(visible_ids(&broker).await, ["a"]);
     }
+}
+
+/// Whoever has a handle knows where its half message lies. One that was put back is found by all who look.
+#[tokio::test]
+async fn a_decision_reads_no_half_message_but_its_own() {
+    let files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let broker = open_at(&files, &hands);
+    with_transaction_topic(&broker).await;
+    let mut halves = Vec::new();
+    for id in ["a", "b", "c", "d"] {
+        halves.push(send_half(&broker, id).await);
+    }
+    let looked_at = || broker.parts().transactions.half_messages().looked_at();
+    commit(&broker, halves[2]).await.unwrap();
+    roll_back(&broker, halves[0]).await.unwrap();
+    assert_eq!(looked_at(), QueueOffset(0));
+    assert_eq!(open_ids(&broker).await, ["b", "d"]);
+    assert_eq!(looked_at(), QueueOffset(4));
 }

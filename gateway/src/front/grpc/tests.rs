@@ -200,11 +200,7 @@ impl Broker for Memory {
         unasked()
     }
 
-    async fn force_topic(&self, _: TopicConfig, _: PutWhen) -> Result<(Topic, bool), BrokerError> {
-        unasked()
-    }
-
-    async fn put_topic(&self, _: TopicConfig, _: PutWhen) -> Result<(Topic, bool), BrokerError> {
+    async fn put_topic(&self, _: PutTopic) -> Result<(Topic, bool), BrokerError> {
         unasked()
     }
 
@@ -229,11 +225,11 @@ impl Broker for Memory {
         unasked()
     }
 
-    async fn put_consumer_group(
-        &self,
-        _: ConsumerGroupConfig,
-        _: PutWhen,
-    ) -> Result<(ConsumerGroupDescription, bool), BrokerError> {
+    async fn query_offset(&self, _: QueryOffset) -> Result<QueueOffset, BrokerError> {
+        unasked()
+    }
+
+    async fn put_consumer_group(&self, _: PutConsumerGroup) -> Result<(ConsumerGroupDescription, bool), BrokerError> {
         unasked()
     }
 

@@ -125,6 +125,7 @@ const REFUSALS: &[(&str, &[u16])] = &[
     ("describe_topic", &[404]),
     ("delete_topic", &[403, 404, 507]),
     ("query_queue_offsets", &[404]),
+    ("query_offset", &[403, 404]),
     ("list_topic_groups", &[404]),
     ("send_message", &[403, 404, 409, 413, 415, 422, 501, 504, 507]),
     ("send_messages", &[403, 404, 413, 415, 501, 504, 507]),
@@ -619,7 +620,7 @@ pub(super) struct ResendIn {
     to: Option<String>,
     #[schema(minimum = 1, maximum = 1000, default = 1000)]
     limit: Option<u32>,
-    /// `originalTopic`, or `{"topic": …}`
+    /// `originalTopic`, where all its groups receive it, or `{"topic": …}`
     #[schema(value_type = Option<serde_json::Value>)]
     target: Option<String>,
     /// At most so many a second, as far as the request's time allows: `limit` may be as many as fit, and is if it is missing

@@ -133,7 +133,7 @@ impl Play {
         drop(tables);
         self.broker().parts().came_back(pair);
         self.model.give_up_exhausted();
-        half_messages::keep_up(self.broker().parts());
+        half_messages::upkeep::keep_up(self.broker().parts());
         self.model.hold_halves();
         self.dispatched();
     }
@@ -152,7 +152,7 @@ impl Play {
         let (message_type, queues) = (self.dice.pick(&types), 1 + self.dice.roll(2) as u32);
         let config =
             TopicConfig { read_queues: queues, write_queues: queues, message_type, ..TopicConfig::new(topic()) };
-        let (topic, _) = self.broker().put_topic(config, PutWhen::Missing).await.unwrap();
+        let (topic, _) = self.broker().put_topic(PutTopic::new(config, PutWhen::Missing)).await.unwrap();
         self.model.begin_topic(message_type, queues, topic.incarnation);
     }
 
@@ -162,7 +162,7 @@ impl Play {
             retry_max_times: self.model.retry_max_times,
             ..ConsumerGroupConfig::new(group())
         };
-        let (group, is_new) = self.broker().put_consumer_group(config, when).await.unwrap();
+        let (group, is_new) = self.broker().put_consumer_group(PutConsumerGroup::new(config, when)).await.unwrap();
         if is_new {
             self.model.begin_consumer_group(group.consumer_group_id);
         }
