@@ -85,6 +85,7 @@ fn take(mut locked: Locked<'_>, check: &CheckTransactions) -> Result<Vec<Transac
         first: parts.lease_ids(messages.len()),
         next: locked.cell.next(),
         auto_renew: false,
+        client: None,
         attempt_id_hash: None,
         messages,
     });

@@ -7,6 +7,7 @@ mod model;
 mod offsets;
 mod order;
 mod recover_state;
+mod release_client;
 mod repair;
 mod transactions;
 mod waking;

@@ -28,6 +28,10 @@ pub(super) enum Operation {
     Ack,
     ChangeInvisibleDuration,
     ForwardToDeadLetterQueue,
+    /// Of a consumer that may keep messages while it lives.
+    LifeSign,
+    /// It says that it goes.
+    ReleaseClient,
     Recall,
     /// A half message.
     BeginTransaction,
@@ -47,12 +51,14 @@ pub(super) enum Operation {
 }
 
 /// Of a thousand steps and some, so many.
-const WEIGHTS: [(Operation, u64); 17] = [
+const WEIGHTS: [(Operation, u64); 19] = [
     (Operation::Send, 240),
     (Operation::Pop, 240),
     (Operation::Ack, 135),
     (Operation::ChangeInvisibleDuration, 90),
     (Operation::ForwardToDeadLetterQueue, 35),
+    (Operation::LifeSign, 40),
+    (Operation::ReleaseClient, 20),
     (Operation::Recall, 20),
     (Operation::BeginTransaction, 60),
     (Operation::EndTransaction, 60),

@@ -6,12 +6,15 @@ use super::reference::{
     Delivery, Draft, Ended, Fate, HalfState, Model, Place, Refusal, Row, State, Verdict, Waiting, place_of,
 };
 use super::*;
+use crate::delivery::clients::ClientId;
 use crate::message;
 use crate::message::Transaction;
 use crate::names::ProducerGroup;
-use crate::operation::half_messages;
+use crate::operation::{half_messages, release_client};
 use crate::store::index_file::IndexLayout;
 
+/// Consumers that keep messages while they live.
+const CLIENTS: u64 = 2;
 const DAY_MS: u64 = 24 * 3_600_000;
 /// A start goes through all of an index file: with RocketMQ's lengths that was nine tenths of a sequence's time.
 const INDEX_LAYOUT: IndexLayout = IndexLayout { slots: 64, entries: 1_024 };
@@ -56,6 +59,7 @@ impl Play {
             waiting: Vec::new(),
             halves: Vec::new(),
             keys: Default::default(),
+            clients: Default::default(),
             letters: Vec::new(),
         };
         let mut play = Play {
@@ -99,6 +103,18 @@ impl Play {
             Operation::Ack => self.ack().await,
             Operation::ChangeInvisibleDuration => self.change().await,
             Operation::ForwardToDeadLetterQueue => self.give_up().await,
+            Operation::LifeSign => {
+                let client = self.dice.roll(CLIENTS);
+                self.broker().clients_seen(vec![ClientId::of(&client.to_string())]).await.unwrap();
+                if let Some(until) = self.model.clients.get_mut(&client) {
+                    *until = (self.model.now + 120_000).max(*until);
+                }
+            }
+            Operation::ReleaseClient => {
+                let client = self.dice.roll(CLIENTS);
+                self.broker().release_client(ClientId::of(&client.to_string())).await.unwrap();
+                self.model.release_client(client);
+            }
             Operation::Recall => self.recall().await,
             Operation::BeginTransaction => self.begin_transaction().await,
             Operation::EndTransaction => self.end_transaction().await,
@@ -144,6 +160,8 @@ impl Play {
         let pair =
             (tables.consumer_group(&group()).unwrap().consumer_group_id, tables.topic(&topic()).unwrap().topic_id);
         drop(tables);
+        release_client::release_lost_clients(self.broker().parts()).unwrap();
+        self.model.release_lost_clients();
         self.broker().parts().came_back(pair);
         self.model.give_up_exhausted();
         half_messages::upkeep::keep_up(self.broker().parts());
@@ -319,15 +337,24 @@ impl Play {
 
     async fn pop(&mut self) {
         let messages_max = 1 + self.dice.roll(6) as u32;
-        let lease_ms = 10_000 + 1_000 * self.dice.roll(50) as i64;
+        let client = self.dice.one_in(3).then(|| self.dice.roll(CLIENTS));
+        let lease_ms = match client {
+            None => 10_000 + 1_000 * self.dice.roll(50) as i64,
+            Some(_) => 3 * 3_600_000,
+        };
+        let lease = match client {
+            None => LeaseLength::Exactly(Duration::from_millis(lease_ms.unsigned_abs())),
+            Some(client) => LeaseLength::WhileSeen(ClientId::of(&client.to_string())),
+        };
         let attempt = self.dice.one_in(3).then(|| self.dice.roll(3));
         let asked = PopMessages {
-            lease: LeaseLength::Exactly(Duration::from_millis(lease_ms.unsigned_abs())),
+            lease,
             filter: self.filter.clone(),
             attempt_id: attempt.map(|attempt| format!("attempt{attempt}").into()),
             ..pop(messages_max)
         };
         let popped = self.broker().pop_messages(asked).await.unwrap();
+        self.model.clients.extend(client.map(|client| (client, self.model.now + 120_000)));
         let places: Vec<Place> = popped.iter().map(|popped| place_of(&popped.handle)).collect();
         let again = attempt.map_or(Vec::new(), |attempt| self.model.taken_by(attempt));
         match &again[..] {
@@ -344,7 +371,7 @@ impl Play {
             assert_eq!((popped.delivery_attempt, &popped.message.body[..]), (deliveries, known.body.as_bytes()));
             let (id, deadline) = (popped.handle.lease_id, self.model.now + lease_ms);
             assert_eq!(popped.invisible_until, Timestamp(deadline));
-            let state = State::Leased { id, deadline, attempt: deliveries, attempt_id: attempt };
+            let state = State::Leased { id, deadline, attempt: deliveries, attempt_id: attempt, client };
             self.model.at(place_of(&popped.handle)).state = state;
             self.handles.push(popped.handle.clone());
         }
@@ -388,7 +415,8 @@ impl Play {
                 let deadline = self.model.now + invisible_ms;
                 let attempt = if suspend { attempt.saturating_sub(1) } else { attempt };
                 let id = changed.handle.lease_id;
-                self.model.at(place_of(&handle)).state = State::Leased { id, deadline, attempt, attempt_id: None };
+                self.model.at(place_of(&handle)).state =
+                    State::Leased { id, deadline, attempt, attempt_id: None, client: None };
                 self.handles.push(changed.handle);
             }
             (Verdict::Settled | Verdict::Expired | Verdict::Gone, Err(BrokerError::ReceiptExpired)) => {}
@@ -521,6 +549,7 @@ impl Play {
             "{now} after a restart, {earliest} at the earliest"
         );
         self.model.now = now;
+        self.model.restarted();
     }
 
     async fn reset(&mut self) {

@@ -33,6 +33,8 @@ pub(super) enum State {
         deadline: i64,
         attempt: u32,
         attempt_id: Option<u64>,
+        /// Who keeps it while it lives.
+        client: Option<u64>,
     },
     Settled,
 }
@@ -184,6 +186,8 @@ pub(super) struct Model {
     pub(super) halves: Vec<Half>,
     /// By idempotency key, over or not.
     pub(super) keys: BTreeMap<u64, Known>,
+    /// Until when consumers that keep messages while they live count as alive.
+    pub(super) clients: BTreeMap<u64, i64>,
     /// Bodies of dead letters.
     pub(super) letters: Vec<String>,
 }
@@ -450,6 +454,34 @@ impl Model {
         let exhausted: Vec<Place> =
             self.places().filter(|(_, sent)| self.is_due(sent) && is_exhausted(sent)).map(|(place, _)| place).collect();
         exhausted.into_iter().for_each(|place| self.give_up(place));
+    }
+
+    /// What a consumer kept while it lived comes back a second later.
+    pub(super) fn release_client(&mut self, gone: u64) {
+        let back_at = self.now + 1_000;
+        for sent in self.queues.values_mut().flatten() {
+            if let State::Leased { client, deadline, .. } = &mut sent.state
+                && *client == Some(gone)
+            {
+                (*client, *deadline) = (None, back_at.min(*deadline));
+            }
+        }
+        self.clients.remove(&gone);
+    }
+
+    pub(super) fn release_lost_clients(&mut self) {
+        let lost: Vec<u64> =
+            self.clients.iter().filter(|(_, until)| **until <= self.now).map(|(client, _)| *client).collect();
+        lost.into_iter().for_each(|client| self.release_client(client));
+    }
+
+    /// Nobody was heard of before the start; who keeps something has a minute.
+    pub(super) fn restarted(&mut self) {
+        let held = self.places().filter_map(|(_, sent)| match sent.state {
+            State::Leased { client, .. } => client,
+            _ => None,
+        });
+        self.clients = held.map(|client| (client, self.now + 60_000)).collect();
     }
 
     pub(super) fn give_up(&mut self, place: Place) {
