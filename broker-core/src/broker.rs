@@ -13,7 +13,7 @@ use crate::config::{Durability, Retention};
 use crate::delivery::clients::ClientId;
 use crate::delivery::filter::Filter;
 use crate::error::BrokerError;
-use crate::message::{Message, MessageType, OffsetMessageId, StoredMessage};
+use crate::message::{Message, MessageType, OffsetMessageId, StoredMessage, property};
 use crate::metrics::{HistogramStats, TrafficStats};
 use crate::names::{BrokerName, ConsumerGroup, ProducerGroup, TopicName};
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
@@ -259,9 +259,12 @@ impl HalfMessageId {
         HalfMessageId { queue_offset, commit_log_offset, key_hash }
     }
 
-    /// As its stored record says.
+    /// As its stored record says. One that was put back keeps the place in its queue that it had first: it may be put back
+    /// again before anybody answers.
     pub fn of(half: &StoredMessage) -> HalfMessageId {
-        HalfMessageId::new(half.unique_key().unwrap_or_default(), half.queue_offset, half.commit_log_offset)
+        let first = half.property(property::PREPARED_QUEUE_OFFSET).and_then(|offset| offset.parse().ok());
+        let queue_offset = first.map_or(half.queue_offset, QueueOffset);
+        HalfMessageId::new(half.unique_key().unwrap_or_default(), queue_offset, half.commit_log_offset)
     }
 }
 

@@ -22,7 +22,7 @@ const STEPS: u64 = 40;
 /// What may happen in one step.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Operation {
-    /// A batch, of one message mostly.
+    /// A batch, of one message mostly, some with an idempotency key.
     Send,
     Pop,
     Ack,
@@ -151,6 +151,7 @@ pub(super) enum Lie {
     ClockRuns,
     LetterLost,
     CommittedUnseen,
+    KeyForgotten,
 }
 
 /// Says whether there was anything to lie about.
@@ -205,8 +206,8 @@ fn the_broker_does_what_the_model_does() {
 
 #[test]
 fn control_what_the_model_does_not_know_of_is_seen() {
-    use Lie::{AckLost, ClockRuns, CommittedUnseen, LaneIgnored, LetterLost, MessageTwice, TimerLost};
-    for lie in [MessageTwice, TimerLost, AckLost, LaneIgnored, ClockRuns, LetterLost, CommittedUnseen] {
+    use Lie::{AckLost, ClockRuns, CommittedUnseen, KeyForgotten, LaneIgnored, LetterLost, MessageTwice, TimerLost};
+    for lie in [MessageTwice, TimerLost, AckLost, LaneIgnored, ClockRuns, LetterLost, CommittedUnseen, KeyForgotten] {
         let seen = (0..60).filter(|seed| std::panic::catch_unwind(|| play(*seed, Some(lie))).is_err()).count();
         assert!(seen > 0, "{lie:?} is never seen");
     }

@@ -11,6 +11,8 @@ use crate::receipt_handle::{LeaseId, ReceiptHandle};
 /// A handle counts so much longer than its lease, unless somebody else has the message.
 const GRACE_MS: i64 = 5_000;
 const DAY_MS: i64 = 24 * 3_600_000;
+/// So long an idempotency key stands for the first message stored with it.
+const KEY_WINDOW_MS: i64 = 600_000;
 /// RocketMQ's `transactionTimeOut`, `transactionCheckInterval` and `transactionCheckMax`.
 const FIRST_CHECK_MS: i64 = 6_000;
 const CHECK_INTERVAL_MS: i64 = 30_000;
@@ -63,12 +65,23 @@ pub(super) struct Draft {
     pub(super) message_group: Option<u64>,
     pub(super) delivery: Option<Delivery>,
     pub(super) wanted: bool,
+    /// Of its idempotency.
+    pub(super) key: Option<u64>,
+}
+
+/// What an idempotency key stands for.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub(super) body: String,
+    pub(super) stored_at: i64,
 }
 
 /// What becomes of a draft.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Fate {
     Stored(u64),
+    /// Its key stands for this message already.
+    Repeated,
     /// Until this time, in this row.
     Waits(i64, Row),
     Refused(Refusal),
@@ -79,6 +92,10 @@ pub(super) enum Refusal {
     Type,
     Queue,
     DeliveryTime,
+    /// The key stands for another body.
+    KeyReused,
+    /// Its own batch has the key already.
+    KeyInProgress,
 }
 
 /// What comes in the order in which it was sent.
@@ -167,6 +184,8 @@ pub(super) struct Model {
     pub(super) waiting: Vec<Waiting>,
     /// In the order of their sends.
     pub(super) halves: Vec<Half>,
+    /// By idempotency key, over or not.
+    pub(super) keys: BTreeMap<u64, Known>,
     /// Until when consumers that keep messages while they live count as alive.
     pub(super) clients: BTreeMap<u64, i64>,
     /// Bodies of dead letters.
@@ -180,6 +199,7 @@ impl Model {
         self.incarnation = incarnation;
         self.queues = (0..queues).map(|queue| (QueueId(queue), Vec::new())).collect();
         self.waiting.clear();
+        self.keys.clear();
     }
 
     /// A new consumer group gets everything.
@@ -295,18 +315,46 @@ impl Model {
     /// Sends a batch: the fate of each draft. Behind a refused message no other of its group is stored.
     pub(super) fn send(&mut self, drafts: Vec<Draft>) -> Vec<Fate> {
         let mut broken: BTreeMap<u64, Fate> = BTreeMap::new();
+        let mut of_batch: BTreeMap<u64, String> = BTreeMap::new();
         let send_one = |draft: Draft| {
             let message_group = draft.message_group;
             let known = message_group.and_then(|message_group| broken.get(&message_group));
-            let fate = known.copied().unwrap_or_else(|| self.fate(&draft));
+            let fate = known.copied().unwrap_or_else(|| match self.fate(&draft) {
+                Fate::Refused(refusal) => Fate::Refused(refusal),
+                fate => match draft.key.and_then(|key| of_batch.get(&key)) {
+                    Some(body) if *body == draft.body => Fate::Refused(Refusal::KeyInProgress),
+                    Some(_) => Fate::Refused(Refusal::KeyReused),
+                    None => self.repeats(&draft).unwrap_or(fate),
+                },
+            });
+            if let (Fate::Stored(_) | Fate::Waits(..), Some(key)) = (fate, draft.key) {
+                of_batch.insert(key, draft.body.clone());
+                self.remember(key, &draft.body);
+            }
             match fate {
                 Fate::Stored(_) => self.arrive(draft),
                 Fate::Waits(due, row) => self.waiting.push(Waiting { draft, due, row }),
+                Fate::Repeated => {}
                 Fate::Refused(_) => drop(message_group.map(|message_group| broken.insert(message_group, fate))),
             }
             fate
         };
         drafts.into_iter().map(send_one).collect()
+    }
+
+    /// What a key stands for now.
+    pub(super) fn known(&self, key: u64) -> Option<&Known> {
+        self.keys.get(&key).filter(|known| self.now - known.stored_at < KEY_WINDOW_MS)
+    }
+
+    fn remember(&mut self, key: u64, body: &str) {
+        self.keys.insert(key, Known { body: body.into(), stored_at: self.now });
+    }
+
+    /// The fate of a draft whose key stands for something.
+    pub(super) fn repeats(&self, draft: &Draft) -> Option<Fate> {
+        let known = self.known(draft.key?)?;
+        Some(if known.body == draft.body { Fate::Repeated } else { Fate::Refused(Refusal::KeyReused) })
     }
 
     /// A message comes into its queue.
@@ -322,6 +370,9 @@ impl Model {
 
     pub(super) fn begin_transaction(&mut self, id: HalfMessageId, draft: Draft) {
         let state = HalfState::Open { checks: 0, next_check: self.now + FIRST_CHECK_MS };
+        if let Some(key) = draft.key {
+            self.remember(key, &draft.body);
+        }
         self.halves.push(Half { id, draft, incarnation: self.incarnation, state });
     }
 
@@ -378,6 +429,15 @@ impl Model {
                 half.state = HalfState::Held;
             }
         }
+    }
+
+    /// Who waits for this second under this unique key is not delivered.
+    pub(super) fn recall(&mut self, unique_key: &str, second: i64) {
+        let is_it = |waiting: &Waiting| {
+            let waits = !matches!(waiting.row, Row::Level(_)) && waiting.due == second + 1_000;
+            waits && waiting.draft.unique_key() == unique_key
+        };
+        self.waiting.retain(|waiting| !is_it(waiting));
     }
 
     /// Takes out what has waited long enough, in the order of the sends.
@@ -449,6 +509,13 @@ impl Model {
             State::Leased { .. } | State::Fresh => Verdict::Superseded,
             State::Settled => Verdict::Settled,
         }
+    }
+}
+
+impl Draft {
+    /// What tells it from others: of the key, where it has one.
+    pub(super) fn unique_key(&self) -> String {
+        self.key.map_or_else(|| format!("id{}", self.body), |key| format!("key{key}"))
     }
 }
 
