@@ -1922,6 +1922,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -1988,6 +1997,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2066,6 +2084,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description An error of ours; the log has it under the request's id */
             500: {
                 headers: {
@@ -2135,6 +2162,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description An error of ours; the log has it under the request's id */
             500: {
                 headers: {
@@ -2197,6 +2233,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2287,6 +2332,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2439,6 +2493,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Not allowed: a system name, or switched off */
             403: {
                 headers: {
@@ -2529,6 +2592,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2672,6 +2744,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -2748,6 +2829,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2849,6 +2939,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -2928,6 +3027,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3040,6 +3148,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -3117,6 +3234,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -3187,6 +3313,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3300,6 +3435,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3422,6 +3566,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3568,6 +3721,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Not allowed: a system name, or switched off */
             403: {
                 headers: {
@@ -3706,6 +3868,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Not allowed: a system name, or switched off */
             403: {
                 headers: {
@@ -3801,6 +3972,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description An error of ours; the log has it under the request's id */
             500: {
                 headers: {
@@ -3863,6 +4043,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3949,6 +4138,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4058,6 +4256,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Too large */
             413: {
                 headers: {
@@ -4129,6 +4336,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4225,6 +4441,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4336,6 +4561,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4457,6 +4691,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -4564,6 +4807,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -4651,6 +4903,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description An error of ours; the log has it under the request's id */
             500: {
                 headers: {
@@ -4713,6 +4974,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4803,6 +5073,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4935,6 +5214,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Not allowed: a system name, or switched off */
             403: {
                 headers: {
@@ -5025,6 +5313,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5159,6 +5456,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -5246,6 +5552,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5378,6 +5693,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5545,6 +5869,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Not allowed: a system name, or switched off */
             403: {
                 headers: {
@@ -5677,6 +6010,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Not allowed: a system name, or switched off */
             403: {
                 headers: {
@@ -5750,6 +6092,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5839,6 +6190,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -5916,6 +6276,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6027,6 +6396,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Not allowed: a system name, or switched off */
             403: {
                 headers: {
@@ -6099,6 +6477,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6182,6 +6569,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6309,6 +6705,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6456,6 +6861,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -6553,6 +6967,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
