@@ -10,9 +10,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::clock::Timestamp;
 use crate::config::{Durability, Retention};
+use crate::delivery::clients::ClientId;
 use crate::delivery::filter::Filter;
 use crate::error::BrokerError;
-use crate::message::{Message, MessageType, OffsetMessageId, StoredMessage};
+use crate::message::{Message, MessageType, OffsetMessageId, StoredMessage, property};
 use crate::metrics::{HistogramStats, TrafficStats};
 use crate::names::{BrokerName, ConsumerGroup, ProducerGroup, TopicName};
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
@@ -48,6 +49,10 @@ pub trait Broker: Send + Sync {
     /// Reads a queue by offset; leases nothing, commits nothing. An offset at the end gives no messages.
     async fn pull_messages(&self, pull: PullMessages) -> Result<PulledMessages, BrokerError>;
 
+    /// Waits until a queue holds something from `offset` on, `wait` has passed, or the broker stops. `true` is a hint and not
+    /// a promise. Dropping the future ends the wait.
+    async fn await_offset(&self, wait: AwaitOffset) -> Result<bool, BrokerError>;
+
     /// Looks through a topic in the order of the log; leases nothing, commits nothing.
     async fn browse_messages(&self, browse: BrowseMessages) -> Result<BrowsedMessages, BrokerError>;
 
@@ -57,6 +62,11 @@ pub trait Broker: Send + Sync {
     /// Waits until a pop of the same kind may find something, `wait` has passed, or the broker stops; takes nothing.
     /// `true` is a hint and not a promise. Dropping the future ends the wait.
     async fn await_messages(&self, wait: AwaitMessages) -> Result<bool, BrokerError>;
+
+    /// These consumers live. What they took to keep it so long stays with them for another two minutes.
+    async fn clients_seen(&self, clients: Vec<ClientId>) -> Result<(), BrokerError>;
+    /// This consumer goes: what it took to keep it while it lives comes back.
+    async fn release_client(&self, client: ClientId) -> Result<(), BrokerError>;
 
     /// Ends leases for good. Acking what is acked already is fine.
     async fn ack_messages(&self, acks: Vec<ReceiptHandle>) -> Result<Vec<Result<(), BrokerError>>, BrokerError>;
@@ -253,9 +263,12 @@ impl HalfMessageId {
         HalfMessageId { queue_offset, commit_log_offset, key_hash }
     }
 
-    /// As its stored record says.
+    /// As its stored record says. One that was put back keeps the place in its queue that it had first: it may be put back
+    /// again before anybody answers.
     pub fn of(half: &StoredMessage) -> HalfMessageId {
-        HalfMessageId::new(half.unique_key().unwrap_or_default(), half.queue_offset, half.commit_log_offset)
+        let first = half.property(property::PREPARED_QUEUE_OFFSET).and_then(|offset| offset.parse().ok());
+        let queue_offset = first.map_or(half.queue_offset, QueueOffset);
+        HalfMessageId::new(half.unique_key().unwrap_or_default(), queue_offset, half.commit_log_offset)
     }
 }
 
@@ -357,6 +370,14 @@ pub struct PulledMessages {
 }
 
 #[derive(Debug, Clone)]
+pub struct AwaitOffset {
+    pub topic: TopicName,
+    pub queue_id: QueueId,
+    pub offset: QueueOffset,
+    pub wait: Duration,
+}
+
+#[derive(Debug, Clone)]
 pub struct BrowseMessages {
     pub topic: TopicName,
     /// One queue alone.
@@ -410,8 +431,8 @@ pub const ATTEMPT_ID_BYTES_MAX: usize = 128;
 pub enum LeaseLength {
     /// Exactly so long, `INVISIBLE_DURATION_MIN` to `INVISIBLE_DURATION_MAX`.
     Exactly(Duration),
-    /// The group's consume timeout: for consumers that ask the broker to keep the lease while they live.
-    ConsumeTimeout,
+    /// While this consumer lives (`Broker::clients_seen`), and up to three hours.
+    WhileSeen(ClientId),
 }
 
 #[derive(Debug, Clone)]
@@ -679,6 +700,7 @@ pub struct ConsumerGroupConfig {
     /// Deliveries after the first before a message is given up; `RETRY_WITHOUT_END` keeps it, and with it its lane.
     pub retry_max_times: u32,
     pub retry_policy: RetryPolicy,
+    /// RocketMQ's, kept for its brokers. Here a consumer that lives keeps what it took (`LeaseLength::WhileSeen`).
     pub consume_timeout: Duration,
     pub retry_queues: u32,
     pub start_from: StartFrom,

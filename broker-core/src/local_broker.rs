@@ -13,6 +13,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::BrokerConfig;
 use crate::delivery::cell::{Cell, Lease};
 use crate::delivery::cells::AllCells;
+use crate::delivery::clients::{ClientId, Clients};
 use crate::delivery::idempotency::IdempotencyKeys;
 use crate::delivery::long_polling::LongPolling;
 use crate::delivery::redelivery::Redelivery;
@@ -55,6 +56,7 @@ pub(crate) struct Parts {
     pub(crate) idempotency: IdempotencyKeys,
     pub(crate) long_polling: Arc<LongPolling>,
     pub(crate) redelivery: Redelivery,
+    pub(crate) clients: Clients,
     pub(crate) delayed: Delayed,
     pub(crate) transactions: Transactions,
     /// Which queue a pop looks at first: each pop begins one further, so no queue starves.
@@ -160,6 +162,7 @@ impl LocalBroker {
                 idempotency,
                 long_polling,
                 redelivery: Redelivery::default(),
+                clients: Clients::default(),
                 delayed: Delayed::new(timers, bell),
                 transactions: Transactions::default(),
                 next_queue: AtomicU32::new(0),
@@ -433,8 +436,13 @@ impl Parts {
     }
 
     /// After a start: leases of the last life run out in this one.
+    /// Consumers that held something have a while to be heard of.
     fn arm_all(&self) {
         let now = self.store.now();
+        for (_, cells) in self.cells.all() {
+            let cells = cells.lock().expect("nobody else is here yet");
+            self.clients.held_before(cells.values().flat_map(Cell::clients), now);
+        }
         for pair in self.cells.pairs() {
             let cells = self.cells.of(pair);
             let next = cells
@@ -526,6 +534,19 @@ impl Broker for LocalBroker {
 
     async fn await_messages(&self, wait: AwaitMessages) -> Result<bool, BrokerError> {
         operation::await_message::await_messages(&self.parts, &wait).await
+    }
+
+    async fn await_offset(&self, wait: AwaitOffset) -> Result<bool, BrokerError> {
+        operation::await_offset::await_offset(&self.parts, &wait).await
+    }
+
+    async fn clients_seen(&self, clients: Vec<ClientId>) -> Result<(), BrokerError> {
+        operation::release_client::clients_seen(&self.parts, &clients);
+        Ok(())
+    }
+
+    async fn release_client(&self, client: ClientId) -> Result<(), BrokerError> {
+        operation::release_client::release_client(&self.parts, client)
     }
 
     async fn ack_messages(&self, acks: Vec<ReceiptHandle>) -> Result<Vec<Result<(), BrokerError>>, BrokerError> {

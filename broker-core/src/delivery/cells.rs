@@ -129,7 +129,8 @@ pub fn cell_of(entry: &Entry) -> Option<CellKey> {
         Entry::Start { cell, .. }
         | Entry::Ack { cell, .. }
         | Entry::ChangeLease { cell, .. }
-        | Entry::CommitOffset { cell, .. } => Some(*cell),
+        | Entry::CommitOffset { cell, .. }
+        | Entry::ReleaseClient { cell, .. } => Some(*cell),
         Entry::Lease(lease) => Some(lease.cell),
         Entry::Boot { .. }
         | Entry::Stop { .. }

@@ -25,8 +25,11 @@ pub(crate) async fn check_transactions(
         let reason = format!("must be 1 to {TRANSACTION_CHECKS_MAX}");
         return Err(BrokerError::InvalidParameter { name: "maxMessages", reason });
     }
+    if check.wait.is_zero() {
+        return take_due(parts, check);
+    }
     let taken = tokio::time::timeout(check.wait, take_when_due(parts, check)).await;
-    // In the last moment, too: without a wait it is asked once.
+    // In the last moment, too.
     taken.unwrap_or_else(|_| take_due(parts, check))
 }
 
@@ -82,6 +85,7 @@ fn take(mut locked: Locked<'_>, check: &CheckTransactions) -> Result<Vec<Transac
         first: parts.lease_ids(messages.len()),
         next: locked.cell.next(),
         auto_renew: false,
+        client: None,
         attempt_id_hash: None,
         messages,
     });

@@ -17,6 +17,7 @@ use crate::operation::half_messages;
 use crate::operation::idempotency::{self, Keyed};
 use crate::store::commit_log::{Append, AppendClass};
 use crate::store::consume_queue::ConsumeQueue;
+use crate::store::failpoint::{self, Point};
 
 pub(crate) async fn send_messages(
     parts: &Parts,
@@ -79,7 +80,14 @@ pub(crate) async fn send_messages(
         if appends.is_empty() {
             return Ok(results);
         }
+        let has_halves = owners.iter().any(|owner| owner.transaction.is_some());
+        if has_halves {
+            failpoint::at(Point::HalfBefore);
+        }
         let batch = parts.store.append(appends)?;
+        if has_halves {
+            failpoint::at(Point::HalfAfter);
+        }
         let (mut stored, mut bytes, mut stored_at) = (0, 0, Timestamp::default());
         for (appended, (at, owner)) in batch.entries.into_iter().zip(owners) {
             let Owner { queue_id, unique_key, body_bytes, keyed, is_delayed, waits_for, transaction } = owner;

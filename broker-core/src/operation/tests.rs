@@ -7,6 +7,7 @@ mod model;
 mod offsets;
 mod order;
 mod recover_state;
+mod release_client;
 mod repair;
 mod transactions;
 mod waking;
@@ -52,12 +53,18 @@ pub(crate) fn open_simulated_by(
     retention: Retention,
     clock: Box<dyn Clock>,
 ) -> Result<LocalBroker, StoreError> {
-    let config = BrokerConfig {
-        segment_bytes: 64 << 10,
-        durability: Durability::Memory,
-        retention,
-        ..BrokerConfig::new("/data")
-    };
+    open_simulated_with(files, BrokerConfig { retention, ..simulated_config() }, clock)
+}
+
+pub(crate) fn simulated_config() -> BrokerConfig {
+    BrokerConfig { segment_bytes: 64 << 10, durability: Durability::Memory, ..BrokerConfig::new("/data") }
+}
+
+pub(crate) fn open_simulated_with(
+    files: &SimulatedFiles,
+    config: BrokerConfig,
+    clock: Box<dyn Clock>,
+) -> Result<LocalBroker, StoreError> {
     let surroundings = Surroundings {
         files: Arc::new(files.clone()),
         clock,

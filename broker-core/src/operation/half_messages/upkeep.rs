@@ -13,6 +13,7 @@ use crate::offset::{CommitLogOffset, QueueOffset};
 use crate::operation::topics::ensure_topic;
 use crate::store::commit_log::{Append, AppendClass};
 use crate::store::error::StoreError;
+use crate::store::failpoint::{self, Point};
 use crate::store::record::RecordDraft;
 
 use super::{Locked, QUEUE, cell_key, half_topic, holding_topic, since, with_known};
@@ -69,10 +70,15 @@ fn hold_given_up(parts: &Parts) -> Result<(), BrokerError> {
 }
 
 fn put_back_stragglers(parts: &Parts) -> Result<(), BrokerError> {
+    put_back_behind(parts, BEHIND_MAX)
+}
+
+/// Puts back what lies so far behind the queue's end, and further by what is open.
+pub(crate) fn put_back_behind(parts: &Parts, behind_max: u64) -> Result<(), BrokerError> {
     loop {
         let put_back = with_known(parts, |_, mut locked| {
             let end = locked.queue.max_offset().0;
-            let behind_max = BEHIND_MAX + 4 * locked.open.open_count() as u64;
+            let behind_max = behind_max + 4 * locked.open.open_count() as u64;
             let below = QueueOffset(end.saturating_sub(behind_max));
             let stragglers = locked.open.open_from(QueueOffset(0)).map(|(at, _)| at).take_while(|at| *at < below);
             let stragglers: Vec<_> = stragglers.take(MOVED_AT_ONCE).collect();
@@ -170,7 +176,9 @@ impl Locked<'_> {
         if appends.is_empty() {
             return Ok(());
         }
+        failpoint::at(Point::HalfMovedBefore);
         let batch = self.parts.store.append(appends)?;
+        failpoint::at(Point::HalfMovedAfter);
         let indexed = self.parts.store.dispatched_offset();
         for (appended, (at, key_hash)) in batch.entries.into_iter().zip(moved) {
             appended?;

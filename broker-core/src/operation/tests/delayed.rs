@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::*;
 use crate::message::{Delivery, MessageType, StoredMessage, property};
-use crate::operation::fire_messages::{fire_due, stats};
+use crate::operation::fire_messages::{fire_due, put_back_below, stats};
 use crate::store::files::Files;
 
 pub(super) const START: i64 = 1_700_000_000_000;
@@ -524,6 +524,37 @@ async fn b7_what_waits_is_put_back_before_its_segment_goes() {
         delivered(&broker).await;
     }
     assert_eq!(delivered(&broker).await, ["near", "level", "far"]);
+}
+
+/// Whoever fires a level and whoever puts it back hold the wheel: at the same time, each message comes once.
+#[test]
+fn l9_what_is_due_while_it_is_put_back_comes_once() {
+    const ROUNDS: usize = 20;
+    const MESSAGES: usize = 40;
+    let (files, hands) = (SimulatedFiles::new(), Hands::new());
+    let broker = open_at(&files, &hands);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(with_delay_topic(&broker));
+    for round in 0..ROUNDS {
+        for at in 0..MESSAGES {
+            let delivery = if at % 2 == 0 { Delivery::Level(1) } else { after(500) };
+            runtime.block_on(send_one(&broker, &format!("{round}-{at}"), delivery));
+        }
+        let end = broker.parts().store.max_offset();
+        hands.pass(1_000);
+        std::thread::scope(|scope| {
+            scope.spawn(|| fire_due(broker.parts()).unwrap());
+            scope.spawn(|| put_back_below(broker.parts(), end).unwrap());
+        });
+    }
+    hands.pass(1_000);
+    broker.deliver_due().unwrap();
+    let mut came = runtime.block_on(delivered(&broker));
+    let all = came.len();
+    came.sort();
+    came.dedup();
+    assert_eq!((all, came.len()), (ROUNDS * MESSAGES, ROUNDS * MESSAGES), "stored, and different ones of them");
+    assert_eq!(scheduled(&broker), 0);
 }
 
 #[tokio::test]

@@ -168,8 +168,8 @@ const REFUSALS: &[(&str, &[u16])] = &[
     ("describe_cluster", &[]),
     ("limits", &[]),
 ];
-/// What any operation of the API may answer: bad input, an unknown error, not now.
-const ANYWHERE: [u16; 3] = [400, 500, 503];
+/// What any operation of the API may answer: bad input, nobody it knows, an unknown error, not now.
+const ANYWHERE: [u16; 4] = [400, 401, 500, 503];
 
 fn finish(operation: &mut Operation) {
     let name = operation.operation_id.clone().unwrap_or_default();
@@ -194,6 +194,7 @@ fn refusal(status: u16) -> utoipa::openapi::Response {
     let words = match status {
         0 => "Any other refusal",
         400 => "The request is malformed; `errors` names the place",
+        401 => "No credentials, or wrong ones; only where users are configured",
         403 => "Not allowed: a system name, or switched off",
         404 => "There is no such thing",
         406 => "Nothing here can be sent as what `Accept` asks for",

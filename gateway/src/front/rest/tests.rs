@@ -77,6 +77,7 @@ impl Face {
         let door: Arc<dyn Broker> = Arc::new(broker);
         let state = RestState {
             messaging: Arc::new(Messaging::new(door, keys, draining)),
+            users: Arc::default(),
             message_ids: MessageIds::new(&SystemRandom),
             clock: SystemClock,
             broker_name: "broker-a".into(),
