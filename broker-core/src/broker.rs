@@ -84,6 +84,10 @@ pub trait Broker: Send + Sync {
         forwards: Vec<ForwardToDeadLetterQueue>,
     ) -> Result<Vec<Result<TopicName, BrokerError>>, BrokerError>;
 
+    /// Owes a message to one consumer group once more, where it lies: after it was given up, or acknowledged by mistake.
+    /// What the group has yet to receive is left as it is.
+    async fn redeliver_message(&self, redeliver: RedeliverMessage) -> Result<(), BrokerError>;
+
     /// Creates a topic or replaces its configuration. The flag says whether it was created.
     async fn put_topic(&self, put: PutTopic) -> Result<(Topic, bool), BrokerError>;
     async fn describe_topic(&self, topic: TopicName) -> Result<Topic, BrokerError>;
@@ -468,6 +472,17 @@ pub struct ForwardToDeadLetterQueue {
     pub handle: ReceiptHandle,
     /// Why, in the consumer's words.
     pub reason: Option<DeadLetterReason>,
+}
+
+/// Names a stored message and who shall have it again.
+#[derive(Debug, Clone)]
+pub struct RedeliverMessage {
+    pub consumer_group: ConsumerGroup,
+    pub topic: TopicName,
+    pub queue_id: QueueId,
+    pub queue_offset: QueueOffset,
+    /// Say whether it can be done, and do nothing.
+    pub dry_run: bool,
 }
 
 /// Longest reason for a dead letter, in bytes.

@@ -568,6 +568,10 @@ impl Broker for LocalBroker {
             .await
     }
 
+    async fn redeliver_message(&self, redeliver: RedeliverMessage) -> Result<(), BrokerError> {
+        operation::redeliver_message::redeliver_message(&self.parts, &redeliver).await
+    }
+
     async fn put_topic(&self, put: PutTopic) -> Result<(Topic, bool), BrokerError> {
         operation::topics::put_topic(&self.parts, put).await
     }

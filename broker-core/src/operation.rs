@@ -20,6 +20,7 @@ pub mod pull_message;
 pub mod query_offset;
 pub mod read_message;
 pub mod recall_message;
+pub mod redeliver_message;
 pub mod release_client;
 pub mod reset_offsets;
 pub mod retention;

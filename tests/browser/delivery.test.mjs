@@ -199,6 +199,19 @@ test("dead letters are listed, sent once more and exported", () =>
 
     await page.getByRole("button", { name: d.dead.resendAll }).click();
     await dialog.getByText(d.dead.planCount("3", "fragile")).waitFor();
+    // To this group alone: nothing new is stored.
+    const stored = (await server.messages("fragile")).length;
+    await dialog.getByText(d.dead.retry, { exact: true }).click();
+    await dialog.getByText(d.dead.retryHint).waitFor();
+    await dialog.getByRole("button", { name: d.dead.confirm("3") }).click();
+    await dialog.getByText(d.dead.done("3")).waitFor();
+    await dialog.getByRole("button", { name: t.action.close }).last().click();
+    const retried = await server.receive("mender", "fragile", 3);
+    assert.deepEqual(retried.map(({ body }) => body).sort(), ["one", "three", "two"]);
+    assert.equal((await server.messages("fragile")).length, stored);
+    for (const message of retried) await server.ack(message);
+    await page.getByRole("button", { name: d.dead.resendAll }).click();
+    await dialog.getByText(d.dead.planCount("3", "fragile")).waitFor();
     // To another topic, which there is not: nothing can be confirmed.
     await dialog.getByText(d.dead.other, { exact: true }).click();
     const topic = dialog.getByRole("textbox", { name: d.dead.otherTopic });

@@ -200,7 +200,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Sends dead letters once more, as new messages */
+        /** Sends dead letters once more, as new messages, or has their group receive again what it gave up */
         post: operations["resendDeadLetters"];
         delete?: never;
         options?: never;
@@ -1436,7 +1436,10 @@ export interface components {
              * @description At most so many a second, as far as the request's time allows: `limit` may be as many as fit, and is if it is missing
              */
             ratePerSecond?: number | null;
-            /** @description `originalTopic`, where all its groups receive it, or `{"topic": …}` */
+            /**
+             * @description `originalTopic`, where all its groups receive it; `retry`, where this group alone receives the message again that it
+             *     gave up; or `{"topic": …}`
+             */
             target?: unknown;
             to?: string | null;
         };
@@ -1444,7 +1447,7 @@ export interface components {
         ResendResult: {
             /** @description Of the dead letter. */
             messageId: string;
-            /** @description Missing in a dry run. */
+            /** @description Missing in a dry run. With `retry` the id of the message that was given up: it is delivered again. */
             newMessageId?: string | null;
             problem?: components["schemas"]["Problem"] | null;
             /** Format: int32 */
@@ -3072,15 +3075,6 @@ export interface operations {
             };
             /** @description An error of ours; the log has it under the request's id */
             500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Known to RocketMQ, and not built here yet */
-            501: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -28,7 +28,7 @@ export function Resend({
 }) {
   const { t, d, format } = useDeliveryWords();
   const client = useQueryClient();
-  const [where, setWhere] = useState<"original" | "other">("original");
+  const [where, setWhere] = useState<"original" | "retry" | "other">("original");
   const [typed, setTyped] = useState("");
   const [topic, setTopic] = useState("");
   const [rate, setRate] = useState<number>();
@@ -36,14 +36,14 @@ export function Resend({
   const [frozen] = useState(which);
   const body = {
     ...frozen,
-    target: where === "other" ? { topic } : "originalTopic",
+    target: where === "other" ? { topic } : where === "retry" ? "retry" : "originalTopic",
     ...(rate === undefined ? {} : { ratePerSecond: rate }),
   };
   const plan = useQuery({
     queryKey: [...keys.group(group), "resendPlan", body],
     gcTime: 0,
     staleTime: Number.POSITIVE_INFINITY,
-    enabled: where === "original" || topic !== "",
+    enabled: where !== "other" || topic !== "",
     queryFn: () => resend(group, body, true),
   });
   const send = useMutation({
@@ -66,7 +66,7 @@ export function Resend({
                 aria-label={d.dead.where}
                 value={where}
                 onChange={(value) => setWhere(value as typeof where)}
-                data={(["original", "other"] as const).map((value) => ({ value, label: d.dead[value] }))}
+                data={(["original", "retry", "other"] as const).map((value) => ({ value, label: d.dead[value] }))}
               />
             </fieldset>
             {where === "other" && (
@@ -90,13 +90,13 @@ export function Resend({
               allowDecimal={false}
             />
             <section aria-label={d.dead.plan} className="impact">
-              {(where === "original" || topic !== "") && (
+              {(where !== "other" || topic !== "") && (
                 <Area query={plan} rows={2}>
                   {(data) => <Plan results={data} limited={"from" in frozen} />}
                 </Area>
               )}
             </section>
-            <Hint>{d.dead.stays}</Hint>
+            <Hint>{where === "retry" ? d.dead.retryHint : d.dead.stays}</Hint>
             {send.error === null ? null : <Failure error={send.error} />}
           </>
         ) : (

@@ -200,3 +200,49 @@ fn pair(broker: &LocalBroker) -> (u32, u32) {
     let tables = broker.parts().tables();
     (tables.consumer_group(&group()).unwrap().consumer_group_id, tables.topic(&topic()).unwrap().topic_id)
 }
+
+#[tokio::test]
+async fn what_was_given_up_is_owed_again_to_its_group_where_it_lies() {
+    let files = SimulatedFiles::new();
+    let mut broker = open_simulated(&files, Retention::default()).unwrap();
+    with_topic(&broker).await;
+    for id in ["a", "b", "c"] {
+        broker.send_messages(send(0, message(id, id))).await.unwrap();
+    }
+    let popped = broker.pop_messages(pop(3)).await.unwrap();
+    let forward = ForwardToDeadLetterQueue { handle: popped[1].handle.clone(), reason: None };
+    broker.forward_messages_to_dead_letter_queue(vec![forward]).await.unwrap().remove(0).unwrap();
+    let handles = [&popped[0], &popped[2]].map(|popped| popped.handle.clone());
+    broker.ack_messages(handles.to_vec()).await.unwrap();
+    let again = |offset, dry_run| RedeliverMessage {
+        consumer_group: group(),
+        topic: topic(),
+        queue_id: QueueId(0),
+        queue_offset: QueueOffset(offset),
+        dry_run,
+    };
+    let progress = async |broker: &LocalBroker| {
+        let queue = broker.query_consume_offsets(group(), topic()).await.unwrap().remove(0);
+        (queue.consume_offset.unwrap().0, queue.lag(), queue.in_flight)
+    };
+    broker.redeliver_message(again(1, true)).await.unwrap();
+    assert_eq!(progress(&broker).await, (3, 0, 0), "a dry run does nothing");
+    broker.redeliver_message(again(1, false)).await.unwrap();
+    broker.redeliver_message(again(1, false)).await.unwrap();
+    assert_eq!(progress(&broker).await, (1, 1, 1), "asked for twice, it is owed once");
+    assert!(matches!(broker.redeliver_message(again(3, false)).await, Err(BrokerError::MessageNotFound)));
+    let nobody = ConsumerGroup::from_client("nobody").unwrap();
+    let nobody = RedeliverMessage { consumer_group: nobody, ..again(1, false) };
+    assert!(matches!(broker.redeliver_message(nobody).await, Err(BrokerError::ConsumerGroupNotFound { .. })));
+
+    // The handle of before speaks for nothing any more.
+    let stale = broker.ack_messages(vec![popped[1].handle.clone()]).await.unwrap().remove(0);
+    assert!(matches!(stale, Err(BrokerError::ReceiptSuperseded)), "{stale:?}");
+    drop(broker);
+    broker = open_simulated(&files.kill(), Retention::default()).unwrap();
+    assert_eq!(progress(&broker).await, (1, 1, 1), "a kill forgets nothing of it");
+    let redelivered = broker.pop_messages(pop(3)).await.unwrap();
+    assert_eq!((bodies(&redelivered), redelivered[0].delivery_attempt), (vec!["b"], 1));
+    broker.ack_messages(vec![redelivered[0].handle.clone()]).await.unwrap().remove(0).unwrap();
+    assert_eq!(progress(&broker).await, (3, 0, 0));
+}

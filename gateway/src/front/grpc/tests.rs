@@ -221,6 +221,10 @@ impl Broker for Memory {
         unasked()
     }
 
+    async fn redeliver_message(&self, _: RedeliverMessage) -> Result<(), BrokerError> {
+        unasked()
+    }
+
     async fn put_topic(&self, _: PutTopic) -> Result<(Topic, bool), BrokerError> {
         unasked()
     }

@@ -10,10 +10,12 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::IntoResponse as _;
 use gantry_broker_core::BrokerError;
-use gantry_broker_core::broker::BrowseMessages;
+use gantry_broker_core::broker::{BrowseMessages, RedeliverMessage};
 use gantry_broker_core::clock::Timestamp;
 use gantry_broker_core::delivery::filter::Filter;
-use gantry_broker_core::message::{Message, MessageError, MessageType, StoredMessage, property, sys_flag};
+use gantry_broker_core::message::{
+    Message, MessageError, MessageType, OffsetMessageId, StoredMessage, property, sys_flag,
+};
 use gantry_broker_core::names::{ConsumerGroup, TopicName};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -268,6 +270,8 @@ enum Which {
 #[derive(Debug, Clone)]
 enum Target {
     OriginalTopic,
+    /// The group alone, where the message lies that was given up.
+    Retry,
     Topic(TopicName),
 }
 
@@ -303,20 +307,9 @@ fn read_resend(text: &[u8], budget: Duration) -> Result<Resend, GatewayError> {
             Which::Stored { from: fields.required("from", from)?, to: fields.required("to", to)?, limit }
         }
     };
-    #[derive(Clone, Copy, PartialEq)]
-    enum Word {
-        OriginalTopic,
-        Retry,
-    }
-    let target = match fields.word("target", &[("originalTopic", Word::OriginalTopic), ("retry", Word::Retry)]) {
-        Some(Word::OriginalTopic) => Target::OriginalTopic,
-        Some(Word::Retry) => {
-            // Groups receive from the topics that they name: what lay in a retry topic would wait for nobody.
-            let what = "sending dead letters to a retry topic, from which no group receives here: \
-                        originalTopic sends them to all groups of their topic, {\"topic\": …} elsewhere; that"
-                .into();
-            return Err(GatewayError::NotImplemented { what }.at_field(fields.at("target")));
-        }
+    let target = match fields.word("target", &[("originalTopic", false), ("retry", true)]) {
+        Some(true) => Target::Retry,
+        Some(false) => Target::OriginalTopic,
         None => match fields.object("target")? {
             None => Target::OriginalTopic,
             Some(mut target) => {
@@ -366,14 +359,14 @@ struct OneOf {
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<String>,
-    /// Missing in a dry run.
+    /// Missing in a dry run. With `retry` the id of the message that was given up: it is delivered again.
     #[serde(skip_serializing_if = "Option::is_none")]
     new_message_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<Problem>,
 }
 
-/// Sends dead letters once more, as new messages
+/// Sends dead letters once more, as new messages, or has their group receive again what it gave up
 #[utoipa::path(post, path = "/v1/groups/{group}/dlq/resend", tag = "groups", params(("group" = String, Path, max_length = 255, pattern = "^[%|a-zA-Z0-9_-]+$"), ("dryRun" = Option<bool>, Query, description = "Say what would be sent, and send nothing")), request_body = ResendIn, responses((status = 200, description = "All were sent", body = Resent), (status = 207, description = "Some were refused", body = Resent)))]
 pub(super) async fn resend_dead_letters(
     State(state): Shared,
@@ -384,6 +377,7 @@ pub(super) async fn resend_dead_letters(
     let dry_run = query.take_flag("dryRun")?;
     query.end()?;
     let topic = dead_letter_queue(&state, &group).await?;
+    let group = consumer_group(&group)?;
     let (parts, body) = request.into_parts();
     let text = read_json(&parts.headers, body).await?;
     let resend = read_resend(&text, budget(&parts.headers)?)?;
@@ -399,7 +393,7 @@ pub(super) async fn resend_dead_letters(
                     error => GatewayError::from(error),
                 });
                 pace.wait().await;
-                results.push(send_again(&state, id.clone(), letter, &resend.target, dry_run).await);
+                results.push(send_again(&state, &group, id.clone(), letter, &resend.target, dry_run).await);
             }
         }
         Which::Stored { from, to, limit } => {
@@ -417,7 +411,7 @@ pub(super) async fn resend_dead_letters(
                 for letter in seen.messages {
                     let id = id_of(&letter);
                     pace.wait().await;
-                    results.push(send_again(&state, id, Ok(letter), &resend.target, dry_run).await);
+                    results.push(send_again(&state, &group, id, Ok(letter), &resend.target, dry_run).await);
                 }
                 if seen.complete {
                     break;
@@ -452,8 +446,31 @@ impl Pace {
     }
 }
 
+/// Owes the message that was given up to its group once more. Nothing is stored: it is the message of before.
+async fn retry(
+    state: &RestState,
+    group: &ConsumerGroup,
+    letter: &StoredMessage,
+    dry_run: bool,
+) -> Result<(TopicName, Option<String>), GatewayError> {
+    let text = |name| letter.property(name).unwrap_or_default();
+    let at = OffsetMessageId::parse(text(property::ORIGIN_MESSAGE_ID)).ok_or(BrokerError::MessageNotFound)?;
+    let origin = state.messaging.broker.read_message(at.commit_log_offset).await?;
+    let origin_id = id_of(&origin);
+    // Something else may lie there by now.
+    if (origin.topic(), &*origin_id) != (text(property::DLQ_ORIGIN_TOPIC), text(property::DLQ_ORIGIN_MESSAGE_ID)) {
+        return Err(BrokerError::MessageNotFound.into());
+    }
+    let (consumer_group, topic) = (group.clone(), topic_name(origin.topic())?);
+    let (queue_id, queue_offset) = (origin.queue_id, origin.queue_offset);
+    let redeliver = RedeliverMessage { consumer_group, topic: topic.clone(), queue_id, queue_offset, dry_run };
+    state.messaging.broker.redeliver_message(redeliver).await?;
+    Ok((topic, (!dry_run).then_some(origin_id)))
+}
+
 async fn send_again(
     state: &RestState,
+    group: &ConsumerGroup,
     message_id: String,
     letter: Result<StoredMessage, GatewayError>,
     target: &Target,
@@ -462,6 +479,7 @@ async fn send_again(
     let sent = async {
         let letter = letter?;
         let target = match target {
+            Target::Retry => return retry(state, group, &letter, dry_run).await,
             Target::Topic(topic) => topic.clone(),
             Target::OriginalTopic => {
                 let origin = letter.property(property::DLQ_ORIGIN_TOPIC).or(letter.property(property::RETRY_TOPIC));
@@ -557,7 +575,6 @@ mod tests {
             (r#"{"messageIds":[]}"#, "invalid_parameter", "/messageIds"),
             (r#"{"messageIds":["a"],"from":0}"#, "invalid_parameter", "/messageIds"),
             (r#"{"from":0,"to":1,"limit":1001}"#, "invalid_parameter", "/limit"),
-            (r#"{"messageIds":["a"],"target":"retry"}"#, "not_implemented", "/target"),
             (r#"{"messageIds":["a"],"target":"there"}"#, "invalid_parameter", "/target"),
             (r#"{"messageIds":["a"],"target":{"topic":"a/b"}}"#, "invalid_topic", "/target/topic"),
             (r#"{"messageIds":["a"],"ratePerSecond":0}"#, "invalid_parameter", "/ratePerSecond"),

@@ -155,7 +155,7 @@ const REFUSALS: &[(&str, &[u16])] = &[
     ("clone_offsets", &[404, 409, 413, 415, 507]),
     ("describe_dead_letter_queue", &[404]),
     ("browse_dead_letters", &[404]),
-    ("resend_dead_letters", &[404, 413, 415, 501]),
+    ("resend_dead_letters", &[404, 413, 415]),
     ("query_consume_offsets", &[404]),
     ("list_in_flight", &[404]),
     ("export_dead_letters", &[404]),
@@ -621,7 +621,8 @@ pub(super) struct ResendIn {
     to: Option<String>,
     #[schema(minimum = 1, maximum = 1000, default = 1000)]
     limit: Option<u32>,
-    /// `originalTopic`, where all its groups receive it, or `{"topic": …}`
+    /// `originalTopic`, where all its groups receive it; `retry`, where this group alone receives the message again that it
+    /// gave up; or `{"topic": …}`
     #[schema(value_type = Option<serde_json::Value>)]
     target: Option<String>,
     /// At most so many a second, as far as the request's time allows: `limit` may be as many as fit, and is if it is missing

@@ -120,12 +120,14 @@ export function TransactionsTab({ topic }: { topic: string }) {
           )
         }
       </Area>
-      <Hint>
-        {d.transactions.heldHint}{" "}
-        <Link to="/topics/$topic" params={{ topic: holdingTopic }} className="in-text">
-          {d.transactions.held}
-        </Link>
-      </Hint>
+      <div className="beneath">
+        <Hint>
+          {d.transactions.heldHint}{" "}
+          <Link to="/topics/$topic" params={{ topic: holdingTopic }} className="in-text">
+            {d.transactions.held}
+          </Link>
+        </Hint>
+      </div>
       {deciding !== undefined && (
         <Suspense>
           <Decide topic={topic} {...deciding} onClose={() => setDeciding(undefined)} />

@@ -195,7 +195,8 @@ async fn dead_letters_go_back_to_topics_of_every_type() {
     }
     send("t", &[]).await;
     send("fifo", &[("gantry-message-group", "a")]).await;
-    let now = SystemClock.wall().0.to_string();
+    // Within the last minute is now.
+    let now = (SystemClock.wall().0 - 1_000).to_string();
     send("delay", &[("gantry-deliver-at", &now)]).await;
     let half = [("gantry-producer-group", "shop")];
     let half = face.ask("POST /v1/topics/transaction/transactions", &half, "transaction").await.expect(201).json();
@@ -223,8 +224,29 @@ async fn dead_letters_go_back_to_topics_of_every_type() {
     let refused = resend("?dryRun=true", to_delay.clone()).await.expect(207).json();
     assert_eq!(refused["results"][0]["problem"]["code"], "message_type_mismatch");
     assert_eq!(resend("", to_delay).await.expect(207).json()["summary"], json!({"ok": 0, "failed": 1}));
-    let retry = resend("", json!({"messageIds": letters, "target": "retry"})).await;
-    assert_eq!(retry.refused(), (501, "not_implemented".into()));
+    // Its group alone, and not where that would be out of order.
+    face.ask("POST /v1/groups/other/receive", &[], r#"{"topic":"t"}"#).await.expect(200);
+    let retry = json!({"messageIds": letters, "target": "retry"});
+    let planned = resend("?dryRun=true", retry.clone()).await.expect(207).json();
+    assert_eq!(
+        (&planned["summary"]["ok"], &planned["results"][1]["problem"]["code"]),
+        (&json!(3), &json!("invalid_parameter"))
+    );
+    assert!(receive("t").await.is_empty(), "a dry run does nothing");
+    let retried = resend("", retry).await.expect(207).json();
+    assert_eq!((&retried["summary"]["ok"], &retried["results"][0]["newMessageId"]), (&json!(3), &letters[0]));
+    for (at, topic) in ["t", "delay", "transaction"].into_iter().enumerate() {
+        let received = receive(topic).await;
+        assert_eq!((received.len(), &received[0]["messageId"]), (1, &letters[[0, 2, 3][at]]), "{topic}");
+        assert_eq!(received[0]["deliveryAttempt"], 1);
+        let ack = format!("DELETE /v1/receipts/{}", received[0]["receiptHandle"].as_str().unwrap());
+        face.ask(&ack, &[], "").await.expect(204);
+    }
+    let lag = face.ask("GET /v1/topics/t/groups", &[], "").await.expect(200).json();
+    assert_eq!(
+        lag["items"].as_array().unwrap().iter().map(|group| group["lag"].as_u64().unwrap()).collect::<Vec<_>>(),
+        [0, 1]
+    );
 
     let all = json!({"messageIds": letters});
     assert_eq!(resend("?dryRun=true", all.clone()).await.expect(200).json()["summary"]["ok"], 4);
