@@ -416,7 +416,7 @@ impl Parts {
             let came_back = cell.deliverable(now, stays).map(|(offset, _)| offset);
             cell.ready().chain(came_back).take(waiting).count() as u64
         };
-        let count: u64 = cells.values().map(may_go_on).sum();
+        let count: u64 = cells.values().map(|cell| may_go_on(cell)).sum();
         let next = cells.values().filter_map(|cell| cell.next_deadline(now)).min();
         drop(cells);
         if count > 0 {

@@ -21,7 +21,8 @@ const MESSAGE_HEAD: usize = 5;
 const WINDOW: u32 = 1 << 30;
 /// The connection's window is given back in pieces of so much.
 const GIVEN_BACK: usize = 1 << 26;
-const READ_BYTES: usize = 256 << 10;
+/// What a malloc gives without asking the kernel.
+const READ_BYTES: usize = 64 << 10;
 /// What every server takes in one frame.
 const DATA_FRAME_BYTES_MAX: usize = 16 << 10;
 /// Nothing that is asked here takes longer.
@@ -81,9 +82,12 @@ pub struct Connection {
     under_way: HashMap<CallId, BytesMut>,
     /// Of the connection's window, what was used and not given back.
     used: usize,
+    /// The server has said how large its own is.
+    has_window: bool,
 }
 
 impl Connection {
+    /// Returns when the server has made its windows as large as it wants them.
     pub async fn open(address: SocketAddr) -> Outcome<Connection> {
         let socket = TcpStream::connect(address).await.map_err(said)?;
         socket.set_nodelay(true).map_err(said)?;
@@ -92,7 +96,13 @@ impl Connection {
         frame(&mut out, SETTINGS, 0, 0, &settings);
         frame(&mut out, WINDOW_UPDATE, 0, 0, &WINDOW.to_be_bytes());
         let (read, under_way) = (BytesMut::new(), HashMap::new());
-        Ok(Connection { socket, read, out, next: 1, under_way, used: 0 })
+        let mut connection = Connection { socket, read, out, next: 1, under_way, used: 0, has_window: false };
+        while !connection.has_window {
+            connection.send().await?;
+            connection.read().await?;
+            connection.take_frames(&mut Vec::new())?;
+        }
+        Ok(connection)
     }
 
     /// To be sent with the next `send` or `answered`.
@@ -128,11 +138,16 @@ impl Connection {
             if !answers.is_empty() {
                 return Ok(answers);
             }
-            self.read.reserve(READ_BYTES);
-            let reading = tokio::time::timeout(ANSWER_MAX, self.socket.read_buf(&mut self.read)).await;
-            if reading.map_err(|_| format!("failed: no answer within {} s", ANSWER_MAX.as_secs()))?.map_err(said)? == 0 {
-                return Err("failed: the server closed the connection".into());
-            }
+            self.read().await?;
+        }
+    }
+
+    async fn read(&mut self) -> Outcome<()> {
+        self.read.reserve(READ_BYTES);
+        let reading = tokio::time::timeout(ANSWER_MAX, self.socket.read_buf(&mut self.read)).await;
+        match reading.map_err(|_| format!("failed: no answer within {} s", ANSWER_MAX.as_secs()))?.map_err(said)? {
+            0 => Err("failed: the server closed the connection".into()),
+            _ => Ok(()),
         }
     }
 
@@ -158,6 +173,7 @@ impl Connection {
                     self.used += len;
                 }
                 SETTINGS if flags & ACK == 0 => frame(&mut self.out, SETTINGS, ACK, 0, &[]),
+                WINDOW_UPDATE if stream == 0 => self.has_window = true,
                 PING if flags & ACK == 0 => frame(&mut self.out, PING, ACK, 0, &payload),
                 RST_STREAM | GOAWAY => return Err(format!("failed: the server sent a frame of type {kind}")),
                 _ => {}

@@ -172,11 +172,17 @@ const API_INBOX: &str = "_INBOX.api";
 
 impl Nats {
     pub fn connect(port: u16) -> Outcome<Nats> {
+        let mut nats = Nats::connect_bare(port)?;
+        nats.write(format!("SUB {INBOX} 1\r\nSUB {API_INBOX} 2\r\n").as_bytes())?;
+        Ok(nats)
+    }
+
+    /// Nothing is sent to it that it does not ask for.
+    fn connect_bare(port: u16) -> Outcome<Nats> {
         let writer = connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
         let reader = BufReader::with_capacity(256 << 10, writer.try_clone().map_err(|error| error.to_string())?);
         let mut nats = Nats { reader, writer };
         nats.write(b"CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"bench\",\"version\":\"0\"}\r\n")?;
-        nats.write(format!("SUB {INBOX} 1\r\nSUB {API_INBOX} 2\r\n").as_bytes())?;
         Ok(nats)
     }
 

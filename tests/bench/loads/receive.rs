@@ -34,6 +34,8 @@ const GROUP: &str = "bench";
 const TOPIC: &str = "t";
 /// Longer than a round, so that nothing comes back.
 const INVISIBLE_S: i64 = 600;
+/// Nothing that is asked here takes so long.
+const ALL_MAX: Duration = Duration::from_secs(60);
 /// Between two questions to NATS whether all was acked.
 const ASK_AGAIN: Duration = Duration::from_millis(2);
 
@@ -243,9 +245,9 @@ pub fn drain_nats(port: u16, receives: Receives, messages: u64) -> Outcome<Load>
     control.create_consumer()?;
     let mut consumers = Vec::new();
     for number in 0..receives.connections {
-        let mut consumer = Nats::connect(port)?;
+        let mut consumer = Nats::connect_bare(port)?;
         for stream in 0..receives.streams {
-            consumer.write(format!("SUB {} {}\r\n", inbox(number, stream), stream + FIRST_SID).as_bytes())?;
+            consumer.write(format!("SUB {} {stream}\r\n", inbox(number, stream)).as_bytes())?;
         }
         consumers.push(consumer);
     }
@@ -261,8 +263,8 @@ pub fn drain_nats(port: u16, receives: Receives, messages: u64) -> Outcome<Load>
         if left == 0 {
             break begin.elapsed().as_secs_f64();
         }
-        if begin.elapsed() > Duration::from_secs(60) {
-            return Err(format!("failed: after a minute {left} are not acked"));
+        if begin.elapsed() > ALL_MAX {
+            return Err(format!("failed: {left} of NATS' messages are not acked after {} s", ALL_MAX.as_secs()));
         }
         std::thread::sleep(ASK_AGAIN);
     };
@@ -280,9 +282,6 @@ pub fn drain_nats(port: u16, receives: Receives, messages: u64) -> Outcome<Load>
         Err(format!("failed: NATS held {messages}, {received} were received"))
     }
 }
-
-/// Below are those of the connection itself.
-const FIRST_SID: usize = 10;
 
 fn inbox(number: usize, stream: usize) -> String {
     format!("_INBOX.pull.{number}.{stream}")
@@ -308,12 +307,11 @@ fn pull(mut nats: Nats, number: usize, receives: Receives) -> Outcome<u64> {
         if let Some(rest) = line.strip_prefix("MSG ") {
             let words: Vec<&str> = rest.split_whitespace().collect();
             let &[_, sid, reply, bytes] = &words[..] else { return Err(format!("failed: NATS said '{line}'")) };
-            let sid: usize = sid.parse().map_err(|_| "failed: a message of no subscription")?;
+            let stream = sid.parse().ok().filter(|stream: &usize| *stream < receives.streams);
+            let stream = stream.ok_or_else(|| format!("failed: NATS sent '{line}'"))?;
             let bytes: usize = bytes.parse().map_err(|_| "failed: a message without a length")?;
             payload.resize(bytes + 2, 0);
             std::io::Read::read_exact(&mut nats.reader, &mut payload).map_err(|error| error.to_string())?;
-            let stream = sid.checked_sub(FIRST_SID).filter(|stream| *stream < receives.streams);
-            let stream = stream.ok_or("failed: a message of no pull")?;
             if bytes != BODY_BYTES || !reply.starts_with("$JS.ACK.") {
                 return Err(format!("failed: NATS sent '{line}'"));
             }
