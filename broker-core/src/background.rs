@@ -4,7 +4,7 @@
 //! | --- | --- | --- | --- |
 //! | `redelivery` | at the next deadline of a lease | wakes parked receives, gives up what came back too often | `Redelivery::close` |
 //! | `timers` | when a delayed message comes or is due | delivers it | `Bell::close` |
-//! | `upkeep` | every 10 s | takes a snapshot when one is due, lets old messages go | `Background::stop` |
+//! | `upkeep` | every 10 s | takes a snapshot when one is due, lets old messages and what lost consumers held go | `Background::stop` |
 //!
 //! The store has three of its own: `log-flusher` and `log-preparer` (`commit_log.rs`), `store-keeper` (`store.rs`).
 
@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::local_broker::Parts;
-use crate::operation::{fire_messages, retention, snapshot};
+use crate::operation::{fire_messages, release_client, retention, snapshot};
 use crate::store::failpoint;
 
 /// RocketMQ's `cleanResourceInterval`; and no two snapshots are nearer to each other.
@@ -83,6 +83,9 @@ fn keep_up(parts: &Parts) {
         return;
     }
     parts.idempotency.sweep(parts.store.now());
+    if let Err(error) = release_client::release_lost_clients(parts) {
+        tracing::warn!(%error, "what lost consumers held comes back later");
+    }
     let kept_up = snapshot::take_snapshot_if_due(parts).and_then(|()| retention::enforce_retention(parts));
     if let Err(error) = kept_up {
         tracing::error!(%error, "upkeep failed: the state's older snapshot counts, and nothing is deleted");

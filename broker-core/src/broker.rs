@@ -10,13 +10,15 @@ use sha2::{Digest as _, Sha256};
 
 use crate::clock::Timestamp;
 use crate::config::{Durability, Retention};
+use crate::delivery::clients::ClientId;
 use crate::delivery::filter::Filter;
 use crate::error::BrokerError;
-use crate::message::{Message, MessageType, OffsetMessageId, StoredMessage};
+use crate::message::{Message, MessageType, OffsetMessageId, StoredMessage, property};
 use crate::metrics::{HistogramStats, TrafficStats};
 use crate::names::{BrokerName, ConsumerGroup, ProducerGroup, TopicName};
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
 use crate::receipt_handle::ReceiptHandle;
+pub use crate::store::consume_queue::Boundary;
 use crate::topic_attributes::TopicAttributes;
 
 #[async_trait]
@@ -47,6 +49,10 @@ pub trait Broker: Send + Sync {
     /// Reads a queue by offset; leases nothing, commits nothing. An offset at the end gives no messages.
     async fn pull_messages(&self, pull: PullMessages) -> Result<PulledMessages, BrokerError>;
 
+    /// Waits until a queue holds something from `offset` on, `wait` has passed, or the broker stops. `true` is a hint and not
+    /// a promise. Dropping the future ends the wait.
+    async fn await_offset(&self, wait: AwaitOffset) -> Result<bool, BrokerError>;
+
     /// Looks through a topic in the order of the log; leases nothing, commits nothing.
     async fn browse_messages(&self, browse: BrowseMessages) -> Result<BrowsedMessages, BrokerError>;
 
@@ -56,6 +62,11 @@ pub trait Broker: Send + Sync {
     /// Waits until a pop of the same kind may find something, `wait` has passed, or the broker stops; takes nothing.
     /// `true` is a hint and not a promise. Dropping the future ends the wait.
     async fn await_messages(&self, wait: AwaitMessages) -> Result<bool, BrokerError>;
+
+    /// These consumers live. What they took to keep it so long stays with them for another two minutes.
+    async fn clients_seen(&self, clients: Vec<ClientId>) -> Result<(), BrokerError>;
+    /// This consumer goes: what it took to keep it while it lives comes back.
+    async fn release_client(&self, client: ClientId) -> Result<(), BrokerError>;
 
     /// Ends leases for good. Acking what is acked already is fine.
     async fn ack_messages(&self, acks: Vec<ReceiptHandle>) -> Result<Vec<Result<(), BrokerError>>, BrokerError>;
@@ -74,10 +85,7 @@ pub trait Broker: Send + Sync {
     ) -> Result<Vec<Result<TopicName, BrokerError>>, BrokerError>;
 
     /// Creates a topic or replaces its configuration. The flag says whether it was created.
-    async fn put_topic(&self, topic: TopicConfig, when: PutWhen) -> Result<(Topic, bool), BrokerError>;
-    /// As `put_topic`, also where messages of one message group would go to other queues than before: what is stored from
-    /// now on may be consumed before older messages of its group.
-    async fn force_topic(&self, topic: TopicConfig, when: PutWhen) -> Result<(Topic, bool), BrokerError>;
+    async fn put_topic(&self, put: PutTopic) -> Result<(Topic, bool), BrokerError>;
     async fn describe_topic(&self, topic: TopicName) -> Result<Topic, BrokerError>;
     /// All topics in the order of their names, system topics included.
     async fn list_topics(&self) -> Result<Vec<Topic>, BrokerError>;
@@ -85,14 +93,13 @@ pub trait Broker: Send + Sync {
     async fn delete_topic(&self, topic: TopicName) -> Result<(), BrokerError>;
     /// What each queue of a topic holds, by queue id.
     async fn query_queue_offsets(&self, topic: TopicName) -> Result<Vec<QueueOffsets>, BrokerError>;
+    /// The offset of a queue that an end of it or a time stands for.
+    async fn query_offset(&self, query: QueryOffset) -> Result<QueueOffset, BrokerError>;
     /// What a topic holds, what went through it since the broker started, and how fast lately.
     async fn topic_stats(&self, topic: TopicName) -> Result<TopicStats, BrokerError>;
 
-    async fn put_consumer_group(
-        &self,
-        group: ConsumerGroupConfig,
-        when: PutWhen,
-    ) -> Result<(ConsumerGroupDescription, bool), BrokerError>;
+    /// Creates a consumer group or replaces its configuration. The flag says whether it was created.
+    async fn put_consumer_group(&self, put: PutConsumerGroup) -> Result<(ConsumerGroupDescription, bool), BrokerError>;
     async fn describe_consumer_group(&self, group: ConsumerGroup) -> Result<ConsumerGroupDescription, BrokerError>;
     async fn list_consumer_groups(&self) -> Result<Vec<ConsumerGroupDescription>, BrokerError>;
     async fn delete_consumer_group(&self, group: ConsumerGroup) -> Result<(), BrokerError>;
@@ -167,6 +174,13 @@ pub struct BrokerStats {
     pub traffic: TrafficStats,
     /// Receives that wait for messages now.
     pub parked_receives: usize,
+    /// Half messages that nobody decided in time, since the broker started.
+    pub transactions_given_up: u64,
+    /// Kept now, each for as long as its window is.
+    pub idempotency_keys: usize,
+    /// Of the commit log's growth since the broker started: what records of state took, and everything else.
+    pub state_bytes: u64,
+    pub message_bytes: u64,
     pub uptime: Duration,
 }
 
@@ -245,9 +259,12 @@ impl HalfMessageId {
         HalfMessageId { queue_offset, commit_log_offset, key_hash }
     }
 
-    /// As its stored record says.
+    /// As its stored record says. One that was put back keeps the place in its queue that it had first: it may be put back
+    /// again before anybody answers.
     pub fn of(half: &StoredMessage) -> HalfMessageId {
-        HalfMessageId::new(half.unique_key().unwrap_or_default(), half.queue_offset, half.commit_log_offset)
+        let first = half.property(property::PREPARED_QUEUE_OFFSET).and_then(|offset| offset.parse().ok());
+        let queue_offset = first.map_or(half.queue_offset, QueueOffset);
+        HalfMessageId::new(half.unique_key().unwrap_or_default(), queue_offset, half.commit_log_offset)
     }
 }
 
@@ -294,6 +311,8 @@ pub struct ListTransactions {
     /// From this half message on; `OpenTransactions::next` of the page before.
     pub from: QueueOffset,
     pub transactions_max: u32,
+    /// Of bodies. At least one comes back even if it is larger.
+    pub bytes_max: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -318,7 +337,7 @@ pub struct OpenTransaction {
 /// Delayed messages, by level and by time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TimerStats {
-    /// Waiting now; those recalled count until their time.
+    /// Waiting now, without those that were recalled.
     pub scheduled: u64,
     /// How long the first of them has been due.
     pub behind: Duration,
@@ -344,6 +363,14 @@ pub struct PulledMessages {
     pub next_offset: QueueOffset,
     pub min_offset: QueueOffset,
     pub max_offset: QueueOffset,
+}
+
+#[derive(Debug, Clone)]
+pub struct AwaitOffset {
+    pub topic: TopicName,
+    pub queue_id: QueueId,
+    pub offset: QueueOffset,
+    pub wait: Duration,
 }
 
 #[derive(Debug, Clone)]
@@ -400,8 +427,8 @@ pub const ATTEMPT_ID_BYTES_MAX: usize = 128;
 pub enum LeaseLength {
     /// Exactly so long, `INVISIBLE_DURATION_MIN` to `INVISIBLE_DURATION_MAX`.
     Exactly(Duration),
-    /// The group's consume timeout: for consumers that ask the broker to keep the lease while they live.
-    ConsumeTimeout,
+    /// While this consumer lives (`Broker::clients_seen`), and up to three hours.
+    WhileSeen(ClientId),
 }
 
 #[derive(Debug, Clone)]
@@ -512,6 +539,38 @@ impl TopicConfig {
             attributes: TopicAttributes::default(),
         }
     }
+
+    /// A topic takes messages of its own type, a mixed one those of all; a retry topic or a dead letter queue takes back
+    /// whatever came from elsewhere.
+    pub fn check_type(&self, message_type: MessageType) -> Result<(), BrokerError> {
+        let is_built = !matches!(message_type, MessageType::Priority | MessageType::Lite | MessageType::Mixed);
+        let fits = [message_type, MessageType::Mixed].contains(&self.message_type) || self.topic.is_derived();
+        if is_built && fits {
+            return Ok(());
+        }
+        Err(BrokerError::MessageTypeMismatch {
+            topic: self.topic.to_string(),
+            message_type: message_type.word(),
+            topic_type: self.message_type.word(),
+        })
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PutTopic {
+    pub config: TopicConfig,
+    pub when: PutWhen,
+    /// Also where messages of one message group would go to other queues than before: what is stored from now on may be
+    /// consumed before older messages of its group.
+    pub force: bool,
+    /// Say what it would be, and do nothing.
+    pub dry_run: bool,
+}
+
+impl PutTopic {
+    pub fn new(config: TopicConfig, when: PutWhen) -> PutTopic {
+        PutTopic { config, when, force: false, dry_run: false }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -533,6 +592,22 @@ pub struct QueueOffsets {
     pub last_update: Option<Timestamp>,
 }
 
+#[derive(Debug, Clone)]
+pub struct QueryOffset {
+    pub topic: TopicName,
+    pub queue_id: QueueId,
+    pub position: OffsetPosition,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OffsetPosition {
+    /// Of the oldest message kept.
+    Min,
+    /// One past the newest message that consumers may see.
+    Max,
+    Time(Timestamp, Boundary),
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct TopicStats {
     /// Kept now, over all queues.
@@ -540,6 +615,19 @@ pub struct TopicStats {
     pub traffic: TrafficStats,
     /// Bytes of the bodies that were stored.
     pub sizes: HistogramStats,
+    pub transactions: TransactionStats,
+}
+
+/// The transactions of one topic.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TransactionStats {
+    /// Half messages that nobody has decided.
+    pub open: u64,
+    /// Since the broker started.
+    pub committed: u64,
+    pub rolled_back: u64,
+    /// Seconds from storing a half message to its decision.
+    pub seconds: HistogramStats,
 }
 
 /// Where a group begins with a queue it has never consumed.
@@ -597,6 +685,7 @@ pub struct ConsumerGroupConfig {
     /// Deliveries after the first before a message is given up; `RETRY_WITHOUT_END` keeps it, and with it its lane.
     pub retry_max_times: u32,
     pub retry_policy: RetryPolicy,
+    /// RocketMQ's, kept for its brokers. Here a consumer that lives keeps what it took (`LeaseLength::WhileSeen`).
     pub consume_timeout: Duration,
     pub retry_queues: u32,
     pub start_from: StartFrom,
@@ -622,6 +711,20 @@ impl ConsumerGroupConfig {
 }
 
 #[derive(Debug, Clone, PartialEq)]
+pub struct PutConsumerGroup {
+    pub config: ConsumerGroupConfig,
+    pub when: PutWhen,
+    /// Say what it would be, and do nothing.
+    pub dry_run: bool,
+}
+
+impl PutConsumerGroup {
+    pub fn new(config: ConsumerGroupConfig, when: PutWhen) -> PutConsumerGroup {
+        PutConsumerGroup { config, when, dry_run: false }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
 pub struct ConsumerGroupDescription {
     pub config: ConsumerGroupConfig,
     pub consumer_group_id: u32,
@@ -638,6 +741,10 @@ pub struct Consumption {
     pub messages_out: u64,
     /// Of their records.
     pub bytes_out: u64,
+    /// Given up since the broker started.
+    pub dead_letters: u64,
+    /// Taken by retention before the group had settled them, since the broker started.
+    pub expired: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -682,6 +789,8 @@ pub struct ConsumeProgress {
     pub consume_offset: Option<QueueOffset>,
     /// The next message that nobody of the group has taken yet.
     pub next_offset: Option<QueueOffset>,
+    /// Stored and not taken by anybody.
+    pub ready: u64,
     /// Taken and not acked.
     pub in_flight: u64,
     /// Of those in flight, delivered before.
@@ -696,6 +805,13 @@ pub struct ConsumeProgress {
     pub max_offset: QueueOffset,
     /// When the oldest message that is not consumed was stored; `None` if nothing is behind.
     pub oldest_behind: Option<Timestamp>,
+}
+
+impl ConsumeProgress {
+    /// Stored and not acked. What was acked before older messages does not count.
+    pub fn lag(&self) -> u64 {
+        self.ready + self.in_flight
+    }
 }
 
 #[derive(Debug, Clone)]

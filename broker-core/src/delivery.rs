@@ -3,6 +3,7 @@
 
 pub mod cell;
 pub mod cells;
+pub mod clients;
 pub mod delay_levels;
 pub mod filter;
 pub mod half_messages;

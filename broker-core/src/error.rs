@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::message::MessageError;
 use crate::names::NameError;
-use crate::offset::{QueueId, QueueOffset};
+use crate::offset::{Incarnation, QueueId, QueueOffset};
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum BrokerError {
@@ -28,8 +28,8 @@ pub enum BrokerError {
     ConsumerGroupExists { consumer_group: String },
     #[error("'{name}' exists: say which version to replace")]
     VersionRequired { name: String },
-    #[error("'{name}' has changed since: it is at version {current} now")]
-    VersionMismatch { name: String, current: u64 },
+    #[error("'{name}' has changed since: it is at version {version} now")]
+    VersionMismatch { name: String, incarnation: Incarnation, version: u64 },
     #[error("topic '{topic}' does not accept messages")]
     TopicNotWritable { topic: String },
     #[error("topic '{topic}' does not hand out messages")]
@@ -61,7 +61,7 @@ pub enum BrokerError {
     /// `at` is the byte of the expression where it went wrong, where that is one place.
     #[error("the filter expression {reason}")]
     InvalidFilter { reason: String, at: Option<usize> },
-    #[error("the invisible duration must be {min:?} to {max:?}")]
+    #[error("the invisible duration must be {} s to {} s", min.as_secs(), max.as_secs())]
     InvalidInvisibleDuration { min: Duration, max: Duration },
     #[error("{name} {reason}")]
     InvalidParameter { name: &'static str, reason: String },

@@ -13,6 +13,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::BrokerConfig;
 use crate::delivery::cell::{Cell, Lease};
 use crate::delivery::cells::AllCells;
+use crate::delivery::clients::{ClientId, Clients};
 use crate::delivery::idempotency::IdempotencyKeys;
 use crate::delivery::long_polling::LongPolling;
 use crate::delivery::redelivery::Redelivery;
@@ -28,7 +29,6 @@ use crate::operation;
 use crate::operation::fire_messages::{Bell, Delayed};
 use crate::operation::forward_message_to_dead_letter_queue::{AttemptLimit, give_up_exhausted};
 use crate::operation::half_messages::{self, Transactions};
-use crate::operation::topics::MoveMessageGroups;
 use crate::random::Random;
 use crate::receipt_handle::{HandleKeys, LeaseId, ReceiptHandle};
 use crate::state::record::{Entry, KeyedMessage, StateRecordError, decode, encode, synced_stamp};
@@ -56,6 +56,7 @@ pub(crate) struct Parts {
     pub(crate) idempotency: IdempotencyKeys,
     pub(crate) long_polling: Arc<LongPolling>,
     pub(crate) redelivery: Redelivery,
+    pub(crate) clients: Clients,
     pub(crate) delayed: Delayed,
     pub(crate) transactions: Transactions,
     /// Which queue a pop looks at first: each pop begins one further, so no queue starves.
@@ -65,6 +66,9 @@ pub(crate) struct Parts {
     marked: AtomicU64,
     handle_keys: HandleKeys,
     pub(crate) started: Timestamp,
+    /// Where the log ended when the broker started, and what its records of state have taken since.
+    pub(crate) log_at_start: CommitLogOffset,
+    pub(crate) state_bytes: AtomicU64,
     /// What went through topics that are gone.
     pub(crate) traffic_of_deleted: Traffic,
 }
@@ -148,7 +152,7 @@ impl LocalBroker {
                 keys
             }
         };
-        let started = store.now();
+        let (started, log_at_start) = (store.now(), store.max_offset());
         let broker = LocalBroker {
             parts: Arc::new(Parts {
                 config,
@@ -158,6 +162,7 @@ impl LocalBroker {
                 idempotency,
                 long_polling,
                 redelivery: Redelivery::default(),
+                clients: Clients::default(),
                 delayed: Delayed::new(timers, bell),
                 transactions: Transactions::default(),
                 next_queue: AtomicU32::new(0),
@@ -165,6 +170,8 @@ impl LocalBroker {
                 marked: AtomicU64::new(0),
                 handle_keys,
                 started,
+                log_at_start,
+                state_bytes: AtomicU64::new(0),
                 traffic_of_deleted: Traffic::default(),
             }),
             background: Mutex::new(None),
@@ -173,7 +180,7 @@ impl LocalBroker {
         let boot = [Entry::Boot { boot: parts.store.boot() }];
         parts.append_state_patiently(&boot).map_err(|refused| refused.store_error())?;
         parts.arm_all();
-        half_messages::arm_at_start(parts);
+        half_messages::upkeep::arm_at_start(parts);
         // Killed between the deletion of messages and the record that they are settled.
         let begins_later = parts.store.min_offset().0 > 0;
         let has_expired = |topic_id| parts.tables().kept_from(topic_id).next().is_some();
@@ -351,6 +358,7 @@ impl Parts {
         let body = encode(self.store.synced_offset(), entries);
         let mut batch = self.store.append_state(body).map_err(StateRefused)?;
         let appended = batch.entries.pop().expect("one result for one record").map_err(StateRefused)?;
+        self.state_bytes.fetch_add(appended.record_len.into(), Ordering::Relaxed);
         Ok((appended.commit_log_offset, batch.end))
     }
 
@@ -397,7 +405,7 @@ impl Parts {
     /// Wakes receives for messages whose leases ran out, and arms the next deadline.
     pub(crate) fn came_back(&self, pair: (u32, u32)) {
         if half_messages::is_theirs(&self.tables(), pair) {
-            return half_messages::keep_up(self);
+            return half_messages::upkeep::keep_up(self);
         }
         give_up_exhausted(self, pair);
         let (group_id, topic_id) = pair;
@@ -428,8 +436,13 @@ impl Parts {
     }
 
     /// After a start: leases of the last life run out in this one.
+    /// Consumers that held something have a while to be heard of.
     fn arm_all(&self) {
         let now = self.store.now();
+        for (_, cells) in self.cells.all() {
+            let cells = cells.lock().expect("nobody else is here yet");
+            self.clients.held_before(cells.values().flat_map(Cell::clients), now);
+        }
         for pair in self.cells.pairs() {
             let cells = self.cells.of(pair);
             let next = cells
@@ -523,6 +536,19 @@ impl Broker for LocalBroker {
         operation::await_message::await_messages(&self.parts, &wait).await
     }
 
+    async fn await_offset(&self, wait: AwaitOffset) -> Result<bool, BrokerError> {
+        operation::await_offset::await_offset(&self.parts, &wait).await
+    }
+
+    async fn clients_seen(&self, clients: Vec<ClientId>) -> Result<(), BrokerError> {
+        operation::release_client::clients_seen(&self.parts, &clients);
+        Ok(())
+    }
+
+    async fn release_client(&self, client: ClientId) -> Result<(), BrokerError> {
+        operation::release_client::release_client(&self.parts, client)
+    }
+
     async fn ack_messages(&self, acks: Vec<ReceiptHandle>) -> Result<Vec<Result<(), BrokerError>>, BrokerError> {
         operation::ack_message::ack_messages(&self.parts, &acks)
     }
@@ -542,12 +568,8 @@ impl Broker for LocalBroker {
             .await
     }
 
-    async fn put_topic(&self, topic: TopicConfig, when: PutWhen) -> Result<(Topic, bool), BrokerError> {
-        operation::topics::put_topic(&self.parts, topic, when, MoveMessageGroups::Refuse).await
-    }
-
-    async fn force_topic(&self, topic: TopicConfig, when: PutWhen) -> Result<(Topic, bool), BrokerError> {
-        operation::topics::put_topic(&self.parts, topic, when, MoveMessageGroups::Allow).await
+    async fn put_topic(&self, put: PutTopic) -> Result<(Topic, bool), BrokerError> {
+        operation::topics::put_topic(&self.parts, put).await
     }
 
     async fn describe_topic(&self, topic: TopicName) -> Result<Topic, BrokerError> {
@@ -566,16 +588,16 @@ impl Broker for LocalBroker {
         operation::topics::query_queue_offsets(&self.parts, &topic)
     }
 
+    async fn query_offset(&self, query: QueryOffset) -> Result<QueueOffset, BrokerError> {
+        operation::query_offset::query_offset(&self.parts, &query)
+    }
+
     async fn topic_stats(&self, topic: TopicName) -> Result<TopicStats, BrokerError> {
         operation::stats::topic_stats(&self.parts, &topic)
     }
 
-    async fn put_consumer_group(
-        &self,
-        group: ConsumerGroupConfig,
-        when: PutWhen,
-    ) -> Result<(ConsumerGroupDescription, bool), BrokerError> {
-        operation::consumer_groups::put_consumer_group(&self.parts, group, when).await
+    async fn put_consumer_group(&self, put: PutConsumerGroup) -> Result<(ConsumerGroupDescription, bool), BrokerError> {
+        operation::consumer_groups::put_consumer_group(&self.parts, put).await
     }
 
     async fn describe_consumer_group(&self, group: ConsumerGroup) -> Result<ConsumerGroupDescription, BrokerError> {

@@ -2,7 +2,9 @@
 //! is not held anyway and hashes no name; who reads puts names to them. Exposing them is the front ends' matter.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use crate::broker::{TransactionResolution, TransactionStats};
 use crate::clock::Timestamp;
 
 /// What went through one topic since the broker started. Figures of one message may be read before all of them are in.
@@ -10,6 +12,7 @@ use crate::clock::Timestamp;
 pub struct Traffic {
     /// Bytes of bodies.
     pub sizes: Histogram<6>,
+    pub transactions: Transactions,
     messages_in: AtomicU64,
     messages_out: AtomicU64,
     bytes_in: AtomicU64,
@@ -20,6 +23,8 @@ pub struct Traffic {
 
 /// Upper bounds of message sizes, in bytes: RocketMQ's.
 pub const MESSAGE_BYTES_BOUNDS: [u64; 6] = [1 << 10, 4 << 10, 512 << 10, 1 << 20, 2 << 20, 4 << 20];
+/// Upper bounds of the time from a half message to its decision, in seconds: RocketMQ's.
+pub const DECISION_SECONDS_BOUNDS: [u64; 6] = [5, 60, 600, 3_600, 43_200, 86_400];
 /// Upper bounds of the time a sync takes, in microseconds.
 pub const SYNC_MICROS_BOUNDS: [u64; 10] =
     [100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000];
@@ -82,6 +87,7 @@ impl Default for Traffic {
     fn default() -> Traffic {
         Traffic {
             sizes: Histogram::new(&MESSAGE_BYTES_BOUNDS),
+            transactions: Transactions::default(),
             messages_in: AtomicU64::default(),
             messages_out: AtomicU64::default(),
             bytes_in: AtomicU64::default(),
@@ -127,6 +133,43 @@ impl Traffic {
             (&self.bytes_out, &gone.bytes_out),
         ] {
             mine.fetch_add(theirs.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+}
+
+/// Decisions about the half messages of one topic since the broker started.
+#[derive(Debug)]
+pub struct Transactions {
+    committed: AtomicU64,
+    rolled_back: AtomicU64,
+    seconds: Histogram<6>,
+}
+
+impl Default for Transactions {
+    fn default() -> Transactions {
+        let (committed, rolled_back) = Default::default();
+        Transactions { committed, rolled_back, seconds: Histogram::new(&DECISION_SECONDS_BOUNDS) }
+    }
+}
+
+impl Transactions {
+    /// So long after its half message was stored.
+    pub fn decided(&self, resolution: TransactionResolution, after: Duration) {
+        let count = match resolution {
+            TransactionResolution::Commit => &self.committed,
+            TransactionResolution::Rollback => &self.rolled_back,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        self.seconds.record(after.as_secs());
+    }
+
+    /// How many are open these counts do not know.
+    pub fn stats(&self) -> TransactionStats {
+        TransactionStats {
+            open: 0,
+            committed: self.committed.load(Ordering::Relaxed),
+            rolled_back: self.rolled_back.load(Ordering::Relaxed),
+            seconds: self.seconds.stats(),
         }
     }
 }

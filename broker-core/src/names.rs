@@ -134,6 +134,11 @@ impl TopicName {
         SYSTEM_TOPICS.contains(&&*self.0) || self.0.starts_with(SYSTEM_TOPIC_PREFIX)
     }
 
+    /// Its messages are on their way elsewhere, or nobody's business. The holding topic is there to be looked at.
+    pub fn is_hidden(&self) -> bool {
+        self.is_system() && &*self.0 != HOLDING_TOPIC
+    }
+
     /// A retry or dead letter topic: it belongs to its consumer group.
     pub fn is_derived(&self) -> bool {
         self.0.starts_with(RETRY_TOPIC_PREFIX) || self.0.starts_with(DLQ_TOPIC_PREFIX)

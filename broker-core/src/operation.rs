@@ -2,6 +2,7 @@
 
 pub mod ack_message;
 pub mod await_message;
+pub mod await_offset;
 pub mod browse_messages;
 pub mod change_invisible_duration;
 pub mod check_transactions;
@@ -16,8 +17,10 @@ pub mod idempotency;
 pub mod list_in_flight;
 pub mod pop_message;
 pub mod pull_message;
+pub mod query_offset;
 pub mod read_message;
 pub mod recall_message;
+pub mod release_client;
 pub mod reset_offsets;
 pub mod retention;
 pub mod send_message;

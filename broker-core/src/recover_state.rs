@@ -437,7 +437,8 @@ impl Known {
             | Entry::Lease(_)
             | Entry::Ack { .. }
             | Entry::ChangeLease { .. }
-            | Entry::CommitOffset { .. } => self.apply_to_cell(entry),
+            | Entry::CommitOffset { .. }
+            | Entry::ReleaseClient { .. } => self.apply_to_cell(entry),
         }
     }
 

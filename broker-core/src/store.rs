@@ -654,7 +654,17 @@ impl Store {
     /// The newest message of a topic with this unique key. `Overloaded` when so many others share the key's place in the
     /// index that it may lie behind them: an honest no is not possible then.
     pub fn find_by_unique_key(&self, topic: &TopicName, key: &str) -> Result<Option<StoredMessage>, StoreError> {
-        let is_it = |message: &StoredMessage| message.unique_key() == Some(key);
+        self.find_by_unique_key_where(topic, key, &|_| true)
+    }
+
+    /// The same of those that are wanted.
+    pub fn find_by_unique_key_where(
+        &self,
+        topic: &TopicName,
+        key: &str,
+        wanted: &dyn Fn(&StoredMessage) -> bool,
+    ) -> Result<Option<StoredMessage>, StoreError> {
+        let is_it = |message: &StoredMessage| message.unique_key() == Some(key) && wanted(message);
         let (found, is_complete) = self.search_by_key(topic, key, &ALL_TIME, 1, is_it);
         if found.is_empty() && !is_complete {
             return Err(StoreError::Overloaded { what: "places in the index for this key" });

@@ -1,7 +1,9 @@
 //! The configuration tree: defaults < file < environment < flag, read once, checked whole, handed down as plain values.
 
 mod retention;
+mod tls;
 mod transactions;
+mod users;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,17 +11,23 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use gantry_broker_core::BrokerConfig;
+use gantry_broker_core::clock::{Clock as _, SystemClock};
 use gantry_broker_core::config::{Durability, Retention, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN, TransactionRules};
 use gantry_broker_core::delivery::delay_levels::DelayLevels;
 use gantry_broker_core::delivery::idempotency::{WINDOW_DEFAULT, WINDOW_MAX};
 use gantry_broker_core::names::BrokerName;
 use serde::{Deserialize, Serialize};
 
+use crate::access::Users;
 use crate::duration;
 use crate::front::grpc::endpoints;
+use crate::transport::proxy_protocol::Network;
+use crate::transport::tls::{Tls, TlsError, TlsFiles, own_names};
 
 use self::retention::RetentionKeys;
+use self::tls::TlsKeys;
 use self::transactions::TransactionKeys;
+use self::users::UserKeys;
 
 /// RocketMQ-style messaging in one binary: broker, HTTP and gRPC gateway, console.
 #[derive(Debug, Parser)]
@@ -42,6 +50,9 @@ enum Command {
     /// A data directory without its broker: is all of it well, what is in it, give up a damaged end
     #[command(subcommand)]
     Store(crate::store_command::StoreCommand),
+    /// Certificates
+    #[command(subcommand)]
+    Tls(crate::tls_command::TlsCommand),
 }
 
 /// What the program was asked to do.
@@ -51,6 +62,7 @@ pub enum Task {
     PrintConfig(Flags),
     Bench(crate::bench::plan::Flags),
     Store(crate::store_command::StoreCommand),
+    Tls(crate::tls_command::TlsCommand),
 }
 
 impl CommandLine {
@@ -61,6 +73,7 @@ impl CommandLine {
             Some(Command::Config(flags)) => Task::PrintConfig(flags),
             Some(Command::Bench(flags)) => Task::Bench(flags),
             Some(Command::Store(command)) => Task::Store(command),
+            Some(Command::Tls(command)) => Task::Tls(command),
         }
     }
 }
@@ -104,6 +117,11 @@ pub struct Flags {
     /// Serve whoever connects, also from other machines
     #[arg(long, env = "GANTRY_ALLOW_ANONYMOUS", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     allow_anonymous: Option<bool>,
+    /// Load balancers whose connections begin with a PROXY header: addresses and networks, separated by commas
+    #[arg(long, env = "GANTRY_PROXY_PROTOCOL_FROM", value_name = "NETWORKS")]
+    proxy_protocol_from: Option<String>,
+    #[command(flatten)]
+    tls: TlsKeys,
     #[command(flatten)]
     retention: RetentionKeys,
     #[command(flatten)]
@@ -125,6 +143,11 @@ struct File {
     message_delay_level: Option<String>,
     idempotency_window: Option<String>,
     allow_anonymous: Option<bool>,
+    proxy_protocol_from: Option<String>,
+    #[serde(default)]
+    users: Vec<UserKeys>,
+    #[serde(default)]
+    tls: TlsKeys,
     #[serde(default)]
     retention: RetentionKeys,
     #[serde(default)]
@@ -149,10 +172,16 @@ pub struct Config {
     #[serde(serialize_with = "as_duration")]
     pub idempotency_window: Duration,
     pub allow_anonymous: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_list")]
+    pub proxy_protocol_from: Vec<Network>,
+    #[serde(rename = "tls", skip_serializing_if = "Option::is_none", serialize_with = "as_tls_keys")]
+    pub tls_files: Option<TlsFiles>,
     #[serde(serialize_with = "as_keys")]
     pub retention: Retention,
     #[serde(serialize_with = "as_transaction_keys")]
     pub transactions: TransactionRules,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    users: Vec<UserKeys>,
 }
 
 /// A configuration that cannot be served, in words that say how to mend it.
@@ -167,6 +196,7 @@ impl Flags {
         let segment_size = self.segment_size.or(file.segment_size);
         let delay_levels = self.message_delay_level.or(file.message_delay_level);
         let idempotency_window = self.idempotency_window.or(file.idempotency_window);
+        let proxies = self.proxy_protocol_from.or(file.proxy_protocol_from);
         let config = Config {
             data_dir: self.data_dir.or(file.data_dir).unwrap_or_else(|| "gantry-data".into()),
             http_listen: self.http_listen.or(file.http_listen).unwrap_or(([127, 0, 0, 1], 8080).into()),
@@ -179,8 +209,11 @@ impl Flags {
             message_delay_level: delay_levels.as_deref().map_or(Ok(DelayLevels::default()), parse_delay_levels)?,
             idempotency_window: idempotency_window.as_deref().map_or(Ok(WINDOW_DEFAULT), parse_idempotency_window)?,
             allow_anonymous: self.allow_anonymous.or(file.allow_anonymous).unwrap_or(false),
+            proxy_protocol_from: proxies.as_deref().map_or(Ok(Vec::new()), parse_networks)?,
+            tls_files: self.tls.or(file.tls).effective()?,
             retention: self.retention.or(file.retention).effective()?,
             transactions: self.transactions.or(file.transactions).effective()?,
+            users: file.users,
         };
         config.check()?;
         Ok(config)
@@ -196,9 +229,17 @@ impl Flags {
         let wrong = |reason: String| ConfigError(format!("{}: {reason}", path.display()));
         let text = std::fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
         let file: File = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        if !file.users.is_empty() && is_open_to_others(&path) {
+            tracing::warn!(path = %path.display(), "everybody on this machine can read the secrets in this file: chmod 600");
+        }
         file.check().map_err(|ConfigError(reason)| wrong(reason))?;
         Ok(file)
     }
+}
+
+fn is_open_to_others(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o044 != 0)
 }
 
 impl File {
@@ -211,6 +252,8 @@ impl File {
         self.broker_name.as_deref().map(check_broker_name).transpose()?;
         self.cluster_name.as_deref().map(check_cluster_name).transpose()?;
         self.advertise.as_deref().map(check_advertise).transpose()?;
+        self.proxy_protocol_from.as_deref().map(parse_networks).transpose()?;
+        users::check(&self.users)?;
         self.retention.effective()?;
         self.transactions.effective().map(drop)
     }
@@ -222,14 +265,31 @@ impl Config {
         check_cluster_name(&self.cluster_name)?;
         self.advertise.as_deref().map(check_advertise).transpose()?;
         for (key, address) in [("http_listen", self.http_listen), ("grpc_listen", self.grpc_listen)] {
-            if !address.ip().is_loopback() && !self.allow_anonymous {
+            if !address.ip().is_loopback() && !self.allow_anonymous && self.users.is_empty() {
                 return Err(ConfigError(format!(
-                    "{key} = {address} would serve other machines without asking who they are: \
-                     listen on 127.0.0.1, or say --allow-anonymous if everybody who can connect may do everything"
+                    "{key} = {address} would serve other machines without asking who they are: listen on 127.0.0.1, \
+                     name [[users]] in the configuration file, or say --allow-anonymous if everybody who can connect \
+                     may do everything"
                 )));
             }
         }
+        if self.allow_anonymous && !self.users.is_empty() {
+            let reason =
+                "allow_anonymous and [[users]] contradict each other: either everybody may call, or these users";
+            return Err(ConfigError(reason.into()));
+        }
         Ok(())
+    }
+
+    pub fn users(&self) -> Users {
+        users::users(&self.users)
+    }
+
+    /// Reads the certificate, if one is named.
+    pub fn tls(&self) -> Result<Tls, TlsError> {
+        let advertised = self.advertise.as_deref().and_then(|text| endpoints(text).ok()).unwrap_or_default();
+        let names = own_names(advertised.addresses.into_iter().map(|address| address.host));
+        Tls::new(self.tls_files.clone(), names, SystemClock.wall())
     }
 
     pub fn broker(&self) -> BrokerConfig {
@@ -277,6 +337,11 @@ fn parse_idempotency_window(text: &str) -> Result<Duration, ConfigError> {
     }
 }
 
+fn parse_networks(text: &str) -> Result<Vec<Network>, ConfigError> {
+    let wrong = |network: &str, reason| ConfigError(format!("proxy_protocol_from: '{network}' {reason}"));
+    text.split(',').map(str::trim).map(|text| text.parse().map_err(|reason| wrong(text, reason))).collect()
+}
+
 fn check_broker_name(name: &str) -> Result<(), ConfigError> {
     BrokerName::new(name).map(drop).map_err(|error| ConfigError(format!("broker_name {error}")))
 }
@@ -307,6 +372,15 @@ fn as_keys<S: serde::Serializer>(retention: &Retention, serializer: S) -> Result
 
 fn as_transaction_keys<S: serde::Serializer>(rules: &TransactionRules, serializer: S) -> Result<S::Ok, S::Error> {
     TransactionKeys::of(rules).serialize(serializer)
+}
+
+fn as_tls_keys<S: serde::Serializer>(files: &Option<TlsFiles>, serializer: S) -> Result<S::Ok, S::Error> {
+    files.as_ref().map(TlsKeys::of).serialize(serializer)
+}
+
+fn as_list<S: serde::Serializer>(values: &[Network], serializer: S) -> Result<S::Ok, S::Error> {
+    let values: Vec<String> = values.iter().map(Network::to_string).collect();
+    serializer.collect_str(&values.join(","))
 }
 
 fn as_text<S: serde::Serializer>(value: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
@@ -349,11 +423,27 @@ mod tests {
     }
 
     #[test]
+    fn users_open_the_way_to_other_machines_and_their_secrets_are_never_printed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("some.toml");
+        std::fs::write(&path, "[[users]]\naccess_key = \"app\"\nsecret = \"quite secret\"").unwrap();
+        let given = |flags: Flags| Flags { config: Some(path.clone()), ..flags }.config();
+        let config = given(Flags { grpc_listen: Some(([0, 0, 0, 0], 1).into()), ..flags() }).unwrap();
+        let printed = toml::to_string(&config).unwrap();
+        assert!(printed.contains("access_key = \"app\"") && !printed.contains("quite secret"), "{printed}");
+        assert!(!format!("{config:?}").contains("quite secret"));
+        let both = given(Flags { allow_anonymous: Some(true), ..flags() }).unwrap_err();
+        assert!(both.to_string().contains("allow_anonymous"), "{both}");
+    }
+
+    #[test]
     fn wrong_values_are_refused_with_their_key() {
         let refused = |flags: Flags| flags.config().unwrap_err().to_string();
         assert!(refused(Flags { durability: Some("ram".into()), ..flags() }).contains("durability"));
         assert!(refused(Flags { segment_size: Some("1MiB".into()), ..flags() }).contains("segment_size"));
         assert!(refused(Flags { broker_name: Some("a/b".into()), ..flags() }).contains("broker_name"));
+        let half = toml::from_str("certificate = \"a.pem\"").unwrap();
+        assert!(refused(Flags { tls: half, ..flags() }).contains("tls.key"));
         assert!(refused(Flags { advertise: Some("nowhere".into()), ..flags() }).contains("advertise"));
         assert!(toml::from_str::<File>("http_port = 1").is_err());
     }
@@ -377,6 +467,12 @@ mod tests {
             ("broker_name", "broker_name = \"a/b\""),
             ("cluster_name", "cluster_name = \"\""),
             ("advertise", "advertise = \"nowhere\""),
+            ("proxy_protocol_from", "proxy_protocol_from = \"10.0.0.0/8, lb\""),
+            ("keys", "[tls]\nkeys = \"key.pem\""),
+            ("users", "[[users]]\naccess_key = \"a/b\"\nsecret = \"long enough\""),
+            ("users", "[[users]]\naccess_key = \"app\"\nsecret = \"short\""),
+            ("users", "[[users]]\naccess_key = \"app\"\nsecret = \"***\""),
+            ("secret", "[[users]]\naccess_key = \"app\""),
             ("retention.delete_when", "retention.delete_when = \"24\""),
             ("transactions.transaction_check_max", "transactions.transaction_check_max = 0"),
             ("http_listen", "http_listen = 8080"),
@@ -392,10 +488,15 @@ mod tests {
 
     #[test]
     fn the_printed_tree_reads_back() {
-        let config = Flags { advertise: Some("mq.example:443".into()), ..flags() }.config().unwrap();
+        let tls: TlsKeys = toml::from_str("certificate = \"a.pem\"\nkey = \"b.pem\"").unwrap();
+        let proxies = Some("10.0.0.0/8, ::1".into());
+        let advertise = Some("mq.example:443".into());
+        let config = Flags { advertise, proxy_protocol_from: proxies, tls, ..flags() }.config().unwrap();
         let text = toml::to_string(&config).unwrap();
         let file: File = toml::from_str(&text).unwrap();
         assert_eq!(file.advertise.as_deref(), Some("mq.example:443"));
+        assert_eq!(file.proxy_protocol_from.as_deref(), Some("10.0.0.0/8,::1/128"));
+        assert_eq!(file.tls.effective().unwrap(), config.tls_files);
         assert_eq!(file.segment_size.as_deref(), Some("1GiB"));
         assert_eq!(file.idempotency_window.as_deref(), Some("10m"));
         assert_eq!(file.message_delay_level.unwrap().parse(), Ok(config.message_delay_level));

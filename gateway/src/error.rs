@@ -62,6 +62,11 @@ pub enum GatewayError {
     #[error("something went wrong inside: {reason}")]
     Internal { reason: String },
 
+    #[error("{reason}")]
+    Unauthenticated { reason: &'static str },
+    #[error("the page that sends this is of another site, and may not use this site's credentials")]
+    OtherSite,
+
     // The official clients' own cases.
     #[error("{reason}")]
     IllegalAccessPoint { reason: String },
@@ -71,6 +76,12 @@ pub enum GatewayError {
     UnrecognizedClientType { client_type: i32 },
     #[error("{reason}")]
     InvalidClientProperties { reason: String },
+    #[error("{reason}")]
+    IllegalOffset { reason: String },
+    #[error("the group has consumed nothing of this queue yet")]
+    OffsetNotFound,
+    #[error("client '{client_id}' has no stream open here")]
+    ClientNotOnline { client_id: String },
     #[error("the messages of one request name different topics")]
     MixedTopics,
 }

@@ -1,5 +1,6 @@
 //! Every network face of Gantry, the roles, and the program around them.
 
+pub mod access;
 pub mod bench;
 pub mod config;
 mod duration;
@@ -10,3 +11,5 @@ pub mod metrics;
 mod numbers;
 pub mod role;
 pub mod store_command;
+pub mod tls_command;
+pub mod transport;

@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Task::PrintConfig(flags) => return print_config(flags.config()),
         Task::Bench(flags) => return gantry_gateway::bench::run(flags),
         Task::Store(command) => return gantry_gateway::store_command::run(command),
+        Task::Tls(command) => return gantry_gateway::tls_command::run(command),
     };
     // Logs go to stderr: stdout carries the ready line and nothing else.
     let filter = EnvFilter::try_from_env("GANTRY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));

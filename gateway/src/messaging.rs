@@ -11,14 +11,19 @@ use tokio::sync::watch;
 use crate::error::GatewayError;
 use crate::metrics::MessagingCounts;
 
+use self::life_signs::LifeSigns;
+
+mod life_signs;
 mod message_group;
 mod message_id;
 mod pop_message;
+mod pull_messages;
 mod recall;
 mod receipts;
 mod send_message;
 mod transaction;
 
+pub use life_signs::client_of;
 pub use message_id::MessageIds;
 pub use pop_message::ReceivedMessage;
 pub use recall::plain_recall_handle;
@@ -31,6 +36,7 @@ pub struct Messaging {
     /// Where the next message without a queue of its own goes.
     next_queue: AtomicU32,
     counts: MessagingCounts,
+    life_signs: LifeSigns,
     draining: watch::Receiver<bool>,
 }
 
@@ -38,7 +44,14 @@ impl Messaging {
     /// `draining` turns true when the program begins to stop: waits end at once.
     pub fn new(broker: Arc<dyn Broker>, handle_keys: HandleKeys, draining: watch::Receiver<bool>) -> Messaging {
         let counts = MessagingCounts::default();
-        Messaging { broker, handle_keys, next_queue: AtomicU32::new(0), counts, draining }
+        Messaging {
+            broker,
+            handle_keys,
+            next_queue: AtomicU32::new(0),
+            counts,
+            life_signs: LifeSigns::default(),
+            draining,
+        }
     }
 
     pub fn is_draining(&self) -> bool {

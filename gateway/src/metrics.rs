@@ -9,8 +9,9 @@ use std::fmt::Write as _;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use gantry_broker_core::broker::{Consumption, Topic};
+use gantry_broker_core::broker::{Consumption, Topic, TopicStats, TransactionStats};
 use gantry_broker_core::clock::Timestamp;
+use gantry_broker_core::message::MessageType;
 use gantry_broker_core::metrics::HistogramStats;
 use gantry_broker_core::names::TopicName;
 use gantry_broker_core::{Broker, BrokerError};
@@ -71,13 +72,22 @@ pub const FAMILIES: &[Family] = &[
     family("rocketmq_consumer_ready_messages", Kind::Gauge, "topic, consumer_group, is_retry, is_system", "Messages that nobody of the group has taken"),
     family("gantry_consumer_redelivered_messages", Kind::Gauge, "topic, consumer_group, is_retry, is_system", "Of the messages in flight, those that were delivered before"),
     family("gantry_consumer_standing_queues", Kind::Gauge, "topic, consumer_group, is_retry, is_system", "Queues of which nothing new is handed out before something in flight is settled: the window is full, in order of messages whose message groups are all in flight"),
+    family("rocketmq_send_to_dlq_messages_total", Kind::Counter, "topic, consumer_group, is_retry, is_system", "Messages given up since the start: now dead letters"),
+    family("gantry_consumer_expired_messages_total", Kind::Counter, "topic, consumer_group, is_retry, is_system", "Messages that retention took before the group had settled them, since the start"),
+    family("rocketmq_half_messages", Kind::Gauge, "topic", "Half messages whose transactions nobody has decided"),
+    family("rocketmq_commit_messages_total", Kind::Counter, "topic", "Transactions committed since the start"),
+    family("rocketmq_rollback_messages_total", Kind::Counter, "topic", "Transactions rolled back since the start"),
+    family("rocketmq_finish_message_latency_seconds", Kind::Histogram, "topic", "Time from a half message to its decision; buckets 5 s to 24 h"),
+    family("gantry_transactions_given_up_total", Kind::Counter, "", "Transactions that nobody decided in time: their half messages went to the holding topic"),
     family("rocketmq_storage_size_bytes", Kind::Gauge, "storage_type, storage_medium", "Bytes of the commit log"),
     family("rocketmq_storage_flush_behind_bytes", Kind::Gauge, "storage_type, storage_medium", "Bytes appended and not synced"),
     family("rocketmq_storage_dispatch_behind_bytes", Kind::Gauge, "storage_type, storage_medium", "Bytes confirmed and not in the consume queues"),
     family("rocketmq_storage_message_reserve_time_milliseconds", Kind::Gauge, "storage_type, storage_medium", "Age of the oldest record that is kept"),
-    family("gantry_scheduled_messages", Kind::Gauge, "", "Messages that wait for their delivery time, recalled ones included"),
+    family("gantry_scheduled_messages", Kind::Gauge, "", "Messages that wait for their delivery time and were not recalled"),
     family("gantry_scheduled_behind_seconds", Kind::Gauge, "", "How long the first of them has been due"),
     family("gantry_fired_messages_total", Kind::Counter, "outcome", "Messages whose delivery time came: delivered, or dropped because their topic is gone"),
+    family("gantry_idempotency_keys", Kind::Gauge, "", "Idempotency keys that are kept: a broker takes a million"),
+    family("gantry_log_bytes_total", Kind::Counter, "of", "Bytes that the commit log has grown by since the start: state (what was taken, settled, created) and messages (all else)"),
     family("rocketmq_proxy_up", Kind::Gauge, "proxy_mode", "1 while the gateway serves"),
     family("rocketmq_rpc_latency_milliseconds", Kind::Histogram, "protocol_type, request_code, is_long_polling", "Time from a gRPC call to its answer's head, waits of receives included; buckets 1, 3, 5, 7, 10, 100, 1000, 2000, 3000 ms"),
     family("gantry_http_requests_total", Kind::Counter, "route, method, status_class", "HTTP requests answered, by route template"),
@@ -304,7 +314,9 @@ pub async fn broker_text(broker: &dyn Broker, now: Timestamp) -> Result<String, 
     let storage = broker.describe_storage().await?;
     let stats = broker.broker_stats().await?;
     let topics = broker.list_topics().await?;
-    let consumptions = broker.list_consumptions(None, None).await?;
+    let mut consumptions = broker.list_consumptions(None, None).await?;
+    // What the broker consumes itself, open half messages, has figures of its own.
+    consumptions.retain(|one| !one.consumer_group.is_system());
     let node: Labels = vec![
         ("cluster", described.cluster_name),
         ("node_type", "broker".into()),
@@ -329,14 +341,14 @@ pub async fn broker_text(broker: &dyn Broker, now: Timestamp) -> Result<String, 
     let labels = |topic: &Topic| -> Labels {
         vec![
             ("topic", topic.config.topic.to_string()),
-            ("message_type", "normal".into()),
+            ("message_type", topic.config.message_type.word().into()),
             ("is_system", topic.config.topic.is_system().to_string()),
         ]
     };
     let seen = by_topic.iter().map(|(_, stats)| stats.traffic);
     let (messages, bytes) = seen.fold((0, 0), |sum, one| (sum.0 + one.messages_in, sum.1 + one.bytes_in));
     let other: Labels =
-        vec![("topic", "_other".into()), ("message_type", "normal".into()), ("is_system", "false".into())];
+        vec![("topic", "_other".into()), ("message_type", "_other".into()), ("is_system", "false".into())];
     let others = (left_out > 0).then_some(&other);
     text.head("rocketmq_messages_in_total");
     for (topic, stats) in &by_topic {
@@ -357,6 +369,9 @@ pub async fn broker_text(broker: &dyn Broker, now: Timestamp) -> Result<String, 
         text.histogram("rocketmq_message_size_bytes", &labels(topic)[..2], &stats.sizes, 1.0);
     }
 
+    transactions(&mut text, &by_topic);
+    text.one("gantry_transactions_given_up_total", &[], stats.transactions_given_up as f64);
+
     consumers(broker, &mut text, &consumptions, now).await?;
 
     let disk: Labels = vec![("storage_type", "local".into()), ("storage_medium", "disk".into())];
@@ -373,6 +388,12 @@ pub async fn broker_text(broker: &dyn Broker, now: Timestamp) -> Result<String, 
     text.head("gantry_fired_messages_total");
     for (outcome, count) in [("delivered", timers.fired), ("dropped", timers.dropped)] {
         text.sample("gantry_fired_messages_total", &[("outcome", outcome.into())], count as f64);
+    }
+
+    text.one("gantry_idempotency_keys", &[], stats.idempotency_keys as f64);
+    text.head("gantry_log_bytes_total");
+    for (of, bytes) in [("state", stats.state_bytes), ("messages", stats.message_bytes)] {
+        text.sample("gantry_log_bytes_total", &[("of", of.into())], bytes as f64);
     }
 
     text.node[1].1 = "proxy".into();
@@ -396,6 +417,28 @@ pub async fn broker_text(broker: &dyn Broker, now: Timestamp) -> Result<String, 
     Ok(text.out)
 }
 
+/// What became of half messages, by topic: of those that take some.
+fn transactions(text: &mut Text, by_topic: &[(&Topic, TopicStats)]) {
+    let takes_some = |topic: &Topic| matches!(topic.config.message_type, MessageType::Transaction | MessageType::Mixed);
+    // A topic may have been of another type when they came.
+    let told = |stats: &TransactionStats| stats.open + stats.committed + stats.rolled_back > 0;
+    let rows = by_topic.iter().filter(|(topic, stats)| takes_some(topic) || told(&stats.transactions));
+    let rows: Vec<_> =
+        rows.map(|(topic, stats)| ([("topic", topic.config.topic.to_string())], &stats.transactions)).collect();
+    let figures = |stats: &TransactionStats| [stats.open, stats.committed, stats.rolled_back];
+    let names = ["rocketmq_half_messages", "rocketmq_commit_messages_total", "rocketmq_rollback_messages_total"];
+    for (at, name) in names.into_iter().enumerate() {
+        text.head(name);
+        for (topic, stats) in &rows {
+            text.sample(name, topic, figures(stats)[at] as f64);
+        }
+    }
+    text.head("rocketmq_finish_message_latency_seconds");
+    for (topic, stats) in &rows {
+        text.histogram("rocketmq_finish_message_latency_seconds", topic, &stats.seconds, 1.0);
+    }
+}
+
 /// How far each group is with each topic.
 async fn consumers(
     broker: &dyn Broker,
@@ -414,10 +457,8 @@ async fn consumers(
         let (mut lag, mut ready, mut inflight, mut oldest) = (0, 0, 0, None);
         let (mut redelivered, mut standing) = (0, 0);
         for queue in &progress {
-            let floor = queue.consume_offset.unwrap_or(queue.min_offset).max(queue.min_offset);
-            let next = queue.next_offset.unwrap_or(queue.min_offset).max(queue.min_offset);
-            lag += queue.max_offset.0.saturating_sub(floor.0);
-            ready += queue.max_offset.0.saturating_sub(next.0);
+            lag += queue.lag();
+            ready += queue.ready;
             inflight += queue.in_flight;
             redelivered += queue.redelivered;
             standing += u64::from(queue.stands_still);
@@ -430,7 +471,8 @@ async fn consumers(
             ("is_retry", TopicName::is_derived(&one.topic).to_string()),
             ("is_system", one.consumer_group.is_system().to_string()),
         ];
-        let figures = [one.messages_out, one.bytes_out, lag, delay as u64, inflight, ready, redelivered, standing];
+        let (out, bytes, given_up, expired) = (one.messages_out, one.bytes_out, one.dead_letters, one.expired);
+        let figures = [out, bytes, lag, delay as u64, inflight, ready, redelivered, standing, given_up, expired];
         rows.push((labels, figures));
     }
     let names = [
@@ -442,6 +484,8 @@ async fn consumers(
         "rocketmq_consumer_ready_messages",
         "gantry_consumer_redelivered_messages",
         "gantry_consumer_standing_queues",
+        "rocketmq_send_to_dlq_messages_total",
+        "gantry_consumer_expired_messages_total",
     ];
     for (at, name) in names.into_iter().enumerate() {
         text.head(name);

@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use gantry_broker_core::store::error::StoreError;
 
+use crate::transport::tls::TlsError;
+
 pub mod all_in_one;
 mod workers;
 
@@ -31,6 +33,8 @@ pub enum RoleError {
     Store { data_dir: std::path::PathBuf, source: StoreError },
     #[error("the store has failed: {reason}: nothing was acknowledged since; start again once the disk is well")]
     StorageFailed { reason: String },
+    #[error("TLS: {source}")]
+    Tls { source: TlsError },
     #[error("{what}: {source}")]
     System { what: &'static str, source: std::io::Error },
 }
@@ -46,7 +50,9 @@ impl RoleError {
             RoleError::Store { source: StoreError::Failed { .. }, .. } | RoleError::StorageFailed { .. } => {
                 Ended::StorageFailed
             }
-            RoleError::Store { .. } | RoleError::Listen { .. } | RoleError::System { .. } => Ended::Error,
+            RoleError::Store { .. } | RoleError::Listen { .. } | RoleError::Tls { .. } | RoleError::System { .. } => {
+                Ended::Error
+            }
         }
     }
 }

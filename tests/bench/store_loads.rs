@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use gantry_broker_core::broker::{PullMessages, PutWhen, SendMessage, SendMessages, SendReceipt, TopicConfig};
+use gantry_broker_core::broker::{
+    PullMessages, PutTopic, PutWhen, SendMessage, SendMessages, SendReceipt, TopicConfig,
+};
 use gantry_broker_core::clock::{SystemClock, Timestamp};
 use gantry_broker_core::config::Durability;
 use gantry_broker_core::delivery::filter::Filter;
@@ -592,7 +594,7 @@ async fn create_topic(broker: &LocalBroker, queues: u32) -> Outcome<()> {
 
 async fn create(broker: &LocalBroker, name: TopicName, queues: u32) -> Outcome<()> {
     let config = TopicConfig { read_queues: queues, write_queues: queues, ..TopicConfig::new(name) };
-    broker.put_topic(config, PutWhen::Missing).await.map(drop).map_err(said)
+    broker.put_topic(PutTopic::new(config, PutWhen::Missing)).await.map(drop).map_err(said)
 }
 
 /// All of the messages were stored, or this is why not.

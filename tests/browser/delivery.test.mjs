@@ -221,6 +221,59 @@ test("dead letters are listed, sent once more and exported", () =>
     assert.deepEqual(lines[3], { scan: { scanned: 3, complete: true } });
   }));
 
+test("open transactions are listed and decided", () =>
+  withPage(
+    async (page, t, d) => {
+      await server.createTopic("deals", { messageType: "transaction", readQueues: 1 });
+      const [kept, dropped, raced] = [
+        await server.begin("deals", "kept"),
+        await server.begin("deals", "dropped", "1s"),
+        await server.begin("deals", "raced"),
+      ];
+      await visit(page, "/topics/deals");
+      const figure = page.locator("dl .figure").filter({ hasText: t.figure.openTransactions });
+      await figure.getByText("3", { exact: true }).waitFor();
+      await page.getByRole("tab", { name: t.topic.tabs.transactions }).click();
+      await page.waitForURL(/tab=transactions/);
+      const table = page.getByRole("table", { name: d.transactions.title });
+      await table.waitFor();
+      const rows = await cells(table);
+      assert.deepEqual(rows.map(([id]) => id), [kept, dropped, raced].map(({ messageId }) => messageId));
+      assert.ok(rows.every((row) => row.includes("shop")), rows);
+      assert.ok(rows[0].includes("kept"), rows[0]);
+      // Its time is over, and nobody asks.
+      await table.getByText(d.transactions.due).waitFor();
+
+      const button = (name) => table.getByRole("button", { name });
+      const dialog = page.getByRole("dialog");
+      await button(d.transactions.commitNamed(kept.messageId)).click();
+      await dialog.getByText(d.transactions.commitEffect("deals")).waitFor();
+      none(await axe(page));
+      await picture(page, "topic-transactions-commit");
+      await page.keyboard.press("Enter");
+      await dialog.waitFor({ state: "hidden" });
+      assert.equal((await server.messages("deals")).length, 0, "Enter confirms nothing");
+      await button(d.transactions.commitNamed(kept.messageId)).click();
+      await dialog.getByRole("button", { name: d.transactions.commitTitle }).click();
+      await dialog.waitFor({ state: "hidden" });
+      await button(d.transactions.commitNamed(kept.messageId)).waitFor({ state: "hidden" });
+      await button(d.transactions.rollbackNamed(dropped.messageId)).click();
+      await dialog.getByRole("button", { name: d.transactions.rollbackTitle }).click();
+      await button(d.transactions.rollbackNamed(dropped.messageId)).waitFor({ state: "hidden" });
+      assert.deepEqual((await server.messages("deals")).map(({ body }) => body), ["kept"]);
+
+      // Its producer is faster, and decides otherwise.
+      await button(d.transactions.commitNamed(raced.messageId)).click();
+      await server.ask("POST", `/v1/transactions/${raced.transactionHandle}/rollback`);
+      await dialog.getByRole("button", { name: d.transactions.commitTitle }).click();
+      await dialog.getByRole("alert").waitFor();
+      await dialog.getByRole("button", { name: t.action.cancel }).click();
+      await page.getByText(d.transactions.none).waitFor();
+      assert.equal((await server.messages("deals")).length, 1);
+    },
+    { expected: [{ status: 409, path: /\/v1\/transactions\// }] },
+  ));
+
 for (const [type, topic] of [["fifo", "made-fifo"], ["delay", "made-delay"], ["mixed", "made-mixed"]]) {
   test(`a topic of type ${type} is created, and its form asks for what it needs`, () =>
     withPage(

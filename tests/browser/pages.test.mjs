@@ -44,6 +44,8 @@ const pages = [
   ["topic-system-name", "/topics/%25DLQ%25absent", { expected: absent }],
   ["topic-fifo-groups", "/topics/ledger?tab=groups"],
   ["topic-delay", "/topics/reminders"],
+  ["topic-transactions", "/topics/transfers?tab=transactions"],
+  ["topic-transactions-none", "/topics/anything?tab=transactions"],
   ["send", "/topics/orders/send"],
   ["send-fifo", "/topics/ledger/send"],
   ["send-delay", "/topics/reminders/send"],

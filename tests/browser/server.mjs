@@ -61,6 +61,12 @@ class Server {
     return this.ask("POST", `/v1/topics/${encodeURIComponent(topic)}/messages`, { headers, body });
   }
 
+  /** A half message that waits to be decided. */
+  begin(topic, body, checkAfter = "1h") {
+    const headers = { "Content-Type": "text/plain", "Gantry-Producer-Group": "shop", "Gantry-Check-After": checkAfter };
+    return this.ask("POST", `/v1/topics/${encodeURIComponent(topic)}/transactions`, { headers, body });
+  }
+
   async receive(group, topic, maxMessages = 1) {
     const { messages } = await this.ask("POST", `/v1/groups/${encodeURIComponent(group)}/receive`, {
       json: { topic, maxMessages, invisibleDuration: "5m" },
@@ -119,6 +125,8 @@ export async function fill(server) {
   await server.createTopic("reminders", { messageType: "delay" });
   await server.createTopic("anything", { messageType: "mixed" });
   await server.send("reminders", "wake up", { "Content-Type": "text/plain", "Gantry-Delay": "12h" });
+  await server.createTopic("transfers", { messageType: "transaction" });
+  for (const body of ["acct-7 -> acct-9: 40.00", "acct-3 -> acct-7: 12.50"]) await server.begin("transfers", body);
   for (const message of await server.receive("shipping", "payments", 10)) await server.ack(message);
   return first;
 }

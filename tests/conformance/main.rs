@@ -1,11 +1,15 @@
 //! What users were promised, tried on the built program with real clients.
 
+mod access;
 mod bad_input;
 mod bench;
+mod codes;
+mod contract;
 mod delayed;
 mod delivery;
 mod full_disk;
 mod grpc;
+mod hostile_peers;
 mod idempotency;
 mod kill_9;
 mod long_polling;
@@ -19,3 +23,4 @@ mod rest;
 mod rest_examples;
 mod store_command;
 mod transactions;
+mod transport;

@@ -42,7 +42,8 @@ async fn post(server: &Server, path: &str, body: &str) -> Answer {
     ask(reqwest::Client::new().post(server.url(path)).body(body.to_string())).await.unwrap()
 }
 
-/// Three messages in, two taken, one of them settled; a refusal over each protocol.
+/// Four messages in, one of them with a key and twice; three taken, one acked and one given up; four transactions, of
+/// which one stays open; a refusal over each protocol.
 async fn traffic(server: &Server) {
     let client = reqwest::Client::new();
     ask(client.put(server.url("/v1/topics/orders")).body("{}")).await.unwrap().expect(201);
@@ -55,6 +56,22 @@ async fn traffic(server: &Server) {
         taken["messages"].as_array().unwrap().iter().filter_map(|m| m["receiptHandle"].as_str()).collect();
     ask(client.delete(server.url(&format!("/v1/receipts/{}", handles[0])))).await.unwrap().expect(204);
     post(server, "/v1/topics/nowhere/messages", "x").await.expect(404);
+    ask(client.put(server.url("/v1/topics/pay")).body(r#"{"messageType":"transaction"}"#)).await.unwrap().expect(201);
+    for end in ["", "commit", "commit", "rollback"] {
+        let half = client.post(server.url("/v1/topics/pay/transactions")).header("gantry-producer-group", "shop");
+        let half = ask(half.body("x")).await.unwrap().expect(201).json();
+        if !end.is_empty() {
+            let handle = half["transactionHandle"].as_str().unwrap();
+            post(server, &format!("/v1/transactions/{handle}/{end}"), "").await.expect(204);
+        }
+    }
+    for _ in 0..2 {
+        let keyed = client.post(server.url("/v1/topics/orders/messages")).header("idempotency-key", "k-1");
+        ask(keyed.body("y".repeat(2_000))).await.unwrap();
+    }
+    let letter = post(server, "/v1/groups/billing/receive", &json!({"topic": "orders"}).to_string()).await.json();
+    let handle = letter["messages"][0]["receiptHandle"].as_str().unwrap();
+    post(server, &format!("/v1/receipts/{handle}/dead-letter"), "").await.expect(200);
     ask(client.get(server.url("/v2/what"))).await.unwrap().expect(404);
     let mut grpc = MessagingServiceClient::connect(format!("http://{}", server.grpc)).await.unwrap();
     let answer = grpc.query_route(v2::QueryRouteRequest::default()).await.unwrap();
@@ -87,19 +104,30 @@ async fn a_scrape_tells_what_happened_in_names_of_the_table() {
 
     let group = ["topic=\"orders\"", "consumer_group=\"billing\""];
     let of_group = |name: &'static str| value(&text, &[name, group[0], group[1]]);
-    assert_eq!(value(&text, &["rocketmq_messages_in_total", "topic=\"orders\"", "message_type=\"normal\""]), 3.0);
+    assert_eq!(value(&text, &["rocketmq_messages_in_total", "topic=\"orders\"", "message_type=\"normal\""]), 4.0);
+    assert_eq!(value(&text, &["rocketmq_messages_in_total", "topic=\"pay\"", "message_type=\"transaction\""]), 2.0);
+    let of_pay = |name: &'static str| value(&text, &[name, "topic=\"pay\""]);
+    assert_eq!(of_pay("rocketmq_half_messages"), 1.0);
+    assert_eq!(of_pay("rocketmq_commit_messages_total"), 2.0);
+    assert_eq!(of_pay("rocketmq_rollback_messages_total"), 1.0);
+    assert_eq!(of_pay("rocketmq_finish_message_latency_seconds_count"), 3.0);
+    assert_eq!(value(&text, &["gantry_transactions_given_up_total"]), 0.0);
+    assert_eq!(value(&text, &["gantry_idempotency_keys"]), 1.0);
+    assert!(value(&text, &["gantry_log_bytes_total", "messages"]) > 8_000.0);
+    assert!((300.0..8_000.0).contains(&value(&text, &["gantry_log_bytes_total", "state"])));
     assert_eq!(value(&text, &["rocketmq_message_size_bytes_bucket", "orders", "le=\"1024\""]), 0.0);
-    assert_eq!(value(&text, &["rocketmq_message_size_bytes_bucket", "orders", "le=\"4096\""]), 3.0);
-    assert_eq!(value(&text, &["rocketmq_message_size_bytes_sum", "orders"]), 6_000.0);
+    assert_eq!(value(&text, &["rocketmq_message_size_bytes_bucket", "orders", "le=\"4096\""]), 4.0);
+    assert_eq!(value(&text, &["rocketmq_message_size_bytes_sum", "orders"]), 8_000.0);
     assert!(value(&text, &["rocketmq_throughput_in_total", "orders"]) > 6_000.0);
-    assert_eq!(of_group("rocketmq_messages_out_total"), 2.0);
+    assert_eq!(of_group("rocketmq_messages_out_total"), 3.0);
+    assert_eq!(of_group("rocketmq_send_to_dlq_messages_total"), 1.0);
     assert_eq!(of_group("rocketmq_consumer_lag_messages"), 2.0);
     assert_eq!(of_group("rocketmq_consumer_inflight_messages"), 1.0);
     assert_eq!(of_group("rocketmq_consumer_ready_messages"), 1.0);
-    assert_eq!(value(&text, &["gantry_published_messages_total", "stored"]), 3.0);
-    assert_eq!(value(&text, &["gantry_received_messages_total "]), 2.0);
+    assert_eq!(value(&text, &["gantry_published_messages_total", "stored"]), 9.0);
+    assert_eq!(value(&text, &["gantry_received_messages_total "]), 3.0);
     assert_eq!(value(&text, &["gantry_settled_receipts_total", "ack", "done"]), 1.0);
-    assert_eq!(value(&text, &["gantry_http_requests_total", "/v1/topics/{topic}/messages\"", "POST", "2xx"]), 3.0);
+    assert_eq!(value(&text, &["gantry_http_requests_total", "/v1/topics/{topic}/messages\"", "POST", "2xx"]), 5.0);
     assert_eq!(value(&text, &["gantry_http_requests_total", "route=\"other\"", "4xx"]), 1.0);
     assert_eq!(value(&text, &["gantry_refusals_total", "rest", "topic_not_found"]), 1.0);
     assert_eq!(value(&text, &["gantry_refusals_total", "grpc", "invalid_parameter"]), 1.0);

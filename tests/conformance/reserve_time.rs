@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_broker_core::BrokerConfig;
-use gantry_broker_core::broker::{Broker, PopMessages, PutWhen, SendMessage, SendMessages, TopicConfig};
+use gantry_broker_core::broker::{Broker, PopMessages, PutTopic, PutWhen, SendMessage, SendMessages, TopicConfig};
 use gantry_broker_core::broker::{INVISIBLE_DURATION_MIN, LeaseLength};
 use gantry_broker_core::clock::{Clock, SystemClock, Timestamp};
 use gantry_broker_core::delivery::filter::Filter;
@@ -52,7 +52,7 @@ async fn write(dir: &Path, behind: Duration, messages: u64) {
     let topic = TopicName::from_client("orders").unwrap();
     let config = TopicConfig { read_queues: 1, write_queues: 1, ..TopicConfig::new(topic.clone()) };
     // The second broker finds it.
-    let _ = broker.put_topic(config, PutWhen::Missing).await;
+    let _ = broker.put_topic(PutTopic::new(config, PutWhen::Missing)).await;
     for _ in 0..messages {
         let stored = broker.query_queue_offsets(topic.clone()).await.unwrap()[0].max_offset;
         let id = format!("ID{stored}");

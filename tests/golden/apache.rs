@@ -200,7 +200,7 @@ async fn work(broker: &LocalBroker) {
     let handles = popped[..5].iter().map(|popped| popped.handle.clone()).collect();
     assert!(broker.ack_messages(handles).await.unwrap().iter().all(Result::is_ok));
     let topic = TopicConfig { read_queues: 2, write_queues: 2, ..TopicConfig::new(name("made-by-gantry")) };
-    broker.put_topic(topic, PutWhen::Missing).await.unwrap();
+    broker.put_topic(PutTopic::new(topic, PutWhen::Missing)).await.unwrap();
 }
 
 async fn open_transactions(broker: &LocalBroker) -> Vec<String> {
@@ -210,6 +210,7 @@ async fn open_transactions(broker: &LocalBroker) -> Vec<String> {
         born_before: None,
         from: QueueOffset(0),
         transactions_max: 100,
+        bytes_max: u32::MAX,
     };
     let open = broker.list_transactions(list).await.unwrap().transactions;
     open.iter().map(|open| String::from_utf8(open.message.body.to_vec()).unwrap()).collect()
@@ -219,7 +220,7 @@ async fn open_transactions(broker: &LocalBroker) -> Vec<String> {
 async fn transact(broker: &LocalBroker) {
     let orders = broker.describe_topic(name("orders")).await.unwrap().config;
     let mixed = TopicConfig { message_type: MessageType::Mixed, ..orders };
-    broker.put_topic(mixed, PutWhen::Exists).await.unwrap();
+    broker.put_topic(PutTopic::new(mixed, PutWhen::Exists)).await.unwrap();
     let producer_group = ProducerGroup::from_client("shop").unwrap();
     for (body, resolution) in [
         ("our committed", Some(TransactionResolution::Commit)),

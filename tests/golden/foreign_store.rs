@@ -937,9 +937,9 @@ async fn b8_transactions_come_along_as_far_as_they_are_decided_and_go_back() {
     store.config.insert("topics.json", topics);
     let files = simulated(&store);
     let open = async |broker: &LocalBroker| {
-        let (from, transactions_max) = (QueueOffset(0), 100);
-        let list =
-            ListTransactions { topic: name("orders"), producer_group: None, born_before: None, from, transactions_max };
+        let (topic, producer_group, born_before) = (name("orders"), None, None);
+        let (from, transactions_max, bytes_max) = (QueueOffset(0), 100, u32::MAX);
+        let list = ListTransactions { topic, producer_group, born_before, from, transactions_max, bytes_max };
         broker.list_transactions(list).await.unwrap().transactions
     };
     let ids = |open: &[OpenTransaction]| -> Vec<(String, u32)> {
@@ -1131,13 +1131,16 @@ async fn b8_attributes_come_along_and_go_back() {
     assert!(pull(&broker, "orders", 0, 0).await.is_ok(), "no message is older than an hour");
 
     let changed = TopicConfig { permission: Permission { read: true, write: false }, ..described.config.clone() };
-    broker.put_topic(changed, PutWhen::Exists).await.unwrap();
+    broker.put_topic(PutTopic::new(changed, PutWhen::Exists)).await.unwrap();
     let odd = [("lite.topic.expiration".to_string(), "31".to_string())].into_iter().collect();
     let odd = TopicConfig { attributes: odd, ..described.config };
-    assert!(matches!(broker.put_topic(odd, PutWhen::Exists).await, Err(BrokerError::InvalidParameter { .. })));
+    assert!(matches!(
+        broker.put_topic(PutTopic::new(odd, PutWhen::Exists)).await,
+        Err(BrokerError::InvalidParameter { .. })
+    ));
     // Whoever does not speak of how queues are laid out does not change it.
     let put = TopicConfig { write_queues: 1, ..TopicConfig::new(name("batches")) };
-    broker.put_topic(TopicConfig { read_queues: 1, ..put }, PutWhen::Exists).await.unwrap();
+    broker.put_topic(PutTopic::new(TopicConfig { read_queues: 1, ..put }, PutWhen::Exists)).await.unwrap();
     assert!(matches!(send(&broker, "batches", 0, message("x", "x")).await, Err(BrokerError::TopicNotWritable { .. })));
     broker.close().unwrap();
     drop(broker);
@@ -1172,7 +1175,7 @@ async fn b8_a_stop_that_is_killed_is_nobody_elses() {
         let files = SimulatedFiles::new();
         let broker = open_simulated_small(&files);
         let config = TopicConfig { read_queues: 1, write_queues: 1, ..TopicConfig::new(name("orders")) };
-        broker.put_topic(config, PutWhen::Missing).await.unwrap();
+        broker.put_topic(PutTopic::new(config, PutWhen::Missing)).await.unwrap();
         for number in 0..3 {
             send(&broker, "orders", 0, message(&format!("id{number}"), "body")).await.unwrap();
         }

@@ -11,21 +11,23 @@
 //! | --- | --- |
 //! | `at` | microseconds since the history began, of a clock that only grows |
 //! | `phase` | `invoke`, `ok`, `fail` (it did not happen and never will), `unknown`; no second line is `unknown` too |
-//! | `operation` | `send` (of one message), `receive`, `ack`, `nack`, `deadLetter` (given up by its consumer), `createTopic`, `deleteTopic`, `retain`, `restart` |
+//! | `operation` | `send` (of one message), `receive`, `ack`, `nack`, `deadLetter` (given up by its consumer), `commit` and `rollBack` (of a transaction), `check` (asks a producer group about its transactions), `createTopic`, `deleteTopic`, `retain`, `restart` |
 //! | `topic`, `group`, `queue`, `queueOffset`, `logOffset` | where; `queue` and `logOffset` may be left out |
 //! | `key` | of one send alone: each try has its own |
 //! | `lane`, `batch` | message group; entries of one call, which keep their order in each queue |
 //! | `delayMs` | of a send: not to come before so long after it was stored; its `ok` says no `queueOffset` |
+//! | `producerGroup` | of a send: a half message of its; its `ok` says no `queueOffset` either. Of a check: who is asked |
 //! | `bodyHash`, `propertiesHash` | `hash_of`, `hash_of_properties`, sixteen hex digits |
 //! | `level` | what an `ok` promised: `memory` survives a kill, `disk` a power cut too |
 //! | `storedMs` | of a send's `ok`: the broker's time when it was stored |
 //! | `mayGoBelow`, `mayGoUntilMs` | of a `retain`, a pass of retention: nothing else may go than what lies below this place of the log, or was stored until then |
 //! | `fault` | of a restart: `stop`, `kill`, `powerCut`; `invoke` is the fault, `ok` the broker that serves again |
 //!
-//! A receive has one `ok` line for each message that came. [`check`] takes a history and the [`ReadBack`] after its last
+//! A receive has one `ok` line for each message that came, and a check one for each transaction it is about. [`check`] takes a history and the [`ReadBack`] after its last
 //! restart. An unknown outcome is never taken for a yes or a no.
 
 mod delivery;
+mod transactions;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -54,6 +56,9 @@ pub enum Operation {
     Ack,
     Nack,
     DeadLetter,
+    Commit,
+    RollBack,
+    Check,
     CreateTopic,
     DeleteTopic,
     Retain,
@@ -129,6 +134,8 @@ pub struct Subject {
     pub batch: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_ms: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub producer_group: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -275,6 +282,15 @@ pub struct ReadBack {
     /// What was delayed until this time of the broker's, or less long, has come.
     #[serde(default)]
     pub due_until_ms: i64,
+    /// Keys of the half messages that the broker calls open, read before `held`.
+    #[serde(default)]
+    pub open: Vec<String>,
+    /// What lies in the topic of those that nobody decided.
+    #[serde(default)]
+    pub held: Vec<MessageRead>,
+    /// Producers are asked so often before a half message is given up.
+    #[serde(default)]
+    pub check_max: u32,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -333,6 +349,16 @@ pub enum Kind {
     DeadTwice,
     /// A message that its consumer gave up is not in the dead letter queue.
     DeadLetterLost,
+    /// A half message was seen that nobody had committed, or that was rolled back.
+    UncommittedSeen,
+    /// Both decisions of one transaction counted, or it was decided and given up.
+    DecidedTwice,
+    /// A committed message is not in its topic.
+    CommitLost,
+    /// A transaction is open, or its producers were asked, though it is decided.
+    DecisionLost,
+    /// A half message that nobody decided is neither open nor held.
+    TransactionLost,
     TopicVanished,
     TopicCameBack,
     /// A restart ended in a refusal.
@@ -362,6 +388,7 @@ pub fn check(lines: &[Line], read_back: &ReadBack) -> Vec<Violation> {
     history.check_deliveries(lines, &mut found);
     history.check_lanes(lines, read_back, &mut found);
     history.check_dead_letters(read_back, &mut found);
+    history.check_transactions(lines, read_back, &mut found);
     found
 }
 
@@ -382,6 +409,10 @@ struct History<'a> {
     topics: BTreeMap<&'a str, Vec<Done<'a>>>,
     acks: Vec<Done<'a>>,
     dead_letters: Vec<Done<'a>>,
+    /// Commits and rollbacks, by the key of their half message.
+    decisions: HashMap<&'a str, Vec<Done<'a>>>,
+    /// Where producers were asked.
+    checks: Vec<Place>,
     power_cuts: Vec<Place>,
     /// Passes of retention: where they began, and what they might take.
     passes: Vec<(Place, &'a Subject)>,
@@ -406,6 +437,8 @@ impl<'a> History<'a> {
             topics: BTreeMap::new(),
             acks: Vec::new(),
             dead_letters: Vec::new(),
+            decisions: HashMap::new(),
+            checks: Vec::new(),
             power_cuts: Vec::new(),
             passes: Vec::new(),
         };
@@ -444,6 +477,11 @@ impl<'a> History<'a> {
                 }
                 Operation::Ack => history.acks.push(done),
                 Operation::DeadLetter => history.dead_letters.push(done),
+                Operation::Commit | Operation::RollBack => {
+                    let key = asked.key.as_deref().expect("a decision names its half message");
+                    history.decisions.entry(key).or_default().push(done);
+                }
+                Operation::Check => history.checks.push(began),
                 Operation::Retain => history.passes.push((began, asked)),
                 Operation::Receive | Operation::Nack | Operation::Restart => {}
             }
@@ -471,11 +509,21 @@ impl<'a> History<'a> {
     /// Could a pass of retention have taken what this send stored? One that began before the send could not.
     fn may_be_taken(&self, send: &Done) -> bool {
         let Some(answer) = send.answered else { return true };
-        self.passes.iter().filter(|(began, _)| *began > send.began).any(|(_, pass)| {
-            let lies_below = answer.log_offset.zip(pass.may_go_below).is_some_and(|(at, below)| at < below);
-            let is_old = answer.stored_ms.zip(pass.may_go_until_ms).is_some_and(|(stored, until)| stored <= until);
-            lies_below || is_old
-        })
+        let lies_below =
+            |pass: &Subject| answer.log_offset.zip(pass.may_go_below).is_some_and(|(at, below)| at < below);
+        self.is_old(send) || self.passes_behind(send).any(lies_below)
+    }
+
+    /// Could a pass of retention have taken it for its age?
+    fn is_old(&self, send: &Done) -> bool {
+        let Some(answer) = send.answered else { return true };
+        self.passes_behind(send)
+            .any(|pass| answer.stored_ms.zip(pass.may_go_until_ms).is_some_and(|(stored, until)| stored <= until))
+    }
+
+    fn passes_behind(&self, send: &Done) -> impl Iterator<Item = &'a Subject> {
+        let began = send.began;
+        self.passes.iter().filter(move |(pass_began, _)| *pass_began > began).map(|(_, pass)| *pass)
     }
 
     fn check_restarts(&self, lines: &[Line], found: &mut Vec<Violation>) {
@@ -547,6 +595,8 @@ impl<'a> History<'a> {
                             Kind::FiredEarly.because(format!("{} at {at} of {}", message.key, message.stored_ms)),
                         );
                     }
+                }
+                if send.is_delayed() || send.is_half() {
                     // It lies behind what was sent while it waited.
                     continue;
                 }
@@ -596,6 +646,9 @@ impl<'a> History<'a> {
             if send.outcome != Phase::Ok || self.maybe_deleted(send) {
                 continue;
             }
+            if send.is_half() && self.may_be_unseen(send, read_back) {
+                continue;
+            }
             if send.is_delayed() {
                 let still_waits = send.due_ms().is_none_or(|due_ms| due_ms > read_back.due_until_ms);
                 // Nobody knows at which place it came.
@@ -617,6 +670,7 @@ impl<'a> History<'a> {
                 let level = send.answered.and_then(|answer| answer.level);
                 let kind = match () {
                     () if send.is_delayed() => Kind::TimerLost,
+                    () if send.is_half() => Kind::TransactionLost,
                     () if is_below => Kind::TakenTooEarly,
                     () => Kind::Lost,
                 };
@@ -668,6 +722,10 @@ impl Done<'_> {
 
     fn is_delayed(&self) -> bool {
         self.asked.delay_ms.is_some()
+    }
+
+    fn is_half(&self) -> bool {
+        self.asked.producer_group.is_some()
     }
 
     /// When a delayed message comes, as far as anybody was told.

@@ -2,12 +2,67 @@
 //! test is the broker's own file, compiled here against loom's atomics instead of the standard library's.
 
 mod sync {
-    pub use loom::sync::atomic::{AtomicUsize, Ordering, fence};
+    pub use std::sync::TryLockError;
+    use std::sync::{LockResult, PoisonError};
+    use std::time::Duration;
+
+    pub use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+    pub use loom::sync::{Mutex, MutexGuard};
+
+    /// What the standard library's has and loom's has not.
+    #[derive(Default)]
+    pub struct Condvar(loom::sync::Condvar);
+
+    impl Condvar {
+        pub fn wait_while<'a, T>(
+            &self,
+            mut guard: MutexGuard<'a, T>,
+            mut goes_on: impl FnMut(&mut T) -> bool,
+        ) -> LockResult<MutexGuard<'a, T>> {
+            while goes_on(&mut guard) {
+                guard = self.0.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            }
+            Ok(guard)
+        }
+
+        /// All time has passed at once.
+        pub fn wait_timeout_while<'a, T>(
+            &self,
+            guard: MutexGuard<'a, T>,
+            _: Duration,
+            _: impl FnMut(&mut T) -> bool,
+        ) -> LockResult<(MutexGuard<'a, T>, ())> {
+            Ok((guard, ()))
+        }
+
+        pub fn notify_one(&self) {
+            self.0.notify_one();
+        }
+    }
 }
 
 #[allow(dead_code, reason = "the broker asks for more")]
 #[path = "../../broker-core/src/delivery/long_polling/occupancy.rs"]
 mod occupancy;
+
+#[allow(dead_code, reason = "the broker asks for more")]
+#[path = "../../broker-core/src/store/dispatch/turn.rs"]
+mod turn;
+
+#[allow(dead_code, reason = "the broker asks for more")]
+#[path = "../../broker-core/src/store/flusher/gate.rs"]
+mod gate;
+
+#[allow(dead_code, reason = "the broker asks for more")]
+#[path = "../../broker-core/src/store/flusher/wishes.rs"]
+mod wishes;
+
+#[allow(dead_code, reason = "the broker asks for more")]
+#[path = "../../broker-core/src/store/commit_log/end.rs"]
+mod end;
+
+mod flusher;
+mod log;
 
 use loom::sync::Arc;
 use loom::thread;

@@ -49,6 +49,7 @@ impl Story {
         let read_back = ReadBack {
             topics: vec!["t".into()],
             queues: vec![QueueRead { topic: "t".into(), ..QueueRead::default() }],
+            check_max: 15,
             ..ReadBack::default()
         };
         let story = Story { recorder: Recorder::new(), read_back };
@@ -467,6 +468,233 @@ fn t3_a_dead_letter_that_is_lost_doubled_or_altered_is_seen() {
     story.ack("g", "b");
     give_up(&story, Level::Disk);
     assert_eq!(story.kinds(), []);
+}
+
+/// A half message `a`, stored at 1 s and 700 of the log; `b` is no half message.
+fn transaction() -> Story {
+    transaction_at(Level::Disk)
+}
+
+fn transaction_at(level: Level) -> Story {
+    let mut story = Story::new();
+    let asked = Subject { producer_group: Some("p".into()), ..message("a") };
+    let answered = Subject { queue_offset: None, stored_ms: Some(1_000), log_offset: Some(700), ..stored(7, level) };
+    story.done(Operation::Send, asked, answered);
+    story.done(Operation::Send, message("b"), stored(0, level));
+    story.found(vec![read(0, "b")]);
+    story
+}
+
+impl Story {
+    fn decide(&self, operation: Operation, level: Level) {
+        self.done(operation, key_of("a"), at(level));
+    }
+
+    fn asked(&self, producer_group: &str, subject: Subject) {
+        let asked = Subject { producer_group: Some(producer_group.into()), ..Subject::default() };
+        self.recorder.ok(&self.begin(Operation::Check, asked), subject);
+    }
+
+    fn is_open(&mut self) {
+        self.read_back.open = vec!["a".into()];
+    }
+
+    fn is_committed(&mut self) {
+        self.found(vec![read(0, "b"), read(1, "a")]);
+    }
+}
+
+#[test]
+fn t3_a_transaction_that_goes_its_way_passes() {
+    let mut story = transaction();
+    story.is_open();
+    story.asked("p", question("a"));
+    assert_eq!(story.kinds(), []);
+    story.read_back.held = vec![read(0, "a")];
+    assert_eq!(story.kinds(), [], "moved between two looks");
+    story.read_back.open.clear();
+    assert_eq!(story.kinds(), [], "given up");
+    let mut story = transaction();
+    story.decide(Operation::Commit, Level::Disk);
+    story.decide(Operation::Commit, Level::Disk);
+    let refused = story.begin(Operation::RollBack, key_of("a"));
+    story.recorder.fail(&refused, "committed");
+    story.restart(Fault::PowerCut);
+    story.is_committed();
+    story.receive("g", "a");
+    assert_eq!(story.kinds(), []);
+    let story = transaction();
+    story.decide(Operation::RollBack, Level::Disk);
+    story.restart(Fault::PowerCut);
+    assert_eq!(story.kinds(), []);
+    // Without an answer a commit has counted, or has not.
+    let mut story = transaction();
+    story.begin(Operation::Commit, key_of("a"));
+    story.restart(Fault::Kill);
+    story.is_open();
+    assert_eq!(story.kinds(), []);
+    story.read_back.open.clear();
+    story.is_committed();
+    assert_eq!(story.kinds(), []);
+}
+
+/// What producers are told when they are asked.
+fn question(key: &str) -> Subject {
+    Subject {
+        body_hash: Some(hash_of(key.as_bytes())),
+        properties_hash: Some(hash_of_properties([("a", key)])),
+        ..key_of(key)
+    }
+}
+
+#[test]
+fn t3_a_half_message_that_is_seen_without_its_commit_is_seen() {
+    let mut story = transaction();
+    story.is_committed();
+    assert_eq!(story.kinds(), [Kind::UncommittedSeen], "nobody decided");
+    let refused = story.begin(Operation::Commit, key_of("a"));
+    story.recorder.fail(&refused, "rolled back");
+    assert_eq!(story.kinds(), [Kind::UncommittedSeen], "a refused commit is none");
+    let mut story = transaction();
+    story.is_open();
+    story.receive("g", "a");
+    story.begin(Operation::Commit, key_of("a"));
+    assert_eq!(story.kinds(), [Kind::UncommittedSeen], "a consumer had it before the commit began");
+    let story = transaction();
+    story.begin(Operation::Commit, key_of("a"));
+    story.restart(Fault::Kill);
+    story.decide(Operation::RollBack, Level::Disk);
+    assert_eq!(story.kinds(), [], "the first decision has not counted");
+    story.receive("g", "a");
+    assert_eq!(story.kinds(), [Kind::UncommittedSeen], "a consumer had it after the rollback");
+    let mut story = transaction();
+    story.begin(Operation::Commit, key_of("a"));
+    story.decide(Operation::RollBack, Level::Disk);
+    story.is_committed();
+    assert_eq!(story.kinds(), [Kind::UncommittedSeen], "rolled back");
+    story.found(vec![read(0, "b")]);
+    story.read_back.dead_letters.insert("g".into(), vec![read(0, "a")]);
+    assert_eq!(story.kinds(), [Kind::UncommittedSeen], "a dead letter");
+}
+
+#[test]
+fn t3_a_transaction_decided_twice_is_seen() {
+    let mut story = transaction();
+    story.decide(Operation::Commit, Level::Disk);
+    story.decide(Operation::RollBack, Level::Disk);
+    story.is_committed();
+    assert!(story.kinds().contains(&Kind::DecidedTwice));
+    let mut story = transaction();
+    story.decide(Operation::Commit, Level::Disk);
+    story.is_committed();
+    story.read_back.held = vec![read(0, "a")];
+    assert_eq!(story.kinds(), [Kind::DecidedTwice], "committed and given up");
+    let mut story = transaction();
+    story.decide(Operation::RollBack, Level::Disk);
+    story.read_back.held = vec![read(0, "a")];
+    assert_eq!(story.kinds(), [Kind::DecidedTwice], "rolled back and given up");
+    // A power cut may take a decision that was answered at memory, and then the other one counts.
+    let mut story = transaction_at(Level::Memory);
+    story.decide(Operation::RollBack, Level::Memory);
+    story.restart(Fault::PowerCut);
+    story.decide(Operation::Commit, Level::Memory);
+    story.is_committed();
+    assert_eq!(story.kinds(), []);
+}
+
+#[test]
+fn t3_a_commit_or_a_transaction_that_is_lost_is_seen() {
+    let mut story = transaction();
+    story.decide(Operation::Commit, Level::Disk);
+    story.restart(Fault::PowerCut);
+    assert_eq!(story.kinds(), [Kind::CommitLost]);
+    story.is_open();
+    assert!(story.kinds().contains(&Kind::DecisionLost), "open again");
+    // At memory a power cut may take the commit, a kill may not.
+    let mut story = transaction_at(Level::Memory);
+    story.decide(Operation::Commit, Level::Memory);
+    story.restart(Fault::Kill);
+    assert_eq!(story.kinds(), [Kind::CommitLost]);
+    story.restart(Fault::PowerCut);
+    story.is_open();
+    assert_eq!(story.kinds(), []);
+    // What nobody decided is open or held, also when nobody knows whether it was committed.
+    let mut story = transaction();
+    assert_eq!(story.kinds(), [Kind::TransactionLost]);
+    story.begin(Operation::Commit, key_of("a"));
+    story.restart(Fault::Kill);
+    assert_eq!(story.kinds(), [Kind::TransactionLost]);
+    story.begin(Operation::RollBack, key_of("a"));
+    assert_eq!(story.kinds(), []);
+    story.is_committed();
+    story.found(vec![read(0, "b"), read(1, "a"), read(2, "a")]);
+    assert_eq!(story.kinds(), [Kind::StoredTwice], "committed twice");
+    // Lost in a power cut, it is no hole; with what lies behind it still there it is one.
+    let mut story = transaction_at(Level::Memory);
+    story.restart(Fault::PowerCut);
+    story.found(vec![]);
+    assert_eq!(story.kinds(), []);
+    let story = transaction_at(Level::Memory);
+    let later = Subject { log_offset: Some(10_000), ..stored(1, Level::Memory) };
+    story.done(Operation::Send, message("c"), later);
+    story.restart(Fault::PowerCut);
+    let mut story = story;
+    story.found(vec![read(0, "b"), read(1, "c")]);
+    assert_eq!(story.kinds(), [Kind::Hole]);
+}
+
+#[test]
+fn t3_what_retention_may_do_to_a_transaction() {
+    let by_place = Subject { may_go_below: Some(10_000), ..Subject::default() };
+    let by_age = Subject { may_go_until_ms: Some(1_000), ..Subject::default() };
+    let passed = |pass: &Subject| {
+        let story = transaction();
+        story.begin(Operation::Retain, pass.clone());
+        story
+    };
+    assert_eq!(passed(&by_place).kinds(), [Kind::TransactionLost], "put back before its segment goes");
+    assert_eq!(passed(&by_age).kinds(), [], "given up for its age, and gone");
+    let story = passed(&by_place);
+    story.decide(Operation::Commit, Level::Disk);
+    assert_eq!(story.kinds(), [], "a committed message goes like any other");
+    let story = passed(&by_place);
+    for _ in 0..15 {
+        story.asked("p", question("a"));
+    }
+    assert_eq!(story.kinds(), [], "asked so often, it is held and goes like any other");
+}
+
+#[test]
+fn t3_a_check_that_should_not_be_is_seen() {
+    let story = transaction();
+    story.decide(Operation::RollBack, Level::Disk);
+    story.asked("p", question("a"));
+    assert_eq!(story.kinds(), [Kind::DecisionLost]);
+    let mut story = transaction();
+    story.is_open();
+    story.asked("q", question("a"));
+    assert_eq!(story.kinds(), [Kind::Altered], "another producer group");
+    let mut story = transaction();
+    story.is_open();
+    story.asked("p", Subject { body_hash: Some(hash_of(b"x")), ..question("a") });
+    assert_eq!(story.kinds(), [Kind::Altered]);
+    for stranger in ["stranger", "b"] {
+        let mut story = transaction();
+        story.is_open();
+        story.asked("p", question(stranger));
+        assert_eq!(story.kinds(), [Kind::Phantom], "{stranger}");
+        let mut story = transaction();
+        story.read_back.open = vec!["a".into(), stranger.into()];
+        assert_eq!(story.kinds(), [Kind::Phantom], "{stranger} is open");
+        story.read_back.held = vec![read(0, stranger)];
+        story.is_open();
+        assert_eq!(story.kinds(), [Kind::Phantom], "{stranger} is held");
+    }
+    let mut story = transaction();
+    story.read_back.held = vec![read(0, "a"), read(1, "a")];
+    assert_eq!(story.kinds(), [Kind::StoredTwice]);
+    story.read_back.held = vec![MessageRead { body_hash: hash_of(b"x"), ..read(0, "a") }];
+    assert_eq!(story.kinds(), [Kind::Altered]);
 }
 
 #[test]

@@ -12,20 +12,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gantry_broker_core::broker::{
-    Broker as _, ChangeInvisibleDuration, ConsumerGroupConfig, ForwardToDeadLetterQueue, LeaseLength, PopMessages,
-    PutWhen, SendMessage, SendMessages, StartFrom, TopicConfig,
+    Broker as _, ChangeInvisibleDuration, CheckTransactions, ConsumerGroupConfig, EndTransaction,
+    ForwardToDeadLetterQueue, HalfMessageId, LeaseLength, PopMessages, PutConsumerGroup, PutTopic, PutWhen,
+    SendMessage, SendMessages, SendReceipt, StartFrom, TRANSACTION_CHECKS_MAX, TopicConfig, TransactionResolution,
 };
 use gantry_broker_core::clock::{Clock as _, Timestamp};
 use gantry_broker_core::config::Durability;
 use gantry_broker_core::delivery::filter::Filter;
-use gantry_broker_core::message::{Delivery, Message, MessageType};
-use gantry_broker_core::names::ConsumerGroup;
+use gantry_broker_core::message::{Delivery, Message, MessageType, Transaction};
+use gantry_broker_core::names::{ConsumerGroup, ProducerGroup};
 use gantry_broker_core::offset::{QueueId, QueueOffset};
 use gantry_broker_core::receipt_handle::ReceiptHandle;
 use gantry_broker_core::store::simulated_files::SimulatedFiles;
 use gantry_broker_core::{BrokerError, LocalBroker};
 use harness::history::{
-    Fault, Kind, Level, Line, MessageRead, Operation, QueueRead, ReadBack, Recorder, Subject, check, hash_of,
+    self, Fault, Kind, Level, Line, MessageRead, Operation, Phase, QueueRead, ReadBack, Recorder, Subject, hash_of,
     hash_of_properties,
 };
 
@@ -45,9 +46,15 @@ const COPIED_ONE_IN: u64 = 12;
 const COPIES_MAX: usize = 40;
 /// Lives of one run, one after the other, each from a crash of the one before.
 const LIVES: usize = 3;
-const TOPICS: [&str; 3] = ["a", "b", "c"];
+const TOPICS: [&str; 3] = ["a", "b", MIXED];
+/// In runs with every kind of message it takes all of them.
+const MIXED: &str = "c";
 const QUEUES: u32 = 3;
 const GROUPS: [&str; 2] = ["popping", "committing"];
+/// Whose half messages there are.
+const PRODUCER_GROUP: &str = "producing";
+/// Checks that one call asks for.
+const CHECKS_MAX: u32 = 8;
 /// Message groups that one queue has.
 const LANES: u64 = 2;
 /// Deliveries after the first, of the group that gives messages up.
@@ -56,7 +63,7 @@ const RETRIES_MAX: u32 = 2;
 const LOOKS_MAX: usize = 2_000;
 /// Steps of every run, and those of runs that have all kinds of messages.
 const STEPS_OF_ALL: u64 = 43;
-const STEPS_OF_EVERY_KIND: u64 = 52;
+const STEPS_OF_EVERY_KIND: u64 = 60;
 /// Changes of a recovery, roughly: where it is crashed itself.
 const RECOVERY_CHANGES: u64 = 60;
 /// Of retention: one finds that a snapshot is missing, one that the older snapshot is, one deletes.
@@ -138,6 +145,8 @@ struct Life {
     broker: LocalBroker,
     recorder: Arc<Recorder>,
     read_back: ReadBack,
+    /// There were open transactions before anybody was asked.
+    had_open: bool,
 }
 
 fn restart(fault: Fault) -> Subject {
@@ -158,17 +167,21 @@ fn revive(
     }
     let broker = setting.open(disk).map_err(|error| vec![format!("{:?}: {error}", Kind::NoStart)])?;
     let mut read_back = look(setting, &broker).map_err(|error| vec![error])?;
+    let had_open = !read_back.open.is_empty();
     let mut broken = Vec::new();
     if drains {
+        if setting.has_every_kind {
+            decide_all(&broker, &recorder, &mut read_back, &mut broken).map_err(|error| vec![error])?;
+        }
         drain(setting, &broker, &recorder, &read_back, &mut broken);
         // What was given up meanwhile.
         read_back = look(setting, &broker).map_err(|error| vec![error])?;
     }
-    broken.extend(check(&recorder.lines(), &read_back).iter().map(ToString::to_string));
+    broken.extend(history::check(&recorder.lines(), &read_back).iter().map(ToString::to_string));
     if broken.is_empty() {
         broken.extend(goes_on(&broker, &recorder, &mut read_back, chance).err());
     }
-    if broken.is_empty() { Ok(Life { broker, recorder, read_back }) } else { Err(broken) }
+    if broken.is_empty() { Ok(Life { broker, recorder, read_back, had_open }) } else { Err(broken) }
 }
 
 /// What it holds when all that is due has come.
@@ -186,9 +199,9 @@ fn look(setting: &Setting, broker: &LocalBroker) -> Result<ReadBack, String> {
 /// What is answered at the broker's level speaks for all that lies before it in the log: from then on it can be read.
 fn confirm(broker: &LocalBroker) {
     let config = || ConsumerGroupConfig::new(consumer_group("rig"));
-    let known = block_on(broker.put_consumer_group(config(), PutWhen::Exists));
+    let known = block_on(broker.put_consumer_group(PutConsumerGroup::new(config(), PutWhen::Exists)));
     if known.is_err() {
-        let made = block_on(broker.put_consumer_group(config(), PutWhen::Missing));
+        let made = block_on(broker.put_consumer_group(PutConsumerGroup::new(config(), PutWhen::Missing)));
         made.expect("nobody halted this disk");
     }
     block_on(dispatched(broker));
@@ -199,6 +212,40 @@ async fn dispatched(broker: &LocalBroker) {
     while broker.describe_storage().await.is_ok_and(|storage| storage.dispatch_behind_bytes > 0) {
         std::thread::yield_now();
     }
+}
+
+/// Producers are asked about all that is open, and decide it; what they commit is in its topic.
+fn decide_all(
+    broker: &LocalBroker,
+    recorder: &Recorder,
+    read_back: &mut ReadBack,
+    broken: &mut Vec<String>,
+) -> Result<(), String> {
+    let mut asked = BTreeSet::new();
+    loop {
+        let checks = check(broker, recorder, TRANSACTION_CHECKS_MAX).map_err(|error| format!("checks: {error}"))?;
+        if checks.is_empty() {
+            break;
+        }
+        for (half, key) in checks {
+            let commits = key.len().is_multiple_of(2);
+            let decision = if commits { Operation::Commit } else { Operation::RollBack };
+            if let Err(error) = decide(broker, recorder, half, &key, decision)
+                && !matches!(error, BrokerError::TopicNotFound { .. })
+            {
+                broken.push(format!("{key} cannot be decided: {error}"));
+            }
+            if !asked.insert(key.clone()) {
+                broken.push(format!("AskedTwice: about {key}, at one time"));
+            }
+        }
+    }
+    for key in read_back.open.iter().filter(|key| !asked.contains(*key)) {
+        broken.push(format!("NotAsked: nobody is asked about {key}, which is open for a day"));
+    }
+    confirm(broker);
+    *read_back = ReadBack { due_until_ms: read_back.due_until_ms, ..crate::world::read_back(broker)? };
+    Ok(())
 }
 
 /// Everything that may be delivered is, lane by lane: what was neither acked nor given up must come.
@@ -268,7 +315,7 @@ fn change_groups(setting: &Setting, broker: &LocalBroker, when: PutWhen) {
         let retry_max_times = if gives_up { RETRIES_MAX } else { config.retry_max_times };
         let group = ConsumerGroupConfig { start_from: StartFrom::Min, retry_max_times, ..config };
         // There already after a crash that kept it.
-        let _ = block_on(broker.put_consumer_group(group, when));
+        let _ = block_on(broker.put_consumer_group(PutConsumerGroup::new(group, when)));
     }
 }
 
@@ -302,7 +349,8 @@ fn goes_on(
             let kind = if type_of_topic == MessageType::Fifo { Sort::OfLane(u64::from(*queue)) } else { Sort::Plain };
             let entry = Entry { queue: *queue, key: key.clone(), bytes: 100, sort: kind };
             let sent = send(broker, recorder, topic, vec![entry], 0).await;
-            let [Some(offset)] = sent[..] else { return Err("a send after the restart is refused".into()) };
+            let [Some(receipt)] = &sent[..] else { return Err("a send after the restart is refused".into()) };
+            let offset = receipt.queue_offset.0;
             if offset != end {
                 return Err(format!("a send after the restart got offset {offset} instead of {end}"));
             }
@@ -337,6 +385,8 @@ enum Sort {
     OfLane(u64),
     After(Duration),
     OfLevel(u32),
+    /// Of a transaction.
+    Half,
 }
 
 /// RocketMQ's first levels, in seconds.
@@ -347,23 +397,28 @@ impl Sort {
         match self {
             Sort::After(delay) => Some(delay.as_millis() as i64),
             Sort::OfLevel(level) => Some(LEVELS[level as usize - 1] * 1_000),
-            Sort::Plain | Sort::OfLane(_) => None,
+            Sort::Plain | Sort::OfLane(_) | Sort::Half => None,
         }
+    }
+
+    /// It waits elsewhere than in its queue.
+    fn waits(self) -> bool {
+        self.delay_ms().is_some() || matches!(self, Sort::Half)
     }
 }
 
-/// Sends entries in one call; the offsets of those that are in their queue.
+/// Sends entries in one call; the receipts of those that are stored.
 async fn send(
     broker: &LocalBroker,
     recorder: &Recorder,
     topic: &str,
     entries: Vec<Entry>,
     client: usize,
-) -> Vec<Option<u64>> {
+) -> Vec<Option<SendReceipt>> {
     let client = format!("sender{client}");
     let batch = (entries.len() > 1).then(|| recorder.lock().all().len() as u64);
     let (mut messages, mut invoked) = (Vec::new(), Vec::new());
-    let mut delayed = Vec::new();
+    let mut waiting = Vec::new();
     for Entry { queue, key, bytes, sort } in entries {
         let message = message(&key, bytes);
         let message = match sort {
@@ -371,8 +426,12 @@ async fn send(
             Sort::OfLane(lane) => message.with_message_group(&format!("lane{lane}")).expect("a legal group"),
             Sort::After(delay) => message.with_delivery(Delivery::After(delay)).expect("a legal delay"),
             Sort::OfLevel(level) => message.with_delivery(Delivery::Level(level)).expect("a legal level"),
+            Sort::Half => {
+                let transaction = Transaction { producer_group: producer_group(), check_after: None };
+                message.with_transaction(transaction).expect("a legal half message")
+            }
         };
-        delayed.push(sort.delay_ms().is_some());
+        waiting.push(sort.waits());
         let tag = message.tag().map(|tag| ("TAGS", tag));
         let properties = [("number", key.as_str()), ("again", "ä"), ("KEYS", key.as_str())];
         let asked = Subject {
@@ -381,6 +440,7 @@ async fn send(
             batch,
             lane: if let Sort::OfLane(lane) = sort { Some(format!("lane{lane}")) } else { None },
             delay_ms: sort.delay_ms(),
+            producer_group: matches!(sort, Sort::Half).then(|| PRODUCER_GROUP.into()),
             body_hash: Some(hash_of(message.body())),
             properties_hash: Some(hash_of_properties(properties.into_iter().chain(tag))),
             key: Some(key.clone()),
@@ -391,20 +451,18 @@ async fn send(
     }
     match broker.send_messages(SendMessages { topic: topic_name(topic), messages }).await {
         Ok(results) => {
-            let record = |((invoked, is_delayed), result): ((_, bool), _)| match result {
+            let record = |((invoked, waits), result): ((_, bool), Result<SendReceipt, _>)| match result {
                 Ok(receipt) => {
-                    let receipt: gantry_broker_core::broker::SendReceipt = receipt;
-                    let queue_offset = Some(receipt.queue_offset.0).filter(|_| !is_delayed);
                     let answered = Subject {
                         queue: Some(receipt.queue_id.0),
-                        queue_offset,
+                        queue_offset: Some(receipt.queue_offset.0).filter(|_| !waits),
                         log_offset: Some(receipt.commit_log_offset.0),
                         stored_ms: Some(receipt.store_timestamp.0),
                         level: Some(level_of(receipt.durability)),
                         ..Subject::default()
                     };
                     recorder.ok(invoked, answered);
-                    queue_offset
+                    Some(receipt)
                 }
                 Err(error) if is_unknown(&error) => {
                     recorder.unknown(invoked, error);
@@ -415,7 +473,7 @@ async fn send(
                     None
                 }
             };
-            invoked.iter().zip(delayed).zip(results).map(record).collect()
+            invoked.iter().zip(waiting).zip(results).map(record).collect()
         }
         Err(error) => {
             let is_unknown = is_unknown(&error);
@@ -478,11 +536,64 @@ fn ack(broker: &LocalBroker, recorder: &Recorder, group: &str, acks: Vec<(Receip
     }
 }
 
+fn producer_group() -> ProducerGroup {
+    ProducerGroup::from_client(PRODUCER_GROUP).expect("a legal name")
+}
+
+/// Asks producers what became of their transactions: those half messages, and their keys.
+fn check(
+    broker: &LocalBroker,
+    recorder: &Recorder,
+    checks_max: u32,
+) -> Result<Vec<(HalfMessageId, String)>, BrokerError> {
+    let asked = Subject { producer_group: Some(PRODUCER_GROUP.into()), ..Subject::default() };
+    let invoked = recorder.invoke(PRODUCER_GROUP, Operation::Check, asked);
+    let check = CheckTransactions { producer_group: producer_group(), checks_max, wait: Duration::ZERO };
+    let checks = block_on(broker.check_transactions(check))?;
+    let each = checks.into_iter().map(|check| {
+        let read = read_of(&check.message);
+        let came = Subject {
+            key: Some(read.key.clone()),
+            body_hash: Some(read.body_hash),
+            properties_hash: Some(read.properties_hash),
+            ..Subject::default()
+        };
+        recorder.ok(&invoked, came);
+        (check.half, read.key)
+    });
+    Ok(each.collect())
+}
+
+/// Commits a transaction or rolls it back.
+fn decide(
+    broker: &LocalBroker,
+    recorder: &Recorder,
+    half: HalfMessageId,
+    key: &str,
+    decision: Operation,
+) -> Result<(), BrokerError> {
+    let invoked = recorder.invoke(PRODUCER_GROUP, decision, Subject { key: Some(key.into()), ..Subject::default() });
+    let resolution = match decision {
+        Operation::Commit => TransactionResolution::Commit,
+        _ => TransactionResolution::Rollback,
+    };
+    let ended = block_on(broker.end_transaction(EndTransaction { half, topic: None, resolution }));
+    match &ended {
+        Ok(()) => {
+            let level = Some(level_of(block_on(broker.describe_broker())?.durability));
+            recorder.ok(&invoked, Subject { level, ..Subject::default() });
+        }
+        Err(error) if is_unknown(error) => recorder.unknown(&invoked, error),
+        Err(error) => recorder.fail(&invoked, error),
+    }
+    ended
+}
+
 /// In runs with every kind of message, what each topic takes.
 fn message_type(setting: &Setting, topic: &str) -> MessageType {
     match topic {
         "b" if setting.has_every_kind => MessageType::Fifo,
-        "c" if setting.has_every_kind => MessageType::Mixed,
+        MIXED if setting.has_every_kind => MessageType::Mixed,
         _ => MessageType::Normal,
     }
 }
@@ -504,6 +615,8 @@ struct Work<'a> {
     /// Keys by topic, queue and offset.
     stored: BTreeMap<(String, u32, u64), String>,
     leased: Vec<(ReceiptHandle, String)>,
+    /// Half messages and their keys, decided or not.
+    halves: Vec<(HalfMessageId, String)>,
 }
 
 impl Work<'_> {
@@ -535,8 +648,24 @@ impl Work<'_> {
             43..=45 => self.nack(),
             46 | 47 => self.give_up(),
             48 => self.setting.hands.advance(Duration::from_secs(self.chance.below(5))),
+            49..=53 => self.decide(),
+            54 | 55 => self.check(),
             _ => self.deliver_due(),
         }
+    }
+
+    /// Mostly once, and now and then the other way as well.
+    fn decide(&mut self) {
+        let Some((half, key)) = self.chance.pick(&self.halves).cloned() else { return };
+        let decision = if self.chance.one_in(3) { Operation::RollBack } else { Operation::Commit };
+        // Refused, it was decided before or its topic is gone.
+        let _ = decide(self.broker, self.recorder, half, &key, decision);
+    }
+
+    fn check(&mut self) {
+        let checks = check(self.broker, self.recorder, CHECKS_MAX);
+        let checks = checks.unwrap_or_else(|error| panic!("seed {}: no checks: {error}", self.setting.seed));
+        self.halves.extend(checks);
     }
 
     /// As its clock moves only in steps, the broker has to be told.
@@ -550,8 +679,9 @@ impl Work<'_> {
         let lane = u64::from(queue) + u64::from(QUEUES) * self.chance.below(LANES);
         match message_type(self.setting, topic) {
             MessageType::Fifo => Sort::OfLane(lane),
-            MessageType::Mixed => match self.chance.below(6) {
+            MessageType::Mixed => match self.chance.below(9) {
                 0 => Sort::OfLane(lane),
+                6..=8 => Sort::Half,
                 1..=2 => Sort::OfLevel(1 + self.chance.below(LEVELS.len() as u64) as u32),
                 3..=4 => Sort::After(Duration::from_millis(1 + self.chance.below(20_000))),
                 // So far, sometimes, that it is put back on its way.
@@ -574,19 +704,23 @@ impl Work<'_> {
             });
             planned.push(entries.collect::<Vec<_>>());
         }
-        let places: Vec<Vec<(u32, String)>> = planned
+        let places: Vec<Vec<(u32, String, Sort)>> = planned
             .iter()
-            .map(|entries| entries.iter().map(|entry| (entry.queue, entry.key.clone())).collect())
+            .map(|entries| entries.iter().map(|entry| (entry.queue, entry.key.clone(), entry.sort)).collect())
             .collect();
-        type Sent<'a> = Pin<Box<dyn Future<Output = Vec<Option<u64>>> + 'a>>;
+        type Sent<'a> = Pin<Box<dyn Future<Output = Vec<Option<SendReceipt>>> + 'a>>;
         let (broker, recorder) = (self.broker, self.recorder);
         let calls = planned.into_iter().enumerate();
         let calls =
             calls.map(|(client, entries)| -> Sent<'_> { Box::pin(send(broker, recorder, topic, entries, client)) });
-        let offsets = block_on(join_all(calls.collect()));
-        for ((queue, key), offset) in places.into_iter().flatten().zip(offsets.into_iter().flatten()) {
-            if let Some(offset) = offset {
-                self.stored.insert((topic.into(), queue, offset), key);
+        let receipts = block_on(join_all(calls.collect()));
+        for ((queue, key, sort), receipt) in places.into_iter().flatten().zip(receipts.into_iter().flatten()) {
+            let Some(receipt) = receipt else { continue };
+            if matches!(sort, Sort::Half) {
+                let half = HalfMessageId::new(&key, receipt.queue_offset, receipt.commit_log_offset);
+                self.halves.push((half, key));
+            } else if !sort.waits() {
+                self.stored.insert((topic.into(), queue, receipt.queue_offset.0), key);
             }
         }
     }
@@ -674,7 +808,7 @@ impl Work<'_> {
             ..TopicConfig::new(topic_name(name))
         };
         self.change_topic(name, Operation::CreateTopic, async |broker| {
-            broker.put_topic(config, PutWhen::Missing).await.map(drop)
+            broker.put_topic(PutTopic::new(config, PutWhen::Missing)).await.map(drop)
         });
         self.topics.insert(name.into());
     }
@@ -719,6 +853,9 @@ struct Outcome {
     /// States with a dead letter, and those in which a delayed message had come.
     with_dead_letters: u64,
     with_fired: u64,
+    /// States with a committed message, and those with an open transaction.
+    with_committed: u64,
+    with_open: u64,
     failures: Vec<String>,
 }
 
@@ -776,7 +913,10 @@ fn run(seed: u64, faults: Faults, prepare: fn(&SimulatedFiles), durability: Opti
                 Ok(life) => {
                     outcome.trimmed += u64::from(life.read_back.queues.iter().any(|queue| queue.min_offset > 0));
                     outcome.with_dead_letters += u64::from(!life.read_back.dead_letters.is_empty());
-                    outcome.with_fired += u64::from(has_fired(&life));
+                    let has = |is_it: fn(&Subject) -> bool| u64::from(has_come(&life, is_it));
+                    outcome.with_fired += has(|subject| subject.delay_ms.is_some());
+                    outcome.with_committed += has(|subject| subject.producer_group.is_some());
+                    outcome.with_open += u64::from(life.had_open);
                 }
                 Err(broken) => outcome.failures.extend(broken.iter().map(|broken| format!("{context}: {broken}"))),
             }
@@ -789,14 +929,15 @@ fn run(seed: u64, faults: Faults, prepare: fn(&SimulatedFiles), durability: Opti
     outcome
 }
 
-fn has_fired(life: &Life) -> bool {
+/// Is one of these in its topic?
+fn has_come(life: &Life, is_it: fn(&Subject) -> bool) -> bool {
     let lines = life.recorder.lines();
-    let delayed: BTreeSet<&str> = lines
+    let these: BTreeSet<&str> = lines
         .iter()
-        .filter(|line| line.subject.delay_ms.is_some())
+        .filter(|line| line.operation == Operation::Send && is_it(&line.subject))
         .filter_map(|line| line.subject.key.as_deref())
         .collect();
-    life.read_back.queues.iter().flat_map(|queue| &queue.messages).any(|message| delayed.contains(&*message.key))
+    life.read_back.queues.iter().flat_map(|queue| &queue.messages).any(|message| these.contains(&*message.key))
 }
 
 fn messages_of(lines: &[Line]) -> u64 {
@@ -849,6 +990,7 @@ fn work(setting: &Setting, life: &Life, number: usize, chance: &mut Chance) {
         topics: life.read_back.topics.iter().cloned().collect(),
         stored: BTreeMap::new(),
         leased: Vec::new(),
+        halves: Vec::new(),
     };
     for queue in &life.read_back.queues {
         for message in &queue.messages {
@@ -884,6 +1026,8 @@ fn runs(states: u64, faults: Faults, prepare: fn(&SimulatedFiles), durability: O
         all.trimmed += outcome.trimmed;
         all.with_dead_letters += outcome.with_dead_letters;
         all.with_fired += outcome.with_fired;
+        all.with_committed += outcome.with_committed;
+        all.with_open += outcome.with_open;
         all.failures.extend(outcome.failures);
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -898,11 +1042,13 @@ fn d2_d7_d10_every_crash_state_recovers_what_was_promised() {
     assert!(outcome.failures.is_empty(), "{:#?}", outcome.failures);
     assert!(outcome.states >= states && outcome.messages >= states / 10);
     assert!(outcome.trimmed >= states / 100, "{} states behind retention", outcome.trimmed);
-    let Outcome { states, messages, trimmed, with_dead_letters, with_fired, .. } = outcome;
+    let Outcome { states, messages, trimmed, with_dead_letters, with_fired, with_committed, with_open, .. } = outcome;
     assert!(with_dead_letters >= states / 100 && with_fired >= states / 20, "{with_dead_letters}, {with_fired}");
+    assert!(with_committed >= states / 20 && with_open >= states / 20, "{with_committed}, {with_open}");
     eprintln!(
         "{states} crash states, {trimmed} of them behind retention, {with_dead_letters} with dead letters, {with_fired} with \
-         delayed messages that came; {messages} messages"
+         delayed messages that came, {with_committed} with committed ones and {with_open} with open transactions; \
+         {messages} messages"
     );
 }
 
@@ -952,22 +1098,23 @@ fn control_a_retention_that_takes_what_no_rule_allows_is_seen() {
         (0..6).for_each(|number| work(&setting, &life, number, &mut chance));
         let read_back = read_back(&life.broker).unwrap();
         let mut lines = life.recorder.lines();
-        assert_eq!(check(&lines, &read_back), [], "seed {seed}");
+        assert_eq!(history::check(&lines, &read_back), [], "seed {seed}");
         for line in lines.iter_mut().filter(|line| line.operation == Operation::Retain) {
             line.subject = Subject::default();
         }
-        let found = check(&lines, &read_back);
+        let found = history::check(&lines, &read_back);
         seen += u64::from(found.iter().any(|violation| violation.kind == Kind::TakenTooEarly));
     }
     assert!(seen >= 8, "{seen} of 10 runs in which it was seen");
 }
 
-/// The controls of delays, lanes and dead letters: what a broker would look like that fires twice, fires early, loses a
-/// timer, gives a lane out of order, or has a dead letter twice.
+/// The controls of delays, lanes, dead letters and transactions: what a broker would look like that fires twice, fires
+/// early, loses a timer, gives a lane out of order, has a dead letter twice, forgets a commit or a transaction, or shows
+/// what nobody committed.
 #[test]
-fn control_broken_delays_lanes_and_dead_letters_are_seen() {
+fn control_broken_delays_lanes_dead_letters_and_transactions_are_seen() {
     let mut seen = BTreeMap::new();
-    for seed in 1..=12 {
+    for seed in 1..=24 {
         let setting = Setting::of(seed).with_every_kind();
         let mut disk = SimulatedFiles::new();
         let recorder = Arc::new(Recorder::new());
@@ -983,9 +1130,9 @@ fn control_broken_delays_lanes_and_dead_letters_are_seen() {
         drain(&setting, &broker, &recorder, &read_back, &mut Vec::new());
         let read_back = look(&setting, &broker).unwrap();
         let lines = recorder.lines();
-        assert_eq!(check(&lines, &read_back), [], "seed {seed}");
+        assert_eq!(history::check(&lines, &read_back), [], "seed {seed}");
         let mut plant = |kind: Kind, lines: &[Line], read_back: &ReadBack| {
-            let found = check(lines, read_back).iter().any(|violation| violation.kind == kind);
+            let found = history::check(lines, read_back).iter().any(|violation| violation.kind == kind);
             assert!(found, "{kind:?} of seed {seed}");
             *seen.entry(kind).or_insert(0) += 1;
         };
@@ -1018,11 +1165,50 @@ fn control_broken_delays_lanes_and_dead_letters_are_seen() {
                 &ReadBack { dead_letters: BTreeMap::from([(group, twice)]), ..read_back.clone() },
             );
         }
-        // Of a lane whose messages came one after the other, nobody has acked any.
+        let decided = |operation: Operation| {
+            let decides = |line: &&Line| line.operation == operation && line.phase == Phase::Ok;
+            let ids: BTreeSet<u64> = lines.iter().filter(decides).map(|line| line.id).collect();
+            let asked = lines.iter().filter(|line| line.phase == Phase::Invoke && ids.contains(&line.id));
+            asked.filter_map(|line| line.subject.key.clone()).collect::<BTreeSet<String>>()
+        };
+        let is_committed = |queue: &QueueRead| {
+            let committed = decided(Operation::Commit);
+            queue.messages.iter().position(|read| committed.contains(&read.key))
+        };
+        if let Some((queue, at)) =
+            read_back.queues.iter().enumerate().find_map(|(at, queue)| Some((at, is_committed(queue)?)))
+        {
+            let mut lost = read_back.clone();
+            let key = lost.queues[queue].messages.remove(at).key;
+            plant(Kind::CommitLost, &lines, &lost);
+            lost.open.push(key.clone());
+            plant(Kind::DecisionLost, &lines, &lost);
+            let of_it = |line: &Line| line.subject.key.as_deref() == Some(&*key);
+            let nobody: Vec<Line> =
+                lines.iter().filter(|line| line.operation != Operation::Commit || !of_it(line)).cloned().collect();
+            plant(Kind::UncommittedSeen, &nobody, &read_back);
+            let mut twice = lines.clone();
+            for line in lines.iter().filter(|line| line.operation == Operation::Commit) {
+                let id = line.id + lines.len() as u64;
+                twice.push(Line { id, operation: Operation::RollBack, ..line.clone() });
+            }
+            plant(Kind::DecidedTwice, &twice, &read_back);
+        }
         let is_deleted = |topic: &str| {
             let deletes = |line: &&Line| line.operation == Operation::DeleteTopic;
             lines.iter().filter(deletes).any(|line| line.subject.topic.as_deref() == Some(topic))
         };
+        // Of a topic that was deleted nobody can say what is open.
+        if let Some(key) = decided(Operation::RollBack).first().filter(|_| !is_deleted(MIXED)) {
+            let of_it = |line: &Line| line.subject.key.as_ref() == Some(key);
+            let undecided: Vec<Line> = lines
+                .iter()
+                .filter(|line| !matches!(line.operation, Operation::Commit | Operation::RollBack) || !of_it(line))
+                .cloned()
+                .collect();
+            plant(Kind::TransactionLost, &undecided, &read_back);
+        }
+        // Of a lane whose messages came one after the other, nobody has acked any.
         let mut lanes = lanes(&lines);
         lanes.retain(|(topic, _), _| !is_deleted(topic));
         let comes_later = |((of, _), keys): (&(LaneName<'_>, u64), &BTreeSet<&str>)| {
@@ -1038,7 +1224,9 @@ fn control_broken_delays_lanes_and_dead_letters_are_seen() {
             plant(Kind::LaneDisorder, &unsettled, &none_dead);
         }
     }
-    let kinds = [Kind::FiredTwice, Kind::FiredEarly, Kind::TimerLost, Kind::DeadTwice, Kind::LaneDisorder];
+    let of_messages = [Kind::FiredTwice, Kind::FiredEarly, Kind::TimerLost, Kind::DeadTwice, Kind::LaneDisorder];
+    let of_transactions = [Kind::CommitLost, Kind::DecisionLost, Kind::UncommittedSeen, Kind::DecidedTwice];
+    let kinds = [&of_messages[..], &of_transactions[..], &[Kind::TransactionLost]].concat();
     assert!(kinds.iter().all(|kind| seen.get(kind).is_some_and(|count| *count >= 3)), "{seen:?}");
 }
 

@@ -10,12 +10,12 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
-use gantry_broker_core::broker::{Broker as _, PullMessages};
+use gantry_broker_core::broker::{Broker as _, ListTransactions, OpenTransaction, PullMessages};
 use gantry_broker_core::clock::{Clock, Timestamp};
-use gantry_broker_core::config::{BrokerConfig, Durability, Pace, Retention};
+use gantry_broker_core::config::{BrokerConfig, Durability, Pace, Retention, TransactionRules};
 use gantry_broker_core::local_broker::Surroundings;
 use gantry_broker_core::message::StoredMessage;
-use gantry_broker_core::names::{ConsumerGroup, TopicName};
+use gantry_broker_core::names::{ConsumerGroup, HOLDING_TOPIC, TopicName};
 use gantry_broker_core::offset::{QueueId, QueueOffset};
 use gantry_broker_core::random::Random;
 use gantry_broker_core::store::error::StoreError;
@@ -30,6 +30,8 @@ pub const SEGMENT_BYTES: u64 = 64 << 10;
 /// Small, so that a run has more index files than one.
 const INDEX_LAYOUT: IndexLayout = IndexLayout { slots: 32, entries: 64 };
 const HOST: &str = "127.0.0.1:10911";
+/// Open transactions that are read at once.
+const TRANSACTIONS_MAX: u32 = 100;
 const DEAD_LETTER_QUEUE_PREFIX: &str = "%DLQ%";
 /// 2026-11-21.
 const WALL_AT_FIRST_MS: i64 = 1_795_219_200_000;
@@ -255,13 +257,44 @@ pub fn read_back(broker: &LocalBroker) -> Result<ReadBack, String> {
                     read_back.dead_letters.insert(group.into(), letters);
                 }
                 None => {
+                    read_back.open.extend(open_transactions(broker, &name).await?);
                     read_back.topics.push(name.to_string());
                     read_back.queues.extend(read);
                 }
             }
         }
+        read_back.held = read_held(broker).await?;
+        read_back.check_max = TransactionRules::default().check_max;
         Ok(read_back)
     })
+}
+
+async fn open_transactions(broker: &LocalBroker, topic: &TopicName) -> Result<Vec<String>, String> {
+    let mut keys = Vec::new();
+    let mut from = QueueOffset(0);
+    loop {
+        let (topic, transactions_max) = (topic.clone(), TRANSACTIONS_MAX);
+        let list = ListTransactions { topic, producer_group: None, born_before: None, from, transactions_max };
+        let open = broker.list_transactions(list).await.map_err(|error| format!("open transactions: {error}"))?;
+        let key = |open: &OpenTransaction| open.message.unique_key().unwrap_or_default().to_string();
+        keys.extend(open.transactions.iter().map(key));
+        if open.complete {
+            return Ok(keys);
+        }
+        from = open.next;
+    }
+}
+
+/// Half messages that nobody decided.
+async fn read_held(broker: &LocalBroker) -> Result<Vec<MessageRead>, String> {
+    let topic = TopicName::from_store(HOLDING_TOPIC.as_bytes()).expect("a legal name");
+    // There is none before the first of them.
+    let Ok(queues) = broker.query_queue_offsets(topic.clone()).await else { return Ok(Vec::new()) };
+    let mut held = Vec::new();
+    for queue in queues {
+        held.extend(read_queue(broker, &topic, queue.queue_id, queue.min_offset..queue.max_offset).await?);
+    }
+    Ok(held)
 }
 
 async fn read_queue(

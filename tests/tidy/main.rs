@@ -67,6 +67,11 @@ fn the_rules_can_fail() {
     assert!(find(&planted("a.rs", "let httpd = 1; // http"), |_| true, &["http"]).is_empty());
     assert!(find(&planted("b.rs", "tokio"), |path| path == "a.rs", &["tokio"]).is_empty());
     assert_eq!(headless(&planted("a.rs", "use x;")), ["a.rs"]);
+    let tests = "[[test]]\nname = \"a\"\n[[test]]\nname = \"b\"\n";
+    assert_eq!(unnamed_tests(tests, "COMPUTING := --lib --test a\nWAITING := --test ab\n"), ["b"]);
+    assert_eq!(unnamed_tests(tests, "COMPUTING := --test a\nWAITING := --test a --test b\n"), ["a"]);
+    let shown = "//! ```text\n//! a\n//! ```\n/// ```\n/// b\n/// ```\n";
+    assert_eq!(examples(&planted("a.rs", shown)), ["a.rs:4"]);
     assert_eq!(second_tls_providers("name = \"ring\"\nname = \"aws-lc-rs\"\n"), ["aws-lc-rs"]);
 }
 
@@ -146,6 +151,43 @@ fn nothing_is_left_for_later() {
     let ignored = ["#[ig", "nore"].concat();
     let found = sources().into_iter().filter(|source| source.text.contains(&ignored)).map(|source| source.path);
     none(found.collect(), "no ignored tests");
+}
+
+/// `make test` runs its tests in two halves, each named there.
+#[test]
+fn every_test_is_run() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).expect(path);
+    none(
+        unnamed_tests(&read("tests/Cargo.toml"), &read("Makefile")),
+        "`make test` names each test binary, in one half",
+    );
+    none(examples(&sources()), "examples in comments are not run: say ```text");
+}
+
+fn unnamed_tests(manifest: &str, makefile: &str) -> Vec<String> {
+    let names = manifest.split("[[test]]").skip(1).filter_map(|test| test.split('"').nth(1));
+    let halves: Vec<&str> =
+        makefile.lines().filter(|line| line.starts_with("COMPUTING") || line.starts_with("WAITING")).collect();
+    let count =
+        |name: &str| halves.iter().flat_map(|half| half.split("--test ")).filter(|part| part.trim() == name).count();
+    names.filter(|name| count(name) != 1).map(str::to_string).collect()
+}
+
+/// Lines that begin an example which the compiler would be given.
+fn examples(sources: &[Source]) -> Vec<String> {
+    let mut found = Vec::new();
+    for source in sources {
+        let mut is_inside = false;
+        for (at, line) in source.text.lines().enumerate() {
+            let comment = line.trim_start().strip_prefix("//!").or_else(|| line.trim_start().strip_prefix("///"));
+            let Some(kind) = comment.and_then(|comment| comment.trim().strip_prefix("```")) else { continue };
+            if !is_inside && kind != "text" {
+                found.push(format!("{}:{}", source.path, at + 1));
+            }
+            is_inside = !is_inside;
+        }
+    }
+    found
 }
 
 #[test]

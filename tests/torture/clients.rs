@@ -1,9 +1,9 @@
 //! Callers that send, receive, settle, make and delete topics until their server is gone, and write all of it into a
 //! history.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::random::Random;
+use crate::read_back::open_transactions;
 
 /// Sent to and received from.
 pub const TOPIC: &str = "orders";
@@ -25,8 +26,18 @@ pub const BATCH_TOPIC: &str = "lines";
 pub const LANE_TOPIC: &str = "lanes";
 /// Everything comes later than it was sent.
 pub const DELAY_TOPIC: &str = "later";
-const RECEIVED: [&str; 3] = [TOPIC, LANE_TOPIC, DELAY_TOPIC];
+/// Nothing is seen before it is committed.
+pub const TRANSACTION_TOPIC: &str = "perhaps";
+const RECEIVED: [&str; 4] = [TOPIC, LANE_TOPIC, DELAY_TOPIC, TRANSACTION_TOPIC];
 pub const GROUP: &str = "billing";
+/// Whose half messages there are.
+const PRODUCER_GROUP: &str = "shop";
+/// About one of so many half messages nobody says anything, ever: they are given up.
+const UNDECIDED_EVERY: u64 = 7;
+/// Half messages that somebody may decide once more.
+const HALVES_MAX: usize = 64;
+/// All that was left open is asked about by then, and given up if nobody says anything; many times what it takes.
+const DECIDED_SECONDS_MAX: u64 = 60;
 const LANES: u64 = 16;
 /// Of so many messages in lanes one is given up, and one is kept; a lane waits for what is kept.
 const GIVEN_UP_EVERY: u64 = 9;
@@ -54,6 +65,8 @@ pub struct Callers {
     has_retention: bool,
     next_key: AtomicU64,
     next_topic: AtomicU64,
+    /// The latest, with their handles.
+    halves: Mutex<VecDeque<(String, String)>>,
 }
 
 /// The callers of one server.
@@ -75,7 +88,8 @@ impl Callers {
     fn with(level: Level, body_bytes_max: u64, has_retention: bool) -> Arc<Callers> {
         let (next_key, next_topic) = (AtomicU64::new(0), AtomicU64::new(0));
         let (recorder, began_us) = (Recorder::new(), wall_us());
-        Arc::new(Callers { recorder, began_us, level, body_bytes_max, has_retention, next_key, next_topic })
+        let halves = Mutex::default();
+        Arc::new(Callers { recorder, began_us, level, body_bytes_max, has_retention, next_key, next_topic, halves })
     }
 
     /// When the history began: microseconds since 1970.
@@ -86,9 +100,13 @@ impl Callers {
     /// The topics that the load needs.
     pub async fn create_topics(&self, base: &str) {
         let http = Client::new();
-        for (topic, message_type) in
-            [(TOPIC, "normal"), (BATCH_TOPIC, "normal"), (LANE_TOPIC, "fifo"), (DELAY_TOPIC, "delay")]
-        {
+        for (topic, message_type) in [
+            (TOPIC, "normal"),
+            (BATCH_TOPIC, "normal"),
+            (LANE_TOPIC, "fifo"),
+            (DELAY_TOPIC, "delay"),
+            (TRANSACTION_TOPIC, "transaction"),
+        ] {
             let created = self.create_topic(&http, base, topic, message_type).await;
             assert!(created.is_some(), "no answer to the creation of {topic}");
         }
@@ -119,6 +137,8 @@ impl Callers {
             tasks.spawn(caller(name).send_in_lanes());
         }
         tasks.spawn(caller("delayed-sender").send_delayed());
+        tasks.spawn(caller("producer").send_halves());
+        tasks.spawn(caller("checked-producer").answer_checks());
         // Its answers do not say in which queue and where in the log a message lies.
         if !self.has_retention {
             tasks.spawn(caller("grpc-sender").send_over_grpc(grpc.into()));
@@ -130,6 +150,7 @@ impl Callers {
             tasks.spawn(caller(name).receive(LANE_TOPIC));
         }
         tasks.spawn(caller("delayed-receiver").receive(DELAY_TOPIC));
+        tasks.spawn(caller("committed-receiver").receive(TRANSACTION_TOPIC));
         tasks.spawn(caller("topics").change_topics());
         Load { tasks, done }
     }
@@ -143,15 +164,26 @@ impl Callers {
         }
     }
 
+    /// Answers checks until nothing is open any more; says what stays open.
+    pub async fn decide_all(self: &Arc<Callers>, base: &str) -> Result<Vec<String>, String> {
+        let mut caller = self.draining("decides", base.to_string());
+        let began = std::time::Instant::now();
+        loop {
+            let open = open_transactions(base).await?;
+            if open.is_empty() || began.elapsed().as_secs() >= DECIDED_SECONDS_MAX {
+                return Ok(open.into_iter().map(|key| format!("{key} stays open")).collect());
+            }
+            caller.answer_some_checks().await.ok_or("no answer to a question about transactions")?;
+        }
+    }
+
+    fn draining(self: &Arc<Callers>, name: &str, base: String) -> Caller {
+        let (http, done, random) = (Client::new(), Arc::default(), Random::new(0));
+        Caller { all: self.clone(), name: name.into(), base, http, done, random }
+    }
+
     async fn drain_topic(self: Arc<Callers>, base: String, topic: &str) {
-        let caller = Caller {
-            all: self.clone(),
-            name: format!("drain-{topic}"),
-            base,
-            http: Client::new(),
-            done: Arc::default(),
-            random: Random::new(0),
-        };
+        let caller = self.draining(&format!("drain-{topic}"), base);
         let began = std::time::Instant::now();
         loop {
             // When every lease is over, an empty answer means that there is nothing.
@@ -170,13 +202,20 @@ impl Callers {
             drained.queues.iter().map(|queue| ((queue.topic.as_str(), queue.queue), queue.min_offset)).collect();
         let lines = self.recorder.lines();
         // At which place a delayed message came, and whether retention took it there, nobody was told.
-        let is_drained = |topic: &str| RECEIVED.contains(&topic) && !(self.has_retention && topic == DELAY_TOPIC);
+        let waits = |topic: &str| topic == DELAY_TOPIC || topic == TRANSACTION_TOPIC;
+        let is_drained = |topic: &str| RECEIVED.contains(&topic) && !(self.has_retention && waits(topic));
+        let committed: HashSet<&str> = {
+            let commits = lines.iter().filter(|line| line.operation == Operation::Commit);
+            let answered: HashSet<u64> =
+                commits.clone().filter(|line| line.phase == Phase::Ok).map(|line| line.id).collect();
+            commits.filter(|line| answered.contains(&line.id)).filter_map(|line| line.subject.key.as_deref()).collect()
+        };
         let asked: HashMap<u64, &Line> = lines
             .iter()
             .filter(|line| line.operation == Operation::Send && line.phase == Phase::Invoke)
             .map(|line| (line.id, line))
             .collect();
-        let came: std::collections::HashSet<&str> = lines
+        let came: HashSet<&str> = lines
             .iter()
             .filter(|line| line.operation == Operation::Receive && line.phase == Phase::Ok)
             .filter_map(|line| line.subject.key.as_deref())
@@ -188,7 +227,8 @@ impl Callers {
                 let (key, topic) = (sent.subject.key.as_deref()?, sent.subject.topic.as_deref()?);
                 let min = line.subject.queue.and_then(|queue| min_of.get(&(topic, queue)).copied()).unwrap_or(0);
                 let is_there = line.subject.queue_offset.is_none_or(|offset| offset >= min);
-                let is_missed = is_drained(topic) && is_there && !came.contains(key);
+                let is_to_come = sent.subject.producer_group.is_none() || committed.contains(key);
+                let is_missed = is_drained(topic) && is_there && is_to_come && !came.contains(key);
                 is_missed.then(|| format!("{key} of {topic} was stored and never came"))
             })
             .collect()
@@ -270,6 +310,15 @@ enum Sort {
     },
     /// A second.
     OfFirstLevel,
+    /// Of a transaction.
+    Half,
+}
+
+impl Sort {
+    /// Its answer says where it waits, and not where it will come.
+    fn waits(self) -> bool {
+        !matches!(self, Sort::Plain | Sort::OfLane(_))
+    }
 }
 
 /// What a consumer does with a message.
@@ -291,8 +340,9 @@ impl Draft {
             delay_ms: match self.sort {
                 Sort::After { ms } => Some(ms as i64),
                 Sort::OfFirstLevel => Some(1_000),
-                Sort::Plain | Sort::OfLane(_) => None,
+                Sort::Plain | Sort::OfLane(_) | Sort::Half => None,
             },
+            producer_group: matches!(self.sort, Sort::Half).then(|| PRODUCER_GROUP.into()),
             ..Subject::default()
         }
     }
@@ -348,12 +398,89 @@ impl Caller {
         }
     }
 
+    /// Half messages, and what becomes of them: mostly one decision, now and then both, or none.
+    async fn send_halves(mut self) {
+        while self.goes_on() {
+            let draft = Draft { sort: Sort::Half, ..self.draft() };
+            let key = draft.key.clone();
+            let Some(published) = self.send_one(TRANSACTION_TOPIC, draft).await else { return };
+            if let Some(handle) = published["transactionHandle"].as_str() {
+                let mut halves = self.all.halves.lock().expect("nobody panics holding it");
+                halves.push_back((key.clone(), handle.into()));
+                if halves.len() > HALVES_MAX {
+                    halves.pop_front();
+                }
+            }
+            // Also one that was decided long ago, or of which nobody was told.
+            for _ in 0..self.random.below(3) {
+                let known = self.all.halves.lock().expect("nobody panics holding it").clone();
+                let latest = known.back().filter(|_| self.random.below(2) == 0).cloned();
+                let Some((key, handle)) =
+                    latest.or_else(|| known.get(self.random.below(HALVES_MAX as u64) as usize).cloned())
+                else {
+                    continue;
+                };
+                let commit = self.random.below(2) == 0;
+                if is_decided(&key) && self.decide(&key, &handle, commit).await.is_none() {
+                    return;
+                }
+            }
+        }
+    }
+
     /// `None`: the server is gone.
-    async fn send_one(&self, topic: &str, draft: Draft) -> Option<()> {
+    async fn decide(&self, key: &str, handle: &str, commit: bool) -> Option<bool> {
+        let (operation, word) = if commit { (Operation::Commit, "commit") } else { (Operation::RollBack, "rollback") };
+        let subject = Subject { key: Some(key.into()), ..Subject::default() };
+        let invoked = self.all.recorder.invoke(&self.name, operation, subject);
+        let answer = ask(self.http.post(format!("{}/v1/transactions/{handle}/{word}", self.base))).await;
+        self.all.note(&invoked, answer.as_ref(), &[204])
+    }
+
+    async fn answer_checks(mut self) {
+        while self.goes_on() && self.answer_some_checks().await.is_some() {}
+    }
+
+    /// `None`: the server is gone.
+    async fn answer_some_checks(&mut self) -> Option<()> {
+        let recorder = &self.all.recorder;
+        let subject = Subject { producer_group: Some(PRODUCER_GROUP.into()), ..Subject::default() };
+        let invoked = recorder.invoke(&self.name, Operation::Check, subject);
+        let url = format!("{}/v1/producer-groups/{PRODUCER_GROUP}/transaction-checks/receive?bodyAs=base64", self.base);
+        let request = self.http.post(url).header("Prefer", "wait=1").json(&json!({"maxMessages": 8}));
+        let Some(answer) = ask(request).await else {
+            recorder.unknown(&invoked, "no answer");
+            return None;
+        };
+        if answer.status != 200 {
+            self.all.refused(&invoked, &answer);
+            tokio::task::yield_now().await;
+            return Some(());
+        }
+        let checks = answer.json()["checks"].as_array().cloned().expect("checks");
+        for check in &checks {
+            let (key, body_hash, properties_hash) = seen(&check["message"]);
+            let (body_hash, properties_hash) = (Some(body_hash), Some(properties_hash));
+            recorder.ok(&invoked, Subject { key: Some(key), body_hash, properties_hash, ..Subject::default() });
+        }
+        for check in &checks {
+            let key = key_of(&check["message"]);
+            let handle = check["transactionHandle"].as_str().expect("a handle");
+            if is_decided(&key) {
+                let commit = self.random.below(2) == 0;
+                self.decide(&key, handle, commit).await?;
+            }
+        }
+        Some(())
+    }
+
+    /// The answer, if it was stored. `None`: the server is gone.
+    async fn send_one(&self, topic: &str, draft: Draft) -> Option<Value> {
         let invoked = self.all.recorder.invoke(&self.name, Operation::Send, draft.subject(topic));
+        let kind = if matches!(draft.sort, Sort::Half) { "transactions" } else { "messages" };
         let request = self
             .http
-            .post(format!("{}/v1/topics/{topic}/messages?timeFormat=ms", self.base))
+            .post(format!("{}/v1/topics/{topic}/{kind}?timeFormat=ms", self.base))
             .header("Gantry-Message-Id", &draft.key)
             .header("Gantry-Property", format!("number={}", draft.number));
         let request = match draft.sort {
@@ -361,8 +488,9 @@ impl Caller {
             Sort::OfLane(lane) => request.header("Gantry-Message-Group", format!("l{lane}")),
             Sort::After { ms } => request.header("Gantry-Delay", format!("{ms}ms")),
             Sort::OfFirstLevel => request.header("Gantry-Delay-Level", "1"),
+            Sort::Half => request.header("Gantry-Producer-Group", PRODUCER_GROUP),
         };
-        let is_delayed = matches!(draft.sort, Sort::After { .. } | Sort::OfFirstLevel);
+        let waits = draft.sort.waits();
         let request = request.body(draft.body);
         let Some(answer) = ask(request).await else {
             self.all.recorder.unknown(&invoked, "no answer");
@@ -370,16 +498,15 @@ impl Caller {
         };
         if answer.status == 201 {
             let mut published = answer.json();
-            if is_delayed {
-                // Of the place where it waits.
+            if waits {
                 published["queueOffset"] = Value::Null;
             }
             self.stored(&invoked, &published, None);
-        } else {
-            self.all.refused(&invoked, &answer);
-            tokio::task::yield_now().await;
+            return Some(published);
         }
-        Some(())
+        self.all.refused(&invoked, &answer);
+        tokio::task::yield_now().await;
+        Some(Value::Null)
     }
 
     fn stored(&self, invoked: &Invoked, published: &Value, batch: Option<u64>) {
@@ -480,7 +607,7 @@ impl Caller {
 
     async fn receive(self, topic: &'static str) {
         let settle = |key: &str| {
-            let number: u64 = key[1..].parse().expect("our own key");
+            let number = number_of(key);
             match topic {
                 LANE_TOPIC if number.is_multiple_of(KEPT_EVERY) => Settle::Keep,
                 LANE_TOPIC if number.is_multiple_of(GIVEN_UP_EVERY) => Settle::GiveUp,
@@ -571,6 +698,15 @@ pub fn seen(message: &Value) -> (String, harness::history::Hash, harness::histor
     let properties = message["properties"].as_object().cloned().unwrap_or_default();
     let pairs = properties.iter().map(|(name, value)| (name.as_str(), value.as_str().expect("text")));
     (key_of(message), hash_of(&body), hash_of_properties(pairs))
+}
+
+fn number_of(key: &str) -> u64 {
+    key[1..].parse().expect("our own key")
+}
+
+/// Does anybody ever say what becomes of this half message?
+fn is_decided(key: &str) -> bool {
+    !number_of(key).is_multiple_of(UNDECIDED_EVERY)
 }
 
 fn key_of(message: &Value) -> String {

@@ -473,7 +473,8 @@ fn acks_after_moment(lines: &[Line], late: u64) -> Vec<Line> {
 }
 
 fn is_ack(line: &Line) -> bool {
-    let acks = [Operation::Send, Operation::Ack, Operation::CreateTopic, Operation::DeleteTopic];
+    use Operation::{Ack, Commit, CreateTopic, DeleteTopic, RollBack, Send};
+    let acks = [Send, Ack, Commit, RollBack, CreateTopic, DeleteTopic];
     line.phase == Phase::Ok && acks.contains(&line.operation)
 }
 

@@ -3,6 +3,7 @@
 //! A life is one data directory that is killed again and again. After each start everything is read back and judged;
 //! at the end of a life what is left is received and acked, then the server stops and its store is verified.
 
+use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::ExitStatus;
@@ -11,7 +12,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use gantry_broker_core::store::failpoint::Point;
-use harness::history::{Fault, Kind, Level, Line, MessageRead, Operation, QueueRead, ReadBack, Subject, hash_of};
+use harness::history::{
+    Fault, Kind, Level, Line, MessageRead, Operation, Phase, QueueRead, ReadBack, Subject, hash_of,
+};
 use harness::{Home, Server, Starting};
 
 use crate::clients::{BATCH_TOPIC, Callers, DELAY_TOPIC};
@@ -65,6 +68,9 @@ pub struct Counts {
     at_failpoints: AtomicU64,
     stops: AtomicU64,
     sends: AtomicU64,
+    decided: AtomicU64,
+    asked: AtomicU64,
+    held: AtomicU64,
     verified: AtomicU64,
     /// Lives with a retention, and those of which it took messages.
     retaining: AtomicU64,
@@ -78,6 +84,9 @@ fn run(plan: &Plan, progress: &Progress) -> Outcome {
         at_failpoints: AtomicU64::new(0),
         stops: AtomicU64::new(0),
         sends: AtomicU64::new(0),
+        decided: AtomicU64::new(0),
+        asked: AtomicU64::new(0),
+        held: AtomicU64::new(0),
         verified: AtomicU64::new(0),
         retaining: AtomicU64::new(0),
         taken_from: AtomicU64::new(0),
@@ -93,11 +102,14 @@ fn run(plan: &Plan, progress: &Progress) -> Outcome {
     let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
     let (kills, in_recovery) = (progress.count(), of(&counts.in_recovery));
     let notes = vec![format!(
-        "{in_recovery} of {kills} kills in recovery, {} at failpoints, {} clean stops between them; {} acknowledged sends; \
-         {} stores verified; retention took messages in {} of its {} lives",
+        "{in_recovery} of {kills} kills in recovery, {} at failpoints, {} clean stops between them; {} acknowledged sends \
+         and {} decisions of transactions, {} questions about them, {} of them given up; {} stores verified; retention took messages in {} of its {} lives",
         of(&counts.at_failpoints),
         of(&counts.stops),
         of(&counts.sends),
+        of(&counts.decided),
+        of(&counts.asked),
+        of(&counts.held),
         of(&counts.verified),
         of(&counts.taken_from),
         of(&counts.retaining),
@@ -105,9 +117,11 @@ fn run(plan: &Plan, progress: &Progress) -> Outcome {
     let controls = runtime().block_on(async {
         let mut controls = vec![altered().await, older_copy().await, taken_too_early().await];
         controls.extend(broken_delays_lanes_and_dead_letters().await);
+        controls.extend(broken_transactions().await);
         controls
     });
-    let runs = if in_recovery * 3 >= kills && of(&counts.taken_from) > 0 { kills } else { 0 };
+    let has_all = [&counts.taken_from, &counts.decided, &counts.asked, &counts.held].into_iter().all(|n| of(n) > 0);
+    let runs = if in_recovery * 3 >= kills && has_all { kills } else { 0 };
     Outcome { runs, violations, controls, notes, not_run: None }
 }
 
@@ -137,8 +151,11 @@ async fn lives(counts: &Counts, progress: &Progress, lane: u64, mut random: Rand
         drains.spawn(life.end());
     }
     while let Some(ended) = drains.join_next().await {
-        let Ending { violations, stored, retention } = ended.expect("no life panics");
+        let Ending { violations, stored, decided, asked, held, retention } = ended.expect("no life panics");
         counts.sends.fetch_add(stored, Ordering::Relaxed);
+        counts.decided.fetch_add(decided, Ordering::Relaxed);
+        counts.asked.fetch_add(asked, Ordering::Relaxed);
+        counts.held.fetch_add(held, Ordering::Relaxed);
         counts.retaining.fetch_add(u64::from(retention.is_some()), Ordering::Relaxed);
         counts.taken_from.fetch_add(u64::from(retention == Some(Took::Something)), Ordering::Relaxed);
         counts.verified.fetch_add(1, Ordering::Relaxed);
@@ -161,6 +178,10 @@ pub struct Ending {
     violations: Vec<String>,
     /// Acknowledged sends.
     stored: u64,
+    /// Acknowledged decisions, questions about transactions, and transactions that were given up.
+    decided: u64,
+    asked: u64,
+    held: u64,
     /// Of a life that had one.
     retention: Option<Took>,
 }
@@ -387,6 +408,10 @@ impl Life {
             Ok(server) => server.expect("no failpoint"),
             Err(violations) => return failed(violations),
         };
+        let stays_open = match self.callers.decide_all(&server.http).await {
+            Ok(stays_open) => stays_open,
+            Err(why) => return failed(vec![format!("{}: {why}", self.name)]),
+        };
         self.callers.drain(&server.http).await;
         let read = match self.read_back(&server).await {
             // Every delay was over long before every lease.
@@ -395,20 +420,26 @@ impl Life {
         };
         let lines = self.callers.recorder.lines();
         let mut violations = judge(&format!("{} drained", self.name), &lines, &read);
-        violations.extend(self.callers.never_delivered(&read).into_iter().map(|what| format!("{}: {what}", self.name)));
+        let never_delivered = self.callers.never_delivered(&read);
+        let left = stays_open.into_iter().chain(never_delivered);
+        violations.extend(left.map(|what| format!("{}: {what}", self.name)));
         let status = tokio::task::spawn_blocking(move || server.stop("-TERM")).await.expect("a stop does not panic");
         if status.code() != Some(0) {
             violations.push(format!("{}: the last stop ended with {status}", self.name));
         }
         violations.extend(store::verify(&self.data()).err().map(|said| format!("{}: {said}", self.name)));
         let took = if retention::took_something(&read) { Took::Something } else { Took::Nothing };
-        let stored = lines.iter().filter(|line| is_stored(line)).count() as u64;
-        Ending { violations, stored, retention: self.retention.map(|_| took) }
+        let of = |is_it: fn(&Line) -> bool| lines.iter().filter(|line| is_it(line)).count() as u64;
+        let stored = of(is_stored);
+        let decided = of(|line| is_decision(line) && line.phase == Phase::Ok);
+        let asked = of(|line| line.operation == Operation::Check && line.subject.key.is_some());
+        let (held, retention) = (read.held.len() as u64, self.retention.map(|_| took));
+        Ending { violations, stored, decided, asked, held, retention }
     }
 }
 
 pub fn is_stored(line: &Line) -> bool {
-    line.operation == Operation::Send && line.phase == harness::history::Phase::Ok
+    line.operation == Operation::Send && line.phase == Phase::Ok
 }
 
 /// Waits for a process to end, so long at most.
@@ -517,6 +548,60 @@ async fn broken_delays_lanes_and_dead_letters() -> Vec<Control> {
         control("a dead letter that is gone", Kind::DeadLetterLost, &lines, &letters),
         control("a lane out of order", Kind::LaneDisorder, &never_settled, &no_letters),
     ]
+}
+
+/// A life with transactions, made to look like that of a broker that keeps none of its promises about them.
+async fn broken_transactions() -> Vec<Control> {
+    let mut random = Random::new(5);
+    let mut life = Life::new("control transactions".into(), &mut random);
+    let mut read = ReadBack::default();
+    let mut lines = Vec::new();
+    let decided = |lines: &[Line], operation: Operation| -> BTreeSet<String> {
+        let of_operation = lines.iter().filter(|line| line.operation == operation);
+        let answered: BTreeSet<u64> =
+            of_operation.clone().filter(|line| line.phase == Phase::Ok).map(|line| line.id).collect();
+        let asked = of_operation.filter(|line| line.phase == Phase::Invoke && answered.contains(&line.id));
+        asked.filter_map(|line| line.subject.key.clone()).collect()
+    };
+    for _ in 0..FIRED_STARTS_MAX {
+        let server = life.start(None).await.expect("a start").expect("no failpoint");
+        read = life.read_back(&server).await.expect("it can be read");
+        lines = life.callers.recorder.lines();
+        if [Operation::Commit, Operation::RollBack].iter().all(|operation| !decided(&lines, *operation).is_empty()) {
+            server.kill_9();
+            break;
+        }
+        life.load_and_kill(server, true, &mut random).await.expect("a kill");
+    }
+    assert_eq!(harness::history::check(&lines, &read), [], "the control's own history is clean");
+    let control = |name, kind: Kind, lines: &[Line], read: &ReadBack| {
+        let found = harness::history::check(lines, read);
+        Control { name, found: found.iter().any(|violation| violation.kind == kind) }
+    };
+    let committed = decided(&lines, Operation::Commit);
+    let mut without = read.clone();
+    let is_committed = |message: &MessageRead| committed.contains(&message.key);
+    without.queues.iter_mut().for_each(|queue| queue.messages.retain(|message| !is_committed(message)));
+    let open = ReadBack { open: committed.into_iter().collect(), ..without.clone() };
+    let without_commits: Vec<Line> = lines.iter().filter(|line| line.operation != Operation::Commit).cloned().collect();
+    let undecided: Vec<Line> = lines.iter().filter(|line| !is_decision(line)).cloned().collect();
+    let turned = |line: &Line| {
+        let id = line.id + lines.len() as u64;
+        Line { id, operation: Operation::RollBack, ..line.clone() }
+    };
+    let commits = lines.iter().filter(|line| line.operation == Operation::Commit);
+    let twice: Vec<Line> = lines.iter().cloned().chain(commits.map(turned)).collect();
+    vec![
+        control("a commit that is lost", Kind::CommitLost, &lines, &without),
+        control("a commit that is forgotten", Kind::DecisionLost, &lines, &open),
+        control("a half message that is seen", Kind::UncommittedSeen, &without_commits, &read),
+        control("a transaction that is lost", Kind::TransactionLost, &undecided, &without),
+        control("a transaction decided twice", Kind::DecidedTwice, &twice, &read),
+    ]
+}
+
+fn is_decision(line: &Line) -> bool {
+    matches!(line.operation, Operation::Commit | Operation::RollBack)
 }
 
 /// A queue to which a delayed message has come.

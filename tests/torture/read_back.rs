@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use gantry_broker_core::names::HOLDING_TOPIC;
 use harness::history::{MessageRead, QueueRead, ReadBack};
 use harness::{Answer, ask};
 use reqwest::Client;
 use serde_json::Value;
 
-use crate::clients::{GROUP, seen};
+use crate::clients::{GROUP, TRANSACTION_TOPIC, seen};
+use crate::store;
 
 /// More pages than any rig fills.
 const PAGES_MAX: usize = 10_000;
@@ -31,15 +33,45 @@ pub async fn read_back(base: &str) -> Result<ReadBack, String> {
     for topic in &read.topics {
         read.queues.extend(read_queues(&http, base, topic).await?);
     }
-    // There is none before the first letter.
-    let letters = format!("%25DLQ%25{GROUP}");
-    let url = format!("{base}/v1/topics/{letters}/queues");
-    let known = ask(http.get(&url)).await.ok_or_else(|| format!("no answer from {url}"))?;
-    if known.status != 404 {
-        let queues = read_queues(&http, base, &letters).await?;
-        read.dead_letters.insert(GROUP.into(), queues.into_iter().flat_map(|queue| queue.messages).collect());
+    if let Some(letters) = read_if_any(&http, base, &format!("%25DLQ%25{GROUP}")).await? {
+        read.dead_letters.insert(GROUP.into(), letters);
     }
+    if read.topics.iter().any(|topic| topic == TRANSACTION_TOPIC) {
+        read.open = open_transactions(base).await?;
+    }
+    // Behind what is open: what was given up in between is in one of the two.
+    read.held = read_if_any(&http, base, HOLDING_TOPIC).await?.unwrap_or_default();
+    read.check_max = store::CHECK_MAX;
     Ok(read)
+}
+
+/// The messages of a topic that comes with the first of them.
+async fn read_if_any(http: &Client, base: &str, topic: &str) -> Result<Option<Vec<MessageRead>>, String> {
+    let url = format!("{base}/v1/topics/{topic}/queues");
+    let known = ask(http.get(&url)).await.ok_or_else(|| format!("no answer from {url}"))?;
+    if known.status == 404 {
+        return Ok(None);
+    }
+    let queues = read_queues(http, base, topic).await?;
+    Ok(Some(queues.into_iter().flat_map(|queue| queue.messages).collect()))
+}
+
+/// Keys of half messages that nobody has decided.
+pub async fn open_transactions(base: &str) -> Result<Vec<String>, String> {
+    let http = Client::new();
+    let mut keys = Vec::new();
+    let mut cursor = String::new();
+    for _ in 0..PAGES_MAX {
+        let url = format!("{base}/v1/topics/{TRANSACTION_TOPIC}/transactions?limit=500{cursor}");
+        let page = get(&http, &url).await?;
+        let items = page["items"].as_array().ok_or("no list of transactions")?;
+        keys.extend(items.iter().filter_map(|open| open["messageId"].as_str()).map(str::to_string));
+        match page["nextCursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return Ok(keys),
+        }
+    }
+    Err("the list of transactions has no end".into())
 }
 
 /// Where retention takes the beginning of a queue while it is read, it is read again.

@@ -10,6 +10,9 @@ use gantry_broker_core::store::identity::Identity;
 use harness::history::Level;
 use harness::{Server, Starting};
 
+/// So often are producers asked what became of a transaction.
+pub const CHECK_MAX: u32 = 2;
+
 /// A directory whose segments have this length, shorter than a configuration may ask for. A record needs far less.
 pub fn make(data: &Path, segment_bytes: u64) {
     DiskFiles.create_dir(&data.join("gantry")).expect("a data directory");
@@ -25,6 +28,10 @@ pub fn body_bytes_max(segment_bytes: u64) -> u64 {
 pub fn command(data: &Path) -> Command {
     let mut command = harness::command(data);
     command.env("GANTRY_HURRY", "1");
+    // Their producers are asked in time, and given up in time.
+    command.env("GANTRY_TRANSACTION_TIMEOUT", "1s");
+    command.env("GANTRY_TRANSACTION_CHECK_INTERVAL", "1s");
+    command.env("GANTRY_TRANSACTION_CHECK_MAX", CHECK_MAX.to_string());
     command
 }
 

@@ -8,6 +8,8 @@ export const apiPaths = {
   topic: (topic: string) => `/v1/topics/${segment(topic)}`,
   messages: (topic: string) => `/v1/topics/${segment(topic)}/messages`,
   message: (topic: string, id: string) => `/v1/topics/${segment(topic)}/messages/${segment(id)}`,
+  transactions: (topic: string) => `/v1/topics/${segment(topic)}/transactions`,
+  decision: (handle: string, how: "commit" | "rollback") => `/v1/transactions/${segment(handle)}/${how}`,
   messageBody: (topic: string, id: string) => `/v1/topics/${segment(topic)}/messages/${segment(id)}/body`,
   queueMessages: (topic: string, broker: string, queueId: number) =>
     `/v1/topics/${segment(topic)}/queues/${segment(broker)}/${queueId}/messages`,

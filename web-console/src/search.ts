@@ -43,7 +43,7 @@ export const topicsSearch = (raw: Raw): TopicsSearch =>
     delete: text(raw.delete),
   });
 
-export const topicTabs = ["messages", "queues", "groups", "settings"] as const;
+export const topicTabs = ["messages", "transactions", "queues", "groups", "settings"] as const;
 export type TopicTab = (typeof topicTabs)[number];
 export const starts = ["newest", "oldest", "time", "queue", "live"] as const;
 export type Start = (typeof starts)[number];

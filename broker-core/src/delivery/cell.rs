@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::delivery::clients::ClientId;
 use crate::delivery::lanes::{LANE_WINDOW, LaneId, Lanes, Order};
 use crate::error::BrokerError;
 use crate::receipt_handle::LeaseId;
@@ -33,6 +34,8 @@ pub struct Lease {
     pub attempt: u32,
     /// The receive that took it, by the hash of the id that its caller gave it.
     pub attempt_id: Option<u64>,
+    /// Who keeps it while it lives, up to the deadline.
+    pub client: Option<ClientId>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -47,6 +50,8 @@ pub struct Cell {
     attempts: BTreeMap<u32, usize>,
     /// The leases of each receive whose caller gave it an id.
     attempt_ids: HashMap<u64, BTreeSet<u64>>,
+    /// The leases of each consumer that keeps them while it lives.
+    clients: HashMap<ClientId, BTreeSet<u64>>,
     /// Kept from the first receive on that has to keep order.
     lanes: Option<Box<KnownLanes>>,
 }
@@ -86,6 +91,22 @@ impl Cell {
 
     pub fn in_flight(&self) -> usize {
         self.leases.len()
+    }
+
+    /// How many below `end` nobody has taken, passed over or settled. Together with what is in flight, that is all that is
+    /// not settled: what was settled out of order does not count as behind.
+    pub fn not_taken(&self, end: u64) -> u64 {
+        if end <= self.next {
+            return 0;
+        }
+        let taken = self.leases.range(self.next..end).count() + self.settled.range(..end).count();
+        end - self.next - taken as u64
+    }
+
+    /// How many below `begin` are not settled: what is lost if the queue begins there.
+    pub fn owed_below(&self, begin: u64) -> u64 {
+        let in_flight = self.leases.range(..begin).count() as u64;
+        in_flight + if self.next < begin { self.not_taken(begin) } else { 0 }
     }
 
     #[cfg(test)]
@@ -174,6 +195,16 @@ impl Cell {
         offsets.into_iter().flatten().map(|offset| (*offset, self.leases[offset]))
     }
 
+    /// Does this consumer keep anything while it lives?
+    pub fn is_held_by(&self, client: ClientId) -> bool {
+        self.clients.contains_key(&client)
+    }
+
+    /// All that do.
+    pub fn clients(&self) -> impl Iterator<Item = ClientId> {
+        self.clients.keys().copied()
+    }
+
     /// From now on lanes are known, if there is an order to keep: `lane_of` says those of what is in flight.
     pub fn keep_order<E>(&mut self, order: Order, lane_of: impl Fn(u64) -> Result<LaneId, E>) -> Result<(), E> {
         if self.order() == order {
@@ -249,21 +280,22 @@ impl Cell {
 
     /// Entries that make this cell anew.
     pub fn entries(&self, cell: CellKey) -> impl Iterator<Item = Entry> {
-        let leases = self.leases.iter().map(move |(offset, lease)| match lease.attempt_id {
-            None => Entry::ChangeLease {
+        let leases = self.leases.iter().map(move |(offset, lease)| match (lease.attempt_id, lease.client) {
+            (None, None) => Entry::ChangeLease {
                 cell,
                 offset: *offset,
                 deadline: lease.deadline,
                 lease_id: lease.id,
                 attempt: lease.attempt,
             },
-            Some(_) => Entry::Lease(LeaseEntry {
+            _ => Entry::Lease(LeaseEntry {
                 cell,
                 deadline: lease.deadline,
                 first: lease.id,
                 next: self.next,
-                auto_renew: false,
+                auto_renew: lease.client.is_some(),
                 attempt_id_hash: lease.attempt_id,
+                client: lease.client,
                 messages: vec![(*offset, lease.attempt)],
             }),
         });
@@ -288,8 +320,16 @@ impl Cell {
             }
             Entry::ChangeLease { offset, deadline, lease_id, attempt, .. } => {
                 let (id, deadline, attempt) = (*lease_id, *deadline, *attempt);
-                self.lease(*offset, Lease { id, deadline, attempt, attempt_id: None });
+                self.lease(*offset, Lease { id, deadline, attempt, attempt_id: None, client: None });
                 self.advance(self.next);
+            }
+            Entry::ReleaseClient { client, deadline, .. } => {
+                for offset in self.clients.get(client).cloned().unwrap_or_default() {
+                    let lease = self.leases[&offset];
+                    // Nobody's time grows by somebody's end.
+                    let deadline = lease.deadline.min(*deadline);
+                    self.lease(offset, Lease { deadline, client: None, ..lease });
+                }
             }
             Entry::CommitOffset { offset, .. } => {
                 let settled: Vec<u64> = self.leases.range(..offset).map(|(offset, _)| *offset).collect();
@@ -316,7 +356,7 @@ impl Cell {
         for (sequence, (offset, attempt)) in (entry.first.sequence..).zip(&entry.messages) {
             let id = LeaseId { boot: entry.first.boot, sequence };
             let (deadline, attempt_id) = (entry.deadline, entry.attempt_id_hash);
-            self.lease(*offset, Lease { id, deadline, attempt: *attempt, attempt_id });
+            self.lease(*offset, Lease { id, deadline, attempt: *attempt, attempt_id, client: entry.client });
         }
         self.advance(entry.next);
     }
@@ -351,6 +391,9 @@ impl Cell {
         if let Some(attempt_id) = lease.attempt_id {
             self.attempt_ids.entry(attempt_id).or_default().insert(offset);
         }
+        if let Some(client) = lease.client {
+            self.clients.entry(client).or_default().insert(offset);
+        }
     }
 
     fn settle(&mut self, offset: u64) {
@@ -375,6 +418,13 @@ impl Cell {
                 self.attempt_ids.remove(&attempt_id);
             }
         }
+        if let Some(client) = old.client {
+            let held = self.clients.get_mut(&client).expect("each lease is known by its client");
+            held.remove(&offset);
+            if held.is_empty() {
+                self.clients.remove(&client);
+            }
+        }
     }
 }
 
@@ -393,6 +443,7 @@ mod tests {
             next,
             auto_renew: false,
             attempt_id_hash: None,
+            client: None,
             messages: messages.to_vec(),
         })
     }
@@ -411,7 +462,10 @@ mod tests {
         cell.apply(&Entry::Ack { cell: KEY, offsets: vec![10] });
         assert_eq!(cell.floor(), 12);
         let due: Vec<_> = cell.due(Timestamp(1_000)).collect();
-        assert_eq!(due, [(12, Lease { id: id(1), deadline: Timestamp(1_000), attempt: 1, attempt_id: None })]);
+        assert_eq!(
+            due,
+            [(12, Lease { id: id(1), deadline: Timestamp(1_000), attempt: 1, attempt_id: None, client: None })]
+        );
         cell.apply(&lease(2, 5_000, 13, &[(12, 2)]));
         assert_eq!(cell.due(Timestamp(4_999)).count(), 0);
         cell.apply(&Entry::Ack { cell: KEY, offsets: vec![12] });
@@ -440,6 +494,35 @@ mod tests {
         assert!(matches!(cell.decide_settle(0, id(7), now), Ok(Verdict::Current(_))));
         cell.apply(&Entry::Ack { cell: KEY, offsets: vec![0] });
         assert_eq!(cell.decide_settle(0, id(0), now).unwrap(), Verdict::Settled);
+    }
+
+    #[test]
+    fn c5_a_lost_client_gives_back_all_that_it_held_and_nothing_else() {
+        let held = |sequence, client, messages: &[(u64, u32)]| match lease(sequence, 10_000, 6, messages) {
+            Entry::Lease(entry) => {
+                Entry::Lease(LeaseEntry { auto_renew: true, client: Some(ClientId(client)), ..entry })
+            }
+            _ => unreachable!("a lease"),
+        };
+        let mut cell = Cell::starting_at(0);
+        cell.apply(&held(0, 1, &[(0, 1), (1, 1), (2, 3)]));
+        cell.apply(&held(3, 2, &[(3, 1)]));
+        cell.apply(&lease(4, 10_000, 6, &[(4, 1), (5, 1)]));
+        // Acked, and changed by its consumer: neither is held any more.
+        cell.apply(&Entry::Ack { cell: KEY, offsets: vec![0] });
+        let (deadline, lease_id) = (Timestamp(9_000), id(9));
+        cell.apply(&Entry::ChangeLease { cell: KEY, offset: 1, deadline, lease_id, attempt: 1 });
+        let mut again = Cell::default();
+        cell.entries(KEY).for_each(|entry| again.apply(&entry));
+        for cell in [&mut cell, &mut again] {
+            cell.apply(&Entry::ReleaseClient { cell: KEY, client: ClientId(1), deadline: Timestamp(500) });
+            let due: Vec<_> = cell.due(Timestamp(500)).collect();
+            // The same lease, so that whoever was only slow may still ack.
+            let expected = Lease { id: id(2), deadline: Timestamp(500), attempt: 3, attempt_id: None, client: None };
+            assert_eq!(due, [(2, expected)]);
+            assert!(!cell.is_held_by(ClientId(1)) && cell.is_held_by(ClientId(2)));
+            assert_eq!(cell.next_deadline(Timestamp(500)), Some(Timestamp(9_000)));
+        }
     }
 
     #[test]

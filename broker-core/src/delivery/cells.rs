@@ -21,6 +21,20 @@ pub struct Cells {
     /// Handed out since the start, repeated deliveries included.
     pub messages_out: u64,
     pub bytes_out: u64,
+    /// Given up since the start.
+    pub dead_letters: u64,
+    /// Taken by retention before they were settled, since the start.
+    pub expired: u64,
+}
+
+/// What was consumed by a pair since the start.
+#[derive(Debug, Clone, Copy)]
+pub struct Consumed {
+    pub pair: Pair,
+    pub messages_out: u64,
+    pub bytes_out: u64,
+    pub dead_letters: u64,
+    pub expired: u64,
 }
 
 impl Cells {
@@ -74,14 +88,16 @@ impl AllCells {
         pairs.iter().map(|(pair, cells)| (*pair, cells.clone())).collect()
     }
 
-    /// Pairs in which something was ever received or committed, with messages and bytes handed out since the start.
-    pub fn consumed(&self) -> Vec<(Pair, u64, u64)> {
+    /// Those of the wanted pairs in which something was ever received or committed.
+    pub fn consumed(&self, wanted: impl Fn(Pair) -> bool) -> Vec<Consumed> {
         let pairs = self.pairs.lock().expect("no code panics while holding it");
-        let all: Vec<_> = pairs.iter().map(|(pair, cells)| (*pair, cells.clone())).collect();
+        let all = pairs.iter().filter(|(pair, _)| wanted(**pair));
+        let all: Vec<_> = all.map(|(pair, cells)| (*pair, cells.clone())).collect();
         drop(pairs);
         let known = |(pair, cells): (Pair, Arc<Mutex<Cells>>)| {
             let cells = cells.lock().expect("no code panics while holding it");
-            (!cells.is_empty()).then_some((pair, cells.messages_out, cells.bytes_out))
+            let Cells { messages_out, bytes_out, dead_letters, expired, .. } = *cells;
+            (!cells.is_empty()).then_some(Consumed { pair, messages_out, bytes_out, dead_letters, expired })
         };
         all.into_iter().filter_map(known).collect()
     }
@@ -114,7 +130,8 @@ pub fn cell_of(entry: &Entry) -> Option<CellKey> {
         Entry::Start { cell, .. }
         | Entry::Ack { cell, .. }
         | Entry::ChangeLease { cell, .. }
-        | Entry::CommitOffset { cell, .. } => Some(*cell),
+        | Entry::CommitOffset { cell, .. }
+        | Entry::ReleaseClient { cell, .. } => Some(*cell),
         Entry::Lease(lease) => Some(lease.cell),
         Entry::Boot { .. }
         | Entry::Stop { .. }

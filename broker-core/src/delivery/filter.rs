@@ -32,21 +32,28 @@ pub struct Tag {
 impl Filter {
     /// Reads RocketMQ's tag expression: empty or `*` is everything, `a || b` either of two tags.
     pub fn tags(expression: &str) -> Result<Filter, BrokerError> {
-        let refuse = |reason: &str| BrokerError::InvalidFilter { reason: reason.to_string(), at: None };
+        let refuse = |at: usize, what: &str| BrokerError::InvalidFilter {
+            reason: format!("is wrong at {}: {what}", place(expression, at)),
+            at: Some(at),
+        };
         check_length(expression)?;
-        let expression = expression.trim();
-        if expression.is_empty() || expression == "*" {
+        if matches!(expression.trim(), "" | "*") {
             return Ok(Filter::All);
         }
-        let mut tags = Vec::new();
-        for text in expression.split("||").map(str::trim) {
+        let (mut tags, mut at) = (Vec::new(), 0);
+        for piece in expression.split("||") {
+            let text = piece.trim();
             if text.is_empty() {
-                return Err(refuse("has an empty tag beside '||'"));
+                return Err(refuse(at, "a tag is missing beside '||'"));
             }
-            if text.contains('|') || text.contains(char::is_control) {
-                return Err(refuse("has a tag with '|' or a control character"));
+            if let Some(wrong) = piece.find(|c: char| c == '|' || (c.is_control() && !c.is_whitespace())) {
+                return Err(refuse(at + wrong, "tags are separated by '||', and hold no control character"));
+            }
+            if text.contains(char::is_control) {
+                return Err(refuse(at, "a tag holds no control character"));
             }
             tags.push(Tag { text: text.into(), hash: tag_hash(text) });
+            at += piece.len() + 2;
         }
         Ok(Filter::Tags(tags))
     }
@@ -144,8 +151,19 @@ mod tests {
         assert!(matches("paid") && matches("refunded"));
         assert!(!matches("open") && !filter.matches_properties(b"a\x01paid\x02"));
         assert!(filter.may_match(tag_hash("paid")) && !filter.may_match(0));
-        for wrong in ["a ||", "|| a", "a | b", "a || || b", &"t".repeat(5000)] {
-            assert!(Filter::tags(wrong).is_err(), "{wrong}");
+        for (wrong, at) in [
+            ("a ||", Some(4)),
+            ("|| a", Some(0)),
+            ("a | b", Some(2)),
+            ("a || || b", Some(4)),
+            ("a || b\x01", Some(6)),
+            ("a || b\nc", Some(4)),
+            (&"t".repeat(5000), None),
+        ] {
+            match Filter::tags(wrong) {
+                Err(BrokerError::InvalidFilter { at: found, .. }) => assert_eq!(found, at, "{wrong}"),
+                other => panic!("{wrong}: {other:?}"),
+            }
         }
     }
     #[test]

@@ -44,6 +44,7 @@ pub struct OpenHalf {
 pub struct HalfMessages {
     looked_at: QueueOffset,
     open: BTreeMap<QueueOffset, OpenHalf>,
+    by_topic: HashMap<TopicName, u64>,
     by_producer_group: HashMap<ProducerGroup, BTreeSet<(Timestamp, QueueOffset)>>,
     /// The same by time alone.
     due: BTreeSet<(Timestamp, QueueOffset)>,
@@ -71,6 +72,7 @@ impl HalfMessages {
         }
         self.by_producer_group.entry(half.producer_group.clone()).or_default().insert((half.next_check, at));
         self.due.insert((half.next_check, at));
+        *self.by_topic.entry(half.topic.clone()).or_default() += 1;
         self.open.insert(at, half);
     }
 
@@ -87,6 +89,10 @@ impl HalfMessages {
         self.open.len()
     }
 
+    pub fn open_of(&self, topic: &TopicName) -> u64 {
+        self.by_topic.get(topic).copied().unwrap_or(0)
+    }
+
     /// Where the half message is that was here first.
     pub fn place_of(&self, origin: QueueOffset) -> QueueOffset {
         self.put_back.get(&origin).copied().unwrap_or(origin)
@@ -96,6 +102,11 @@ impl HalfMessages {
     pub fn settled(&mut self, at: QueueOffset) {
         let Some(half) = self.open.remove(&at) else { return };
         self.due.remove(&(half.next_check, at));
+        let of_topic = self.by_topic.get_mut(&half.topic).expect("each open one is known by its topic");
+        *of_topic -= 1;
+        if *of_topic == 0 {
+            self.by_topic.remove(&half.topic);
+        }
         let of_group =
             self.by_producer_group.get_mut(&half.producer_group).expect("each open one is known by its group");
         of_group.remove(&(half.next_check, at));

@@ -123,6 +123,11 @@ impl Timers {
         }
     }
 
+    /// A record that may not have reached the wheel yet recalls it already.
+    pub fn is_recalled(&self, second: Timestamp, what: &str) -> bool {
+        self.recalls.get(&second).is_some_and(|recalls| recalls.contains_key(what))
+    }
+
     /// What is recalled of this second by records that may not have reached the wheel yet.
     pub fn recalled(&self, second: Timestamp) -> impl Iterator<Item = &str> {
         self.recalls.get(&second).into_iter().flatten().map(|(what, _)| &**what)

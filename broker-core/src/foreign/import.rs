@@ -298,6 +298,7 @@ impl Import {
             first: LeaseId { boot: 0, sequence },
             next,
             auto_renew: false,
+            client: None,
             attempt_id_hash: None,
             messages,
         }));

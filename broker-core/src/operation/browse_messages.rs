@@ -21,7 +21,7 @@ const SCANNED_MAX: u64 = 20_000;
 const PIECE: u64 = 128;
 
 pub(crate) fn browse_messages(parts: &Parts, browse: &BrowseMessages) -> Result<BrowsedMessages, BrokerError> {
-    if browse.topic.is_system() {
+    if browse.topic.is_hidden() {
         return Err(BrokerError::SystemTopic { topic: browse.topic.to_string() });
     }
     let tables = parts.tables();

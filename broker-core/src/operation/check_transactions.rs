@@ -11,7 +11,7 @@ use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::message::{StoredMessage, property};
 use crate::offset::{QueueId, QueueOffset};
-use crate::operation::half_messages::{Locked, with_locked};
+use crate::operation::half_messages::{Locked, with_known};
 use crate::state::record::{Entry, LeaseEntry};
 
 /// Most open transactions that one list looks at.
@@ -25,8 +25,11 @@ pub(crate) async fn check_transactions(
         let reason = format!("must be 1 to {TRANSACTION_CHECKS_MAX}");
         return Err(BrokerError::InvalidParameter { name: "maxMessages", reason });
     }
+    if check.wait.is_zero() {
+        return take_due(parts, check);
+    }
     let taken = tokio::time::timeout(check.wait, take_when_due(parts, check)).await;
-    // In the last moment, too: without a wait it is asked once.
+    // In the last moment, too.
     taken.unwrap_or_else(|_| take_due(parts, check))
 }
 
@@ -42,7 +45,7 @@ async fn take_when_due(parts: &Parts, check: &CheckTransactions) -> Result<Vec<T
 }
 
 fn take_due(parts: &Parts, check: &CheckTransactions) -> Result<Vec<TransactionCheck>, BrokerError> {
-    with_locked(parts, |_, locked| take(locked, check))?.unwrap_or(Ok(Vec::new()))
+    with_known(parts, |_, locked| take(locked, check))?.unwrap_or(Ok(Vec::new()))
 }
 
 fn take(mut locked: Locked<'_>, check: &CheckTransactions) -> Result<Vec<TransactionCheck>, BrokerError> {
@@ -82,6 +85,7 @@ fn take(mut locked: Locked<'_>, check: &CheckTransactions) -> Result<Vec<Transac
         first: parts.lease_ids(messages.len()),
         next: locked.cell.next(),
         auto_renew: false,
+        client: None,
         attempt_id_hash: None,
         messages,
     });
@@ -98,30 +102,35 @@ pub(crate) fn list_transactions(parts: &Parts, list: &ListTransactions) -> Resul
         return Err(BrokerError::TopicNotFound { topic: list.topic.to_string() });
     }
     drop(tables);
-    let listed = with_locked(parts, |_, locked| {
+    let listed = with_known(parts, |_, locked| {
         let mut listed = OpenTransactions { transactions: Vec::new(), next: list.from, scanned: 0, complete: true };
+        let mut bytes_left = list.bytes_max as usize;
         let wants_group = |group| list.producer_group.as_ref().is_none_or(|wanted| wanted == group);
         for (at, half) in locked.open.open_from(list.from) {
             if listed.transactions.len() == list.transactions_max as usize || listed.scanned == LOOKED_AT_MAX as u64 {
                 listed.complete = false;
                 break;
             }
+            let is_wanted = half.topic == list.topic && wants_group(&half.producer_group);
+            let message = if is_wanted { locked.read(at) } else { None };
+            let is_old =
+                |message: &StoredMessage| list.born_before.is_none_or(|before| message.born_timestamp < before);
+            if let Some(message) = message.filter(is_old) {
+                if message.body.len() > bytes_left && !listed.transactions.is_empty() {
+                    listed.complete = false;
+                    break;
+                }
+                bytes_left = bytes_left.saturating_sub(message.body.len());
+                listed.transactions.push(OpenTransaction {
+                    half: HalfMessageId::of(&message),
+                    message: as_sent(message),
+                    producer_group: half.producer_group.clone(),
+                    checks: half.checks,
+                    next_check: half.next_check,
+                });
+            }
             listed.next = QueueOffset(at.0 + 1);
             listed.scanned += 1;
-            if half.topic != list.topic || !wants_group(&half.producer_group) {
-                continue;
-            }
-            let Some(message) = locked.read(at) else { continue };
-            if list.born_before.is_some_and(|before| message.born_timestamp >= before) {
-                continue;
-            }
-            listed.transactions.push(OpenTransaction {
-                half: HalfMessageId::of(&message),
-                message: as_sent(message),
-                producer_group: half.producer_group.clone(),
-                checks: half.checks,
-                next_check: half.next_check,
-            });
         }
         listed
     });

@@ -1,6 +1,7 @@
 //! How far a consumer group is, and saying so oneself.
 
 use crate::broker::{ConsumeProgress, Consumption};
+use crate::delivery::cells::Consumed;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::names::{ConsumerGroup, TopicName};
@@ -29,6 +30,10 @@ pub(crate) fn query_consume_offsets(
             queue_id: queue.queue_id(),
             consume_offset: cell.map(|cell| QueueOffset(cell.floor())),
             next_offset: cell.map(|cell| QueueOffset(cell.next())),
+            ready: match cell {
+                Some(cell) if cell.next() >= queue.min_offset().0 => cell.not_taken(max_offset.0),
+                _ => max_offset.0.saturating_sub(queue.min_offset().0),
+            },
             in_flight: cell.map_or(0, |cell| cell.in_flight() as u64),
             redelivered: cell.map_or(0, |cell| cell.redelivered() as u64),
             attempt_max: cell.map_or(0, |cell| cell.attempt_max()),
@@ -76,17 +81,16 @@ pub(crate) fn list_consumptions(
             tables.topic(topic).map(|topic| topic.topic_id).ok_or_else(not_found)
         })
         .transpose()?;
+    let wanted =
+        |(group, topic)| group_id.is_none_or(|wanted| wanted == group) && topic_id.is_none_or(|wanted| wanted == topic);
     let mut consumptions: Vec<_> = parts
         .cells
-        .consumed()
+        .consumed(wanted)
         .into_iter()
-        .filter(|((group, topic), ..)| {
-            group_id.is_none_or(|wanted| wanted == *group) && topic_id.is_none_or(|wanted| wanted == *topic)
-        })
-        .filter_map(|((group, topic), messages_out, bytes_out)| {
+        .filter_map(|Consumed { pair: (group, topic), messages_out, bytes_out, dead_letters, expired }| {
             let consumer_group = tables.consumer_group_by_id(group)?.config.consumer_group.clone();
             let topic = tables.topic_by_id(topic)?.config.topic.clone();
-            Some(Consumption { consumer_group, topic, messages_out, bytes_out })
+            Some(Consumption { consumer_group, topic, messages_out, bytes_out, dead_letters, expired })
         })
         .collect();
     consumptions.sort_unstable();

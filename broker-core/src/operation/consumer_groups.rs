@@ -1,6 +1,6 @@
 //! Consumer groups: create, change, describe, delete.
 
-use crate::broker::{ConsumerGroupConfig, ConsumerGroupDescription, PutWhen, RetryPolicy};
+use crate::broker::{ConsumerGroupConfig, ConsumerGroupDescription, PutConsumerGroup, PutWhen, RetryPolicy};
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::names::ConsumerGroup;
@@ -9,11 +9,14 @@ use crate::state::record::Entry;
 
 pub(crate) async fn put_consumer_group(
     parts: &Parts,
-    config: ConsumerGroupConfig,
-    when: PutWhen,
+    put: PutConsumerGroup,
 ) -> Result<(ConsumerGroupDescription, bool), BrokerError> {
-    check(&config)?;
-    let (group, created, end) = put(parts, config, when)?;
+    check(&put.config)?;
+    let dry_run = put.dry_run;
+    let (group, created, end) = put_unchecked(parts, put)?;
+    if dry_run {
+        return Ok((group, created));
+    }
     if !created {
         // With fewer deliveries than before, messages may have had theirs.
         let pairs = parts.cells.pairs().into_iter().filter(|(group_id, _)| *group_id == group.consumer_group_id);
@@ -24,11 +27,11 @@ pub(crate) async fn put_consumer_group(
 }
 
 /// Without the wait: a group that a receive makes is as safe as that receive's lease.
-pub(crate) fn put(
+pub(crate) fn put_unchecked(
     parts: &Parts,
-    config: ConsumerGroupConfig,
-    when: PutWhen,
+    put: PutConsumerGroup,
 ) -> Result<(ConsumerGroupDescription, bool, CommitLogOffset), BrokerError> {
+    let PutConsumerGroup { config, when, dry_run } = put;
     let name = config.consumer_group.clone();
     let mut tables = parts.tables.write().expect("no code panics while holding it");
     let known = tables.consumer_group(&name).cloned();
@@ -41,7 +44,8 @@ pub(crate) fn put(
         (Some(known), PutWhen::Version(incarnation, version))
             if (known.incarnation, known.version) == (incarnation, version) => {}
         (Some(known), PutWhen::Version(..)) => {
-            return Err(BrokerError::VersionMismatch { name: name.to_string(), current: known.version });
+            let (incarnation, version) = (known.incarnation, known.version);
+            return Err(BrokerError::VersionMismatch { name: name.to_string(), incarnation, version });
         }
         (Some(_), PutWhen::Missing) => {
             return Err(BrokerError::ConsumerGroupExists { consumer_group: name.to_string() });
@@ -52,6 +56,11 @@ pub(crate) fn put(
         Some(known) => (known.consumer_group_id, known.version + 1),
         None => (tables.next_consumer_group_id(), 1),
     };
+    if dry_run {
+        let incarnation = known.as_ref().map(|known| known.incarnation).unwrap_or_default();
+        let group = ConsumerGroupDescription { config, consumer_group_id, incarnation, version };
+        return Ok((group, known.is_none(), CommitLogOffset(0)));
+    }
     let entry = Entry::PutConsumerGroup { consumer_group_id, version, config };
     let (at, end) = parts.append_state(std::slice::from_ref(&entry))?;
     tables.apply(&entry, at);

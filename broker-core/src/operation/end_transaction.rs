@@ -11,11 +11,13 @@ use crate::message::{StoredMessage, property, sys_flag};
 use crate::names::TopicName;
 use crate::offset::{CommitLogOffset, QueueOffset};
 use crate::operation::fire_messages::target;
-use crate::operation::half_messages::{Locked, OP_TAG, QUEUE, half_topic, op_topic, with_locked};
+use crate::operation::half_messages::{Locked, OP_TAG, QUEUE, half_topic, op_topic, since, with_known, with_locked};
 use crate::operation::topics::ensure_topic;
+use crate::state::source::Source;
 use crate::state::tables::Tables;
 use crate::store::commit_log::{Append, AppendClass};
 use crate::store::error::StoreError;
+use crate::store::failpoint::{self, Point};
 use crate::store::record::RecordDraft;
 
 pub(crate) async fn end_transaction(parts: &Parts, end: EndTransaction) -> Result<(), BrokerError> {
@@ -29,8 +31,7 @@ pub(crate) async fn end_transaction(parts: &Parts, end: EndTransaction) -> Resul
     if end.resolution == TransactionResolution::Rollback {
         ensure_topic(parts, &op_topic(), 1)?;
     }
-    let decided = with_locked(parts, |tables, locked| decide(locked, tables, &end))?;
-    let decided = match decided.ok_or(BrokerError::InvalidTransactionHandle)?? {
+    let decided = match decide_now(parts, &end)? {
         Some(decided) => decided,
         None => look_up(parts, &end)?,
     };
@@ -47,8 +48,20 @@ pub(crate) async fn end_transaction(parts: &Parts, end: EndTransaction) -> Resul
             Err(BrokerError::TransactionResolved { as_what: "rolled back" })
         }
         // Also of a decision that somebody else has just made: it is answered when it is as safe.
-        HalfOutcome::Committed | HalfOutcome::RolledBack => parts.reached(decided.end).await,
+        HalfOutcome::Committed => parts.reached(decided.end).await,
+        // Its record is one of state, which by itself would wait for the next message to have it synced.
+        HalfOutcome::RolledBack => parts.reached_soon(decided.end).await,
     }
+}
+
+/// Most decisions need no list of what is open: only that one which was put back, or is settled, may be found by it.
+fn decide_now(parts: &Parts, end: &EndTransaction) -> Result<Option<Decided>, BrokerError> {
+    let decided = with_locked(parts, |tables, locked| decide(locked, tables, end));
+    if let Some(decided) = decided.ok_or(BrokerError::InvalidTransactionHandle)?? {
+        return Ok(Some(decided));
+    }
+    let decided = with_known(parts, |tables, locked| decide(locked, tables, end))?;
+    decided.ok_or(BrokerError::InvalidTransactionHandle)?
 }
 
 /// What was decided, just now or before; `None` if that was so long ago that the index has to be asked.
@@ -76,6 +89,11 @@ fn decide(mut locked: Locked<'_>, tables: &Tables, end: &EndTransaction) -> Resu
         TransactionResolution::Rollback => (HalfOutcome::RolledBack, roll_back(&locked, at, &message)?),
     };
     locked.settled(at);
+    let of_topic = message.property(property::REAL_TOPIC).and_then(|name| TopicName::from_store(name.as_bytes()).ok());
+    if let Some(topic) = of_topic.and_then(|name| tables.topic(&name)) {
+        let took = locked.parts.store.now().since(since(&message));
+        topic.traffic.transactions.decided(end.resolution, took);
+    }
     let indexed = locked.parts.store.dispatched_offset();
     let decided = Decided { key_hash, outcome, end: record_end };
     locked.open.decide(origin, decided, indexed);
@@ -117,7 +135,9 @@ fn commit(
     draft.prepared_transaction_offset = message.commit_log_offset.0;
     let record = draft.encode().map_err(|error| BrokerError::Storage { reason: error.to_string() })?;
     let append = Append { record, queue: to.queue.counter().clone(), class: AppendClass::Message };
+    failpoint::at(Point::CommitBefore);
     let mut batch = parts.store.append(vec![append])?;
+    failpoint::at(Point::CommitAfter);
     let appended = batch.entries.pop().expect("one result for one record")?;
     to.topic.traffic.sizes.record(message.body.len() as u64);
     to.topic.traffic.came_in(1, u64::from(appended.record_len), appended.store_timestamp);
@@ -133,14 +153,18 @@ fn roll_back(locked: &Locked<'_>, at: QueueOffset, message: &StoredMessage) -> R
         .with_property(property::SOURCE, &locked.source(at).to_string())
         .with_property(property::TAGS, OP_TAG)
         .with_property(property::REAL_TOPIC, message.property(property::REAL_TOPIC).unwrap_or_default());
-    let draft = match message.unique_key() {
-        Some(key) => draft.with_property(property::UNIQUE_KEY, key),
-        None => draft,
-    };
+    let draft = [property::PREPARED_QUEUE_OFFSET, property::UNIQUE_KEY].into_iter().fold(draft, |draft, name| {
+        match message.property(name) {
+            Some(value) => draft.with_property(name, value),
+            None => draft,
+        }
+    });
     let record = draft.encode().map_err(|error| BrokerError::Storage { reason: error.to_string() })?;
     // It makes room, so a full disk does not keep it out.
     let append = Append { record, queue: queue.counter().clone(), class: AppendClass::State };
+    failpoint::at(Point::RollBackBefore);
     let mut batch = parts.store.append(vec![append])?;
+    failpoint::at(Point::RollBackAfter);
     batch.entries.pop().expect("one result for one record")?;
     Ok(batch.end)
 }
@@ -148,27 +172,43 @@ fn roll_back(locked: &Locked<'_>, at: QueueOffset, message: &StoredMessage) -> R
 /// What the log says of a half message that was settled long ago, or before the last start.
 fn look_up(parts: &Parts, end: &EndTransaction) -> Result<Decided, BrokerError> {
     let half = read_half(parts, end.half.commit_log_offset)?;
-    check(&half, end.half.queue_offset, end)?;
+    // It may be the record of one that was put back.
+    let is_it = HalfMessageId::of(&half).queue_offset == end.half.queue_offset;
+    check(&half, if is_it { half.queue_offset } else { end.half.queue_offset }, end)?;
     let (Some(topic), Some(key)) = (half.property(property::REAL_TOPIC), half.unique_key()) else {
         return Err(BrokerError::TransactionExpired);
     };
-    let is_behind = |message: &StoredMessage| message.commit_log_offset > half.commit_log_offset;
-    let of_topic = |name: &TopicName| -> Result<Option<StoredMessage>, BrokerError> {
-        let found = parts.store.find_by_unique_key(name, key)?;
-        Ok(found.filter(is_behind))
-    };
     let topic_name = TopicName::from_store(topic.as_bytes()).map_err(BrokerError::InvalidTopic)?;
     let is_commit = |message: &StoredMessage| {
-        message.sys_flag & sys_flag::TRANSACTION_MASK == sys_flag::TRANSACTION_COMMIT
-            && message.prepared_transaction_offset >= half.commit_log_offset.0
+        message.sys_flag & sys_flag::TRANSACTION_MASK == sys_flag::TRANSACTION_COMMIT && ends(message, end.half, &half)
     };
-    let outcome = if of_topic(&topic_name)?.is_some_and(|message| is_commit(&message)) {
+    let is_rollback =
+        |op: &StoredMessage| op.property(property::REAL_TOPIC) == Some(topic) && ends(op, end.half, &half);
+    let is_known = |name: &TopicName, is_it: &dyn Fn(&StoredMessage) -> bool| -> Result<bool, BrokerError> {
+        Ok(parts.store.find_by_unique_key_where(name, key, is_it)?.is_some())
+    };
+    let outcome = if is_known(&topic_name, &is_commit)? {
         HalfOutcome::Committed
-    } else if of_topic(&op_topic())?.is_some_and(|op| op.property(property::REAL_TOPIC) == Some(topic)) {
+    } else if is_known(&op_topic(), &is_rollback)? {
         HalfOutcome::RolledBack
     } else {
         HalfOutcome::Held
     };
     // Found in the index, it is long in the log.
     Ok(Decided { key_hash: end.half.key_hash, outcome, end: CommitLogOffset(0) })
+}
+
+/// Is this the record that ends the delivery of this half message? Others may bear the same unique key: one that was sent
+/// twice, or one whose idempotency key has had its window.
+fn ends(record: &StoredMessage, id: HalfMessageId, half: &StoredMessage) -> bool {
+    let first = record.property(property::PREPARED_QUEUE_OFFSET).and_then(|offset| offset.parse().ok());
+    match record.property(property::SOURCE).map(Source::parse) {
+        Some(Ok(Source::Lease { offset, .. })) => [Some(offset), first].contains(&Some(id.queue_offset.0)),
+        Some(_) => false,
+        // RocketMQ wrote it.
+        None => {
+            record.commit_log_offset > half.commit_log_offset
+                && record.prepared_transaction_offset >= half.commit_log_offset.0
+        }
+    }
 }

@@ -85,6 +85,7 @@ pub(crate) async fn forward_messages_to_dead_letter_queue(
                         batch.entries.pop().expect("one result for one record")?;
                         end = end.max(batch.end);
                         apply(&mut locked, &[letter.entry()]);
+                        locked.get_mut(&(key.consumer_group_id, key.topic_id)).expect("found above").dead_letters += 1;
                     }
                 }
                 Ok(to)
@@ -176,6 +177,7 @@ fn give_up_some(parts: &Parts, pair: Pair) -> Result<bool, BrokerError> {
     for (appended, entry) in batch.entries.into_iter().zip(&entries) {
         appended?;
         cells.apply([entry]);
+        cells.dead_letters += 1;
     }
     parts.mark(batch.end);
     Ok(moved == GIVEN_UP_AT_ONCE_MAX)

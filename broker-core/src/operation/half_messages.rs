@@ -7,27 +7,30 @@
 //!
 //! Lock order: tables, cells, half messages, log.
 
+pub(crate) mod upkeep;
+
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::broker::{ConsumerGroupConfig, HalfMessageId, PutWhen};
+use crate::broker::{ConsumerGroupConfig, PutConsumerGroup, PutWhen};
 use crate::clock::Timestamp;
 use crate::delivery::cell::Cell;
-use crate::delivery::half_messages::{Decided, HalfMessages, HalfOutcome, OpenHalf};
+use crate::delivery::half_messages::{HalfMessages, OpenHalf};
 use crate::delivery::redelivery::Pair;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::message::{Message, StoredMessage, Transaction, property};
 use crate::names::{ConsumerGroup, HALF_TOPIC, HOLDING_TOPIC, OP_TOPIC, ProducerGroup, TRANSACTION_GROUP, TopicName};
-use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
+use crate::offset::{QueueId, QueueOffset};
 use crate::operation::consumer_groups;
 use crate::operation::topics::ensure_topic;
 use crate::state::record::{CellKey, Entry};
 use crate::state::source::Source;
 use crate::state::tables::Tables;
-use crate::store::commit_log::{Append, AppendClass, Window};
+use crate::store::commit_log::Window;
 use crate::store::consume_queue::ConsumeQueue;
 use crate::store::error::StoreError;
 use crate::store::record::RecordDraft;
@@ -38,32 +41,31 @@ pub(crate) const QUEUE: QueueId = QueueId(0);
 pub(crate) const OP_TAG: &str = "d";
 /// Most that are looked at under one lock.
 const LOOKED_AT_ONCE: usize = 1_024;
-/// Most that are moved under one lock, and by one append.
-const MOVED_AT_ONCE: usize = 64;
-/// One half message that stays open for days must not have the cell remember all that were settled behind it: when the
-/// queue is this much longer than what is open, it is put back to the queue's end.
-const BEHIND_MAX: u64 = 262_144;
 /// Most that are open at a time.
 const OPEN_MAX: usize = 1_000_000;
-/// What could not be done is tried again after this.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Open half messages, and who waits for checks of theirs.
 pub(crate) struct Transactions {
     half_messages: Mutex<HalfMessages>,
     /// Changes when checks may be due; `true` once the broker stops.
     due: watch::Sender<bool>,
+    /// Moved to the holding topic since the start.
+    given_up: AtomicU64,
 }
 
 impl Default for Transactions {
     fn default() -> Transactions {
-        Transactions { half_messages: Mutex::default(), due: watch::Sender::new(false) }
+        Transactions { half_messages: Mutex::default(), due: watch::Sender::new(false), given_up: AtomicU64::new(0) }
     }
 }
 
 impl Transactions {
     pub(crate) fn half_messages(&self) -> MutexGuard<'_, HalfMessages> {
         self.half_messages.lock().expect("no code panics while holding it")
+    }
+
+    pub(crate) fn given_up(&self) -> u64 {
+        self.given_up.load(Ordering::Relaxed)
     }
 
     pub(crate) fn waiter(&self) -> watch::Receiver<bool> {
@@ -103,7 +105,10 @@ pub(crate) fn ensure(parts: &Parts) -> Result<(), BrokerError> {
     if parts.tables().consumer_group(&group).is_some() {
         return Ok(());
     }
-    match consumer_groups::put(parts, ConsumerGroupConfig::new(group), PutWhen::Unconditional) {
+    match consumer_groups::put_unchecked(
+        parts,
+        PutConsumerGroup::new(ConsumerGroupConfig::new(group), PutWhen::Unconditional),
+    ) {
         // Another send was faster.
         Ok(_) | Err(BrokerError::VersionRequired { .. }) => Ok(()),
         Err(error) => Err(error),
@@ -177,24 +182,33 @@ pub(crate) struct Locked<'a> {
 }
 
 /// Does something with the half messages, all of them known. `None` if there never was one.
-pub(crate) fn with_locked<R>(
+pub(crate) fn with_known<R>(
     parts: &Parts,
     mut act: impl FnMut(&Tables, Locked<'_>) -> R,
 ) -> Result<Option<R>, StoreError> {
     loop {
-        let tables = parts.tables();
-        let Some(key) = cell_key(&tables) else { return Ok(None) };
-        let Some(queue) = parts.store.queue(&half_topic(), QUEUE) else { return Ok(None) };
-        let cells = parts.cells.of((key.consumer_group_id, key.topic_id));
-        let mut cells = cells.lock().expect("no code panics while holding it");
-        let cell = cells.entry(QUEUE).or_default();
-        let open = parts.transactions.half_messages();
-        let mut locked = Locked { parts, key, queue: &queue, cell, open };
         // Bit by bit: after a start there may be many, and others want to send.
-        if locked.look_at_new()? {
-            return Ok(Some(act(&tables, locked)));
+        let done = with_locked(parts, |tables, mut locked| {
+            locked.look_at_new().map(|all_known| all_known.then(|| act(tables, locked)))
+        });
+        match done.transpose()? {
+            Some(None) => {}
+            Some(done) => return Ok(done),
+            None => return Ok(None),
         }
     }
+}
+
+/// The same without a look at those that are new: whoever has the handle of one needs no list of them.
+pub(crate) fn with_locked<R>(parts: &Parts, act: impl FnOnce(&Tables, Locked<'_>) -> R) -> Option<R> {
+    let tables = parts.tables();
+    let key = cell_key(&tables)?;
+    let queue = parts.store.queue(&half_topic(), QUEUE)?;
+    let cells = parts.cells.of((key.consumer_group_id, key.topic_id));
+    let mut cells = cells.lock().expect("no code panics while holding it");
+    let cell = cells.entry(QUEUE).or_default();
+    let open = parts.transactions.half_messages();
+    Some(act(&tables, Locked { parts, key, queue: &queue, cell, open }))
 }
 
 impl Locked<'_> {
@@ -264,62 +278,6 @@ impl Locked<'_> {
         self.open.settled(at);
     }
 
-    /// Moves them to the end of their queue, or to the holding topic.
-    fn move_all(&mut self, to: MoveTo, wanted: &[QueueOffset]) -> Result<(), StoreError> {
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let (topic, queue) = match to {
-            MoveTo::End => (half_topic(), self.queue.counter().clone()),
-            MoveTo::Holding => {
-                let topic = holding_topic();
-                let queue = self.parts.store.queue(&topic, QUEUE).expect("made before").counter().clone();
-                (topic, queue)
-            }
-        };
-        let (mut appends, mut moved) = (Vec::with_capacity(wanted.len()), Vec::with_capacity(wanted.len()));
-        for at in wanted.iter().copied() {
-            let Some(message) = self.read(at) else {
-                self.open.settled(at);
-                continue;
-            };
-            let checks = self.open.open(at).map_or(0, |half| half.checks).to_string();
-            let (origin, since) = (self.origin(at).to_string(), since(&message).0.to_string());
-            let mut instead = vec![(property::TRANSACTION_CHECK_TIMES, &*checks)];
-            if to == MoveTo::End {
-                instead.extend([(property::PREPARED_QUEUE_OFFSET, &*origin), (property::SINCE_MS, &*since)]);
-            }
-            let host = self.parts.config.store_host;
-            let draft = RecordDraft::moved(&topic, QUEUE, host, &message, &self.source(at), &instead);
-            match draft.encode() {
-                Ok(record) => {
-                    appends.push(Append { record, queue: queue.clone(), class: AppendClass::State });
-                    moved.push((at, HalfMessageId::of(&message).key_hash));
-                }
-                Err(error) => {
-                    tracing::error!(%at, %error, "a half message is too large to be moved, and stays where it is");
-                    self.open.settled(at);
-                }
-            }
-        }
-        if appends.is_empty() {
-            return Ok(());
-        }
-        let batch = self.parts.store.append(appends)?;
-        let indexed = self.parts.store.dispatched_offset();
-        for (appended, (at, key_hash)) in batch.entries.into_iter().zip(moved) {
-            appended?;
-            let origin = self.origin(at);
-            self.settled(at);
-            if to == MoveTo::Holding {
-                let outcome = HalfOutcome::Held;
-                self.open.decide(origin, Decided { key_hash, outcome, end: batch.end }, indexed);
-            }
-        }
-        self.parts.mark(batch.end);
-        Ok(())
-    }
-
     /// Where this one was first.
     fn origin(&self, at: QueueOffset) -> QueueOffset {
         self.open.open(at).and_then(|half| half.origin).unwrap_or(at)
@@ -330,111 +288,13 @@ fn unreadable(at: QueueOffset, error: &StoreError) {
     tracing::error!(queue_offset = %at, %error, "a half message cannot be read: nobody is asked about it");
 }
 
+/// How many of a topic nobody has decided.
+pub(crate) fn open_of(parts: &Parts, topic: &TopicName) -> Result<u64, StoreError> {
+    Ok(with_known(parts, |_, locked| locked.open.open_of(topic))?.unwrap_or(0))
+}
+
 /// When it was stored first.
-fn since(message: &StoredMessage) -> Timestamp {
+pub(crate) fn since(message: &StoredMessage) -> Timestamp {
     let since = message.property(property::SINCE_MS).and_then(|text| text.parse().ok());
     since.map_or(message.store_timestamp, Timestamp)
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum MoveTo {
-    End,
-    Holding,
-}
-
-/// Checks may be due, or used up. What cannot be done now waits.
-pub(crate) fn keep_up(parts: &Parts) {
-    let kept_up = hold_given_up(parts).and_then(|()| put_back_stragglers(parts)).and_then(|()| arm(parts));
-    parts.transactions.wake();
-    if let Err(error) = kept_up {
-        tracing::warn!(%error, "half messages cannot be looked after; it is tried again and again");
-        let pair = cell_key(&parts.tables()).map(|cell| (cell.consumer_group_id, cell.topic_id));
-        pair.into_iter().for_each(|pair| parts.redelivery.arm(pair, parts.store.now().plus(PAUSE)));
-    }
-}
-
-/// After a start: those of the last life are to be known.
-pub(crate) fn arm_at_start(parts: &Parts) {
-    let cell = cell_key(&parts.tables());
-    cell.into_iter().for_each(|cell| parts.redelivery.arm((cell.consumer_group_id, cell.topic_id), parts.store.now()));
-}
-
-fn arm(parts: &Parts) -> Result<(), BrokerError> {
-    with_locked(parts, |_, locked| {
-        let pair = (locked.key.consumer_group_id, locked.key.topic_id);
-        let next = locked.open.next_check(parts.store.now());
-        next.into_iter().for_each(|next| parts.redelivery.arm(pair, next));
-    })?;
-    Ok(())
-}
-
-/// Those about which producers were asked often enough go to the holding topic.
-fn hold_given_up(parts: &Parts) -> Result<(), BrokerError> {
-    let given_up = |locked: &Locked<'_>| -> Vec<QueueOffset> {
-        let given_up = locked.open.given_up(parts.config.transactions.check_max, parts.store.now());
-        given_up.take(MOVED_AT_ONCE).collect()
-    };
-    while with_locked(parts, |_, locked| !given_up(&locked).is_empty())? == Some(true) {
-        ensure_topic(parts, &holding_topic(), 1)?;
-        let held = with_locked(parts, |_, mut locked| {
-            let given_up = given_up(&locked);
-            locked.move_all(MoveTo::Holding, &given_up)
-        });
-        held?.unwrap_or(Ok(()))?;
-    }
-    Ok(())
-}
-
-fn put_back_stragglers(parts: &Parts) -> Result<(), BrokerError> {
-    loop {
-        let put_back = with_locked(parts, |_, mut locked| {
-            let end = locked.queue.max_offset().0;
-            let behind_max = BEHIND_MAX + 4 * locked.open.open_count() as u64;
-            let below = QueueOffset(end.saturating_sub(behind_max));
-            let stragglers = locked.open.open_from(QueueOffset(0)).map(|(at, _)| at).take_while(|at| *at < below);
-            let stragglers: Vec<_> = stragglers.take(MOVED_AT_ONCE).collect();
-            locked.move_all(MoveTo::End, &stragglers).map(|()| stragglers.len() == MOVED_AT_ONCE)
-        });
-        if !matches!(put_back?, Some(Ok(true))) {
-            return Ok(());
-        }
-    }
-}
-
-/// The log is about to go below this place: what is open there is put back, or held if it is as old as messages get.
-/// Says whether there was anything.
-pub(crate) fn put_back_below(parts: &Parts, below: CommitLogOffset) -> Result<bool, StoreError> {
-    let Some(queue) = parts.store.queue(&half_topic(), QUEUE) else { return Ok(false) };
-    let below = parts.store.offset_at_place(&queue, below)?;
-    let before = parts.store.max_offset();
-    let holding = |error| StoreError::Failed { reason: format!("the topic of held half messages: {error}") };
-    loop {
-        let open = with_locked(parts, |_, locked| {
-            let open = locked.open.open_from(QueueOffset(0)).map(|(at, _)| at).take_while(|at| *at < below);
-            let too_old = parts.store.now().minus(parts.config.retention.file_reserved_time);
-            let (mut old, mut young) = (Vec::new(), Vec::new());
-            for at in open.take(MOVED_AT_ONCE).collect::<Vec<_>>() {
-                let is_old = locked.read(at).is_some_and(|message| since(&message) <= too_old);
-                if is_old { old.push(at) } else { young.push(at) }
-            }
-            (old, young)
-        });
-        let Some((old, young)) = open? else { break };
-        if old.is_empty() && young.is_empty() {
-            break;
-        }
-        if !old.is_empty() {
-            ensure_topic(parts, &holding_topic(), 1).map_err(holding)?;
-        }
-        let moved = with_locked(parts, |_, mut locked| {
-            let still_open = |all: &[QueueOffset], locked: &Locked<'_>| -> Vec<QueueOffset> {
-                all.iter().copied().filter(|at| locked.open.open(*at).is_some()).collect()
-            };
-            let (old, young) = (still_open(&old, &locked), still_open(&young, &locked));
-            locked.move_all(MoveTo::Holding, &old)?;
-            locked.move_all(MoveTo::End, &young)
-        });
-        moved?.unwrap_or(Ok(()))?;
-    }
-    Ok(parts.store.max_offset() > before)
 }

@@ -19,11 +19,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::broker::{
     ConsumerGroupConfig, ConsumerGroupDescription, INVISIBLE_DURATION_MAX, INVISIBLE_DURATION_MIN, LeaseLength,
-    POP_MESSAGES_MAX, PopMessages, PoppedMessage, PutWhen, StartFrom, Topic,
+    POP_MESSAGES_MAX, PopMessages, PoppedMessage, PutConsumerGroup, PutWhen, StartFrom, Topic,
 };
 use crate::clock::Timestamp;
 use crate::delivery::cell::Cell;
 use crate::delivery::cells::{Cells, cell_of};
+use crate::delivery::clients::HELD_MAX;
 use crate::delivery::filter::Filter;
 use crate::delivery::lanes::Order;
 use crate::error::BrokerError;
@@ -62,10 +63,12 @@ pub(crate) fn pop_messages(parts: &Parts, pop: &PopMessages) -> Result<Vec<Poppe
     let cells = parts.cells.of(pair);
     let mut cells = cells.lock().expect("no code panics while holding it");
     let now = parts.store.now();
-    let (invisible, auto_renew) = match pop.lease {
-        LeaseLength::Exactly(invisible) => (invisible, false),
-        LeaseLength::ConsumeTimeout => (group.config.consume_timeout, true),
+    let (invisible, client) = match pop.lease {
+        LeaseLength::Exactly(invisible) => (invisible, None),
+        LeaseLength::WhileSeen(client) => (HELD_MAX, Some(client)),
     };
+    // Before anything is taken: a client that is taken for lost would give it back at once.
+    client.into_iter().for_each(|client| parts.clients.holds(client, now));
     let deadline = now.plus(invisible);
 
     let queues = queues(parts, topic);
@@ -93,8 +96,9 @@ pub(crate) fn pop_messages(parts: &Parts, pop: &PopMessages) -> Result<Vec<Poppe
                 deadline,
                 first,
                 next,
-                auto_renew,
+                auto_renew: client.is_some(),
                 attempt_id_hash,
+                client,
                 messages,
             }));
         }
@@ -305,7 +309,10 @@ fn consumer_group(parts: &Parts, name: &ConsumerGroup) -> Result<Arc<ConsumerGro
     let group = match known {
         Some(group) => group,
         None if parts.config.auto_create_consumer_groups => {
-            match consumer_groups::put(parts, ConsumerGroupConfig::new(name.clone()), PutWhen::Unconditional) {
+            match consumer_groups::put_unchecked(
+                parts,
+                PutConsumerGroup::new(ConsumerGroupConfig::new(name.clone()), PutWhen::Unconditional),
+            ) {
                 Ok((group, ..)) => Arc::new(group),
                 // Another receive was faster.
                 Err(BrokerError::VersionRequired { .. }) => return consumer_group(parts, name),

@@ -10,7 +10,7 @@ use crate::store::commit_log::Window;
 pub const PULL_MESSAGES_MAX: u32 = 500;
 
 pub(crate) fn pull_messages(parts: &Parts, pull: &PullMessages) -> Result<PulledMessages, BrokerError> {
-    if pull.topic.is_system() {
+    if pull.topic.is_hidden() {
         return Err(BrokerError::SystemTopic { topic: pull.topic.to_string() });
     }
     let tables = parts.tables();

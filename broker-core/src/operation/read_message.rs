@@ -12,7 +12,7 @@ pub(crate) fn read_message(parts: &Parts, at: CommitLogOffset) -> Result<StoredM
     let topic = TopicName::from_store(message.topic.as_ref()).map_err(|_| BrokerError::MessageNotFound)?;
     match parts.tables().topic(&topic) {
         // What lies in a system topic is on its way elsewhere, or nobody's business.
-        Some(found) if found.incarnation.0 <= at.0 && found.config.permission.read && !topic.is_system() => {
+        Some(found) if found.incarnation.0 <= at.0 && found.config.permission.read && !topic.is_hidden() => {
             kept(parts, &topic, message)
         }
         _ => Err(BrokerError::MessageNotFound),
@@ -20,7 +20,7 @@ pub(crate) fn read_message(parts: &Parts, at: CommitLogOffset) -> Result<StoredM
 }
 
 pub(crate) fn find_message(parts: &Parts, name: &TopicName, unique_key: &str) -> Result<StoredMessage, BrokerError> {
-    if name.is_system() {
+    if name.is_hidden() {
         return Err(BrokerError::SystemTopic { topic: name.to_string() });
     }
     let tables = parts.tables();

@@ -13,7 +13,6 @@ use crate::local_broker::Parts;
 use crate::message::{MessageType, property};
 use crate::operation::delay::{SECOND, TIMER_QUEUE, floor, roll_second, timer_topic, with_roll};
 use crate::operation::fire_messages::recall_key;
-use crate::operation::send_message::check_type;
 use crate::operation::topics::ensure_topic;
 use crate::store::commit_log::{Append, AppendClass};
 use crate::store::record::RecordDraft;
@@ -38,7 +37,7 @@ pub(crate) async fn recall_message(parts: &Parts, recall: RecallMessage) -> Resu
     let end = {
         let tables = parts.tables();
         let live = tables.topic(&topic).ok_or_else(|| BrokerError::TopicNotFound { topic: topic.to_string() })?;
-        check_type(&live.config, MessageType::Delay)?;
+        live.config.check_type(MessageType::Delay)?;
         let Some(queue) = parts.store.queue(&timer_topic(), TIMER_QUEUE) else {
             return Err(BrokerError::TopicNotFound { topic: timer_topic().to_string() });
         };
@@ -61,12 +60,17 @@ pub(crate) async fn recall_message(parts: &Parts, recall: RecallMessage) -> Resu
         }
         let record = with_roll(draft, roll_second(parts, now, second)).encode();
         let record = record.map_err(|_| BrokerError::InvalidRecallHandle)?;
-        // Acks and deletes pass on a full disk, and so does this: it makes room.
-        let append = Append { record, queue: queue.counter().clone(), class: AppendClass::State };
-        let mut batch = parts.store.append(vec![append])?;
-        let appended = batch.entries.pop().expect("one result for one record")?;
-        timers.recall(second, key.into(), appended.queue_offset);
-        batch.end
+        if timers.is_recalled(second, &key) {
+            // The record that says so lies somewhere below.
+            parts.store.max_offset()
+        } else {
+            // Acks and deletes pass on a full disk, and so does this: it makes room.
+            let append = Append { record, queue: queue.counter().clone(), class: AppendClass::State };
+            let mut batch = parts.store.append(vec![append])?;
+            let appended = batch.entries.pop().expect("one result for one record")?;
+            timers.recall(second, key.into(), appended.queue_offset);
+            batch.end
+        }
     };
     parts.reached_soon(end).await?;
     Ok(RecallOutcome::Recalled)

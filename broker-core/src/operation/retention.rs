@@ -31,7 +31,7 @@ pub(crate) fn enforce_retention(parts: &Parts) -> Result<(), StoreError> {
 fn delete_segments(parts: &Parts) -> Result<(), StoreError> {
     let put_back = |below| {
         let timers = fire_messages::put_back_below(parts, below)?;
-        Ok(half_messages::put_back_below(parts, below)? || timers)
+        Ok(half_messages::upkeep::put_back_below(parts, below)? || timers)
     };
     let retained = parts.store.enforce_retention(&parts.config.retention, put_back)?;
     if retained.deleted_below.is_some() {
@@ -144,9 +144,9 @@ pub(crate) fn settle_what_is_gone(parts: &Parts, meant: impl Fn(u32) -> bool) ->
         let queues = parts.store.queues(&topic.config.topic);
         let behind = |queue: &Arc<ConsumeQueue>| {
             let (min, queue_id) = (queue.min_offset().0, queue.queue_id());
-            let floor = cells.get(&queue_id)?.floor();
+            let known = cells.get(&queue_id)?;
             let cell = CellKey { consumer_group_id: pair.0, topic_id: pair.1, queue_id };
-            (floor < min).then(|| (Entry::CommitOffset { cell, offset: min }, min - floor))
+            (known.floor() < min).then(|| (Entry::CommitOffset { cell, offset: min }, known.owed_below(min)))
         };
         let (entries, missed): (Vec<Entry>, Vec<u64>) = queues.iter().filter_map(behind).unzip();
         if entries.is_empty() {
@@ -154,10 +154,14 @@ pub(crate) fn settle_what_is_gone(parts: &Parts, meant: impl Fn(u32) -> bool) ->
         }
         parts.append_state(&entries).map_err(|refused| refused.store_error())?;
         cells.apply(&entries);
-        tracing::warn!(
-            topic = %topic.config.topic, consumer_group = %group.config.consumer_group, messages = missed.iter().sum::<u64>(),
-            "messages had their time before the consumer group had settled them"
-        );
+        let messages: u64 = missed.iter().sum();
+        if messages > 0 {
+            cells.expired += messages;
+            tracing::warn!(
+                target: "audit", topic = %topic.config.topic, consumer_group = %group.config.consumer_group, messages,
+                "messages had their time before the consumer group had settled them"
+            );
+        }
     }
     Ok(())
 }
@@ -168,7 +172,7 @@ mod tests {
     use std::sync::atomic::{AtomicI64, Ordering};
 
     use super::*;
-    use crate::broker::{Broker, BrowseMessages, PullMessages, PutWhen, SendMessages, TopicConfig};
+    use crate::broker::{Broker, BrowseMessages, PullMessages, PutTopic, PutWhen, SendMessages, TopicConfig};
     use crate::clock::Clock;
     use crate::config::Retention;
     use crate::delivery::filter::Filter;
@@ -256,6 +260,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_a_group_misses_is_counted_without_what_it_had_settled() {
+        let files = SimulatedFiles::new();
+        let broker = open_simulated(&files, short()).unwrap();
+        with_topic(&broker).await;
+        fill(&broker, 0, 300).await;
+        let popped = broker.pop_messages(pop(10)).await.unwrap();
+        let acked = popped[3..7].iter().map(|popped| popped.handle.clone()).collect();
+        assert!(broker.ack_messages(acked).await.unwrap().iter().all(Result::is_ok));
+        let expired = async || broker.list_consumptions(None, None).await.unwrap()[0].expired;
+        assert_eq!(expired().await, 0);
+        retain(&broker);
+        let (min, max, _) = queue_of(&broker, 0).await;
+        assert!(min > 10);
+        assert_eq!(expired().await, min - 4);
+        let progress = broker.query_consume_offsets(group(), topic()).await.unwrap().remove(0);
+        assert_eq!((progress.lag(), progress.ready, progress.in_flight), (max - min, max - min, 0));
+        retain(&broker);
+        assert_eq!(expired().await, min - 4, "nothing is missed twice");
+    }
+
+    #[tokio::test]
     async fn what_retention_takes_between_entry_and_record_is_gone_and_no_damage() {
         let files = SimulatedFiles::new();
         let broker = open_simulated(&files, short()).unwrap();
@@ -279,7 +304,7 @@ mod tests {
         let mut broker = open_simulated(&files, short()).unwrap();
         with_topic(&broker).await;
         let passing = TopicName::from_client("passing").unwrap();
-        broker.put_topic(TopicConfig::new(passing.clone()), PutWhen::Missing).await.unwrap();
+        broker.put_topic(PutTopic::new(TopicConfig::new(passing.clone()), PutWhen::Missing)).await.unwrap();
         fill(&broker, 0, 100).await;
         let last = SendMessages { topic: passing.clone(), ..send(0, message("last", "last")) };
         let last = broker.send_messages(last).await.unwrap().remove(0).unwrap();
@@ -304,7 +329,7 @@ mod tests {
             broker.delete_topic(passing.clone()).await.unwrap();
         }
         if again {
-            broker.put_topic(TopicConfig::new(passing), PutWhen::Missing).await.unwrap();
+            broker.put_topic(PutTopic::new(TopicConfig::new(passing), PutWhen::Missing)).await.unwrap();
         }
         if late {
             files = files.kill();
@@ -361,7 +386,7 @@ mod tests {
         with_topic(&broker).await;
         // Of this one nothing will be left but where it ended.
         let quiet = TopicName::from_client("quiet").unwrap();
-        broker.put_topic(TopicConfig::new(quiet.clone()), PutWhen::Missing).await.unwrap();
+        broker.put_topic(PutTopic::new(TopicConfig::new(quiet.clone()), PutWhen::Missing)).await.unwrap();
         let to_quiet = || crate::broker::SendMessages { topic: quiet.clone(), ..send(0, message("q", "q")) };
         for _ in 0..3 {
             broker.send_messages(to_quiet()).await.unwrap();
@@ -501,7 +526,7 @@ mod tests {
             Ok(_) => PutWhen::Exists,
             Err(_) => PutWhen::Missing,
         };
-        broker.put_topic(config, when).await.unwrap();
+        broker.put_topic(PutTopic::new(config, when)).await.unwrap();
     }
 
     async fn min_offset(broker: &LocalBroker) -> u64 {
@@ -514,7 +539,7 @@ mod tests {
         let broker = open_by(&files, &wall);
         keep_for(&broker, Some("2")).await;
         let other = TopicName::from_client("other").unwrap();
-        broker.put_topic(TopicConfig::new(other.clone()), PutWhen::Missing).await.unwrap();
+        broker.put_topic(PutTopic::new(TopicConfig::new(other.clone()), PutWhen::Missing)).await.unwrap();
         let to_other = crate::broker::SendMessages { topic: other.clone(), ..send(0, message("o", "o")) };
         broker.send_messages(to_other).await.unwrap();
         let first = broker.send_messages(send(0, message("id0", "0"))).await.unwrap().remove(0).unwrap();
@@ -723,7 +748,7 @@ mod tests {
         keep_for(&broker, Some("24")).await;
         let attributes = |value: &str| [(RESERVE_TIME.to_string(), value.to_string())].into_iter().collect();
         let refused = TopicConfig { attributes: attributes("1d"), ..TopicConfig::new(topic()) };
-        let error = broker.put_topic(refused, PutWhen::Exists).await.unwrap_err();
+        let error = broker.put_topic(PutTopic::new(refused, PutWhen::Exists)).await.unwrap_err();
         assert!(matches!(error, BrokerError::InvalidParameter { name: "attributes/reserve.time", .. }), "{error}");
         let same = |files: &SimulatedFiles| open_by(files, &wall);
         let topic_of = async |broker: &LocalBroker| broker.describe_topic(topic()).await.unwrap();

@@ -5,18 +5,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::broker::{SendMessage, SendMessages, SendReceipt, Topic, TopicConfig};
+use crate::broker::{SendMessage, SendMessages, SendReceipt, Topic};
 use crate::clock::Timestamp;
 use crate::delivery::idempotency::HeldKeys;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
-use crate::message::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, MessageType, Transaction};
+use crate::message::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, Transaction};
 use crate::offset::QueueId;
 use crate::operation::delay::{self, Route};
 use crate::operation::half_messages;
 use crate::operation::idempotency::{self, Keyed};
 use crate::store::commit_log::{Append, AppendClass};
 use crate::store::consume_queue::ConsumeQueue;
+use crate::store::failpoint::{self, Point};
 
 pub(crate) async fn send_messages(
     parts: &Parts,
@@ -56,25 +57,15 @@ pub(crate) async fn send_messages(
         let mut held = idempotency::hold(parts, &keyed, now);
         for (at, send) in messages.into_iter().enumerate() {
             let message_group = send.message.message_group().map(Box::from);
-            let body_bytes = send.message.body().len() as u64;
             let admitted = match message_group.as_ref().and_then(|group| broken.get(group)) {
                 Some(error) => Err(error.clone()),
                 None => admit(parts, topic, queues, send, held.as_mut().zip(keyed.get(at).copied().flatten()), now),
             };
             match admitted {
-                Ok(Admitted::Append { append, queue_id, unique_key, keyed, is_delayed, waits_for, transaction }) => {
+                Ok(Admitted::Append(append, owner)) => {
                     // Filled in below; an append that is refused overwrites it.
                     results.push(Err(BrokerError::Overloaded { what: "room in the log" }));
-                    owners.push(Owner {
-                        at,
-                        queue_id,
-                        unique_key,
-                        body_bytes,
-                        keyed,
-                        is_delayed,
-                        waits_for,
-                        transaction,
-                    });
+                    owners.push((at, owner));
                     appends.push(append);
                 }
                 Ok(Admitted::Stored(receipt)) => results.push(Ok(*receipt)),
@@ -89,10 +80,17 @@ pub(crate) async fn send_messages(
         if appends.is_empty() {
             return Ok(results);
         }
+        let has_halves = owners.iter().any(|owner| owner.transaction.is_some());
+        if has_halves {
+            failpoint::at(Point::HalfBefore);
+        }
         let batch = parts.store.append(appends)?;
+        if has_halves {
+            failpoint::at(Point::HalfAfter);
+        }
         let (mut stored, mut bytes, mut stored_at) = (0, 0, Timestamp::default());
-        for (appended, owner) in batch.entries.into_iter().zip(owners) {
-            let Owner { at, queue_id, unique_key, body_bytes, keyed, is_delayed, waits_for, transaction } = owner;
+        for (appended, (at, owner)) in batch.entries.into_iter().zip(owners) {
+            let Owner { queue_id, unique_key, body_bytes, keyed, is_delayed, waits_for, transaction } = owner;
             results[at] = match appended {
                 Ok(appended) => {
                     // What waits comes into its topic later.
@@ -139,9 +137,8 @@ pub(crate) async fn send_messages(
     Ok(results)
 }
 
-/// Which result an append answers, and what goes into it.
+/// What its sender is told of an append, and what else follows from it.
 struct Owner {
-    at: usize,
     queue_id: QueueId,
     unique_key: Box<str>,
     body_bytes: u64,
@@ -157,15 +154,7 @@ struct Owner {
     reason = "nearly all are appends, and a box would cost each of them an allocation"
 )]
 enum Admitted {
-    Append {
-        append: Append,
-        queue_id: QueueId,
-        unique_key: Box<str>,
-        keyed: Option<Keyed>,
-        is_delayed: bool,
-        waits_for: Option<Timestamp>,
-        transaction: Option<Transaction>,
-    },
+    Append(Append, Owner),
     /// Its idempotency key says that it is stored already.
     Stored(Box<SendReceipt>),
 }
@@ -180,7 +169,7 @@ fn admit(
 ) -> Result<Admitted, BrokerError> {
     let name = &topic.config.topic;
     let SendMessage { queue_id, message, idempotency_key: _ } = send;
-    check_type(&topic.config, message.message_type)?;
+    topic.config.check_type(message.message_type)?;
     let queue = queues
         .get(queue_id.0 as usize)
         .filter(|_| queue_id.0 < topic.config.write_queues)
@@ -207,24 +196,10 @@ fn admit(
             Err(first) => return Ok(Admitted::Stored(first)),
         },
     };
-    let unique_key = Box::from(message.unique_key());
+    let (unique_key, body_bytes) = (Box::from(message.unique_key()), message.body().len() as u64);
     let record = delay::draft(parts, (name, queue_id), &message, route, now).encode();
     let record = record.expect("the limits of a message, with a digest beside them, fit a record");
     let append = Append { record, queue: counter, class: AppendClass::Message };
-    Ok(Admitted::Append { append, queue_id, unique_key, keyed, is_delayed, waits_for, transaction })
-}
-
-/// A topic takes messages of its own type, a mixed one those of all; a retry topic or a dead letter queue takes back
-/// whatever came from elsewhere.
-pub(crate) fn check_type(topic: &TopicConfig, message_type: MessageType) -> Result<(), BrokerError> {
-    let is_built = !matches!(message_type, MessageType::Priority | MessageType::Lite | MessageType::Mixed);
-    let fits = [message_type, MessageType::Mixed].contains(&topic.message_type) || topic.topic.is_derived();
-    if is_built && fits {
-        return Ok(());
-    }
-    Err(BrokerError::MessageTypeMismatch {
-        topic: topic.topic.to_string(),
-        message_type: message_type.word(),
-        topic_type: topic.message_type.word(),
-    })
+    let owner = Owner { queue_id, unique_key, body_bytes, keyed, is_delayed, waits_for, transaction };
+    Ok(Admitted::Append(append, owner))
 }

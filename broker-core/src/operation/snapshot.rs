@@ -66,7 +66,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::broker::{Broker, ChangeInvisibleDuration, PutWhen, TopicConfig};
+    use crate::broker::{Broker, ChangeInvisibleDuration, PutTopic, PutWhen, TopicConfig};
     use crate::config::Retention;
     use crate::local_broker::LocalBroker;
     use crate::names::{ConsumerGroup, TopicName};
@@ -115,7 +115,7 @@ mod tests {
         let broker = open(&files);
         with_topic(&broker).await;
         let other = TopicConfig::new(TopicName::from_client("gone").unwrap());
-        broker.put_topic(other.clone(), PutWhen::Missing).await.unwrap();
+        broker.put_topic(PutTopic::new(other.clone(), PutWhen::Missing)).await.unwrap();
         for at in 0..9 {
             broker.send_messages(send(at % 2, message(&format!("id{at}"), "body"))).await.unwrap();
         }
@@ -132,7 +132,7 @@ mod tests {
         broker.delete_topic(other.topic.clone()).await.unwrap();
         broker.take_snapshot().unwrap();
         broker.ack_messages(vec![popped[2].handle.clone()]).await.unwrap();
-        broker.put_topic(other, PutWhen::Missing).await.unwrap();
+        broker.put_topic(PutTopic::new(other, PutWhen::Missing)).await.unwrap();
         broker.send_messages(send(0, message("last", "body"))).await.unwrap();
         let before = state(&broker);
         let files = files.kill();
@@ -168,7 +168,7 @@ mod tests {
                     let handles = popped.iter().skip(round as usize % 2).map(|popped| popped.handle.clone());
                     broker.ack_messages(handles.collect()).await.unwrap();
                     if round % 10 == 3 {
-                        broker.put_topic(own.clone(), PutWhen::Missing).await.unwrap();
+                        broker.put_topic(PutTopic::new(own.clone(), PutWhen::Missing)).await.unwrap();
                         let pop = crate::broker::PopMessages {
                             consumer_group: ConsumerGroup::from_client(&format!("g-{worker}")).unwrap(),
                             topic: own.topic.clone(),
@@ -193,8 +193,11 @@ mod tests {
                         scope.spawn(move || work(broker, worker))
                     })
                     .collect();
-                while !workers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+                loop {
                     broker.take_snapshot().unwrap();
+                    if workers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+                        break;
+                    }
                 }
             });
             let before = state(&broker);

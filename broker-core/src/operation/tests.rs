@@ -7,6 +7,7 @@ mod model;
 mod offsets;
 mod order;
 mod recover_state;
+mod release_client;
 mod repair;
 mod transactions;
 mod waking;
@@ -52,12 +53,18 @@ pub(crate) fn open_simulated_by(
     retention: Retention,
     clock: Box<dyn Clock>,
 ) -> Result<LocalBroker, StoreError> {
-    let config = BrokerConfig {
-        segment_bytes: 64 << 10,
-        durability: Durability::Memory,
-        retention,
-        ..BrokerConfig::new("/data")
-    };
+    open_simulated_with(files, BrokerConfig { retention, ..simulated_config() }, clock)
+}
+
+pub(crate) fn simulated_config() -> BrokerConfig {
+    BrokerConfig { segment_bytes: 64 << 10, durability: Durability::Memory, ..BrokerConfig::new("/data") }
+}
+
+pub(crate) fn open_simulated_with(
+    files: &SimulatedFiles,
+    config: BrokerConfig,
+    clock: Box<dyn Clock>,
+) -> Result<LocalBroker, StoreError> {
     let surroundings = Surroundings {
         files: Arc::new(files.clone()),
         clock,
@@ -98,7 +105,10 @@ pub(crate) fn pop(messages_max: u32) -> PopMessages {
 
 pub(crate) async fn with_topic(broker: &LocalBroker) {
     broker
-        .put_topic(TopicConfig { read_queues: 2, write_queues: 2, ..TopicConfig::new(topic()) }, PutWhen::Missing)
+        .put_topic(PutTopic::new(
+            TopicConfig { read_queues: 2, write_queues: 2, ..TopicConfig::new(topic()) },
+            PutWhen::Missing,
+        ))
         .await
         .unwrap();
 }
@@ -260,7 +270,7 @@ async fn bad_requests_change_nothing() {
     assert!(matches!(broker.pop_messages(pop(33)).await, Err(BrokerError::InvalidParameter { .. })));
     let short = PopMessages { lease: LeaseLength::Exactly(Duration::from_secs(9)), ..pop(1) };
     assert!(matches!(broker.pop_messages(short).await, Err(BrokerError::InvalidInvisibleDuration { .. })));
-    let again = broker.put_topic(TopicConfig::new(topic()), PutWhen::Missing).await;
+    let again = broker.put_topic(PutTopic::new(TopicConfig::new(topic()), PutWhen::Missing)).await;
     assert!(matches!(again, Err(BrokerError::TopicExists { .. })));
     assert!(matches!(broker.read_message(CommitLogOffset(1)).await, Err(BrokerError::MessageNotFound)));
     assert!(matches!(broker.read_message(CommitLogOffset(u64::MAX)).await, Err(BrokerError::MessageNotFound)));
@@ -317,12 +327,42 @@ async fn a_batch_is_contiguous_and_rolls_over_segments() {
 }
 
 #[tokio::test]
+async fn a_dry_run_of_a_put_judges_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = open(dir.path());
+    with_topic(&broker).await;
+    let log_end = async || broker.describe_broker().await.unwrap().commit_log_max;
+    let before = log_end().await;
+    let of = |read_queues| TopicConfig { read_queues, ..TopicConfig::new(topic()) };
+    let dry = |config, when| broker.put_topic(PutTopic { dry_run: true, ..PutTopic::new(config, when) });
+    let known = broker.describe_topic(topic()).await.unwrap();
+    let (would_be, created) = dry(of(9), PutWhen::Exists).await.unwrap();
+    assert_eq!((would_be.config.read_queues, would_be.incarnation, created), (9, known.incarnation, false));
+    assert!(matches!(dry(of(1), PutWhen::Exists).await, Err(BrokerError::InvalidParameter { .. })));
+    assert!(matches!(dry(of(9), PutWhen::Missing).await, Err(BrokerError::TopicExists { .. })));
+    let other = TopicConfig::new(TopicName::from_client("other").unwrap());
+    assert!(dry(other.clone(), PutWhen::Missing).await.unwrap().1);
+    assert!(broker.describe_topic(other.topic).await.is_err());
+    assert_eq!(broker.describe_topic(topic()).await.unwrap(), known);
+
+    let dry = |when| {
+        let config = ConsumerGroupConfig { orderly: true, ..ConsumerGroupConfig::new(group()) };
+        broker.put_consumer_group(PutConsumerGroup { dry_run: true, ..PutConsumerGroup::new(config, when) })
+    };
+    let (would_be, created) = dry(PutWhen::Missing).await.unwrap();
+    assert!(would_be.config.orderly && created);
+    assert!(matches!(dry(PutWhen::Exists).await, Err(BrokerError::ConsumerGroupNotFound { .. })));
+    assert!(broker.describe_consumer_group(group()).await.is_err());
+    assert_eq!(log_end().await, before);
+}
+
+#[tokio::test]
 async fn a_topic_keeps_its_queues_and_its_incarnation() {
     let dir = tempfile::tempdir().unwrap();
     let broker = open(dir.path());
     with_topic(&broker).await;
     let of = |read_queues, write_queues| TopicConfig { read_queues, write_queues, ..TopicConfig::new(topic()) };
-    let put = |config, when| broker.put_topic(config, when);
+    let put = |config, when| broker.put_topic(PutTopic::new(config, when));
     let refused = |name: &'static str| {
         move |error: BrokerError| {
             assert!(matches!(error, BrokerError::InvalidParameter { name: at, .. } if at == name), "{error}");
@@ -339,9 +379,9 @@ async fn a_topic_keeps_its_queues_and_its_incarnation() {
     let broker = open(dir.path());
     assert_eq!(bodies(&broker.pop_messages(pop(32)).await.unwrap()), ["a"]);
     let other = PutWhen::Version(crate::offset::Incarnation(known.incarnation.0 + 1), known.version);
-    assert!(matches!(broker.put_topic(of(4, 4), other).await, Err(BrokerError::VersionMismatch { .. })));
+    assert!(matches!(broker.put_topic(PutTopic::new(of(4, 4), other)).await, Err(BrokerError::VersionMismatch { .. })));
     let same = PutWhen::Version(known.incarnation, known.version);
-    assert_eq!(broker.put_topic(of(4, 4), same).await.unwrap().0.version, known.version + 1);
+    assert_eq!(broker.put_topic(PutTopic::new(of(4, 4), same)).await.unwrap().0.version, known.version + 1);
     broker.close().unwrap();
 }
 

@@ -1,6 +1,6 @@
 //! Topics: create, change, describe, delete; and what their queues hold.
 
-use crate::broker::{PutWhen, QUEUES_MAX, QueueOffsets, Topic, TopicConfig};
+use crate::broker::{PutTopic, PutWhen, QUEUES_MAX, QueueOffsets, Topic, TopicConfig};
 use crate::error::BrokerError;
 use crate::local_broker::{Parts, queues_of};
 use crate::message::MessageType;
@@ -11,19 +11,8 @@ use crate::operation::half_messages::{half_topic, holding_topic, op_topic};
 use crate::state::record::Entry;
 use crate::topic_attributes::{AttributeRefused, TopicAttributes};
 
-/// What a put does that would have message groups go to other queues than before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum MoveMessageGroups {
-    Refuse,
-    Allow,
-}
-
-pub(crate) async fn put_topic(
-    parts: &Parts,
-    config: TopicConfig,
-    when: PutWhen,
-    moves: MoveMessageGroups,
-) -> Result<(Topic, bool), BrokerError> {
+pub(crate) async fn put_topic(parts: &Parts, put: PutTopic) -> Result<(Topic, bool), BrokerError> {
+    let PutTopic { config, when, force, dry_run } = put;
     check(&config)?;
     let name = config.topic.clone();
     let (topic, created, end) = {
@@ -38,7 +27,8 @@ pub(crate) async fn put_topic(
             (Some(known), PutWhen::Version(incarnation, version))
                 if (known.incarnation, known.version) == (incarnation, version) => {}
             (Some(known), PutWhen::Version(..)) => {
-                return Err(BrokerError::VersionMismatch { name: name.to_string(), current: known.version });
+                let (incarnation, version) = (known.incarnation, known.version);
+                return Err(BrokerError::VersionMismatch { name: name.to_string(), incarnation, version });
             }
             (Some(_), PutWhen::Missing) => return Err(BrokerError::TopicExists { topic: name.to_string() }),
             (Some(_), PutWhen::Unconditional) => {
@@ -50,7 +40,7 @@ pub(crate) async fn put_topic(
             return Err(BrokerError::InvalidParameter { name: "readQueues", reason });
         }
         let moved_from = known.as_ref().filter(|known| moves_message_groups(known, &config));
-        if moved_from.is_some() && moves == MoveMessageGroups::Refuse {
+        if moved_from.is_some() && !force {
             let reason = "cannot change where message groups are: they would move to other queues, out of order; \
                           with force they do";
             return Err(BrokerError::InvalidParameter { name: "writeQueues", reason: reason.to_string() });
@@ -65,7 +55,12 @@ pub(crate) async fn put_topic(
         };
         let attributes = attributes
             .map_err(|AttributeRefused { field, reason }| BrokerError::InvalidParameter { name: field, reason })?;
-        let entry = Entry::PutTopic { topic_id, version, config: TopicConfig { attributes, ..config } };
+        let config = TopicConfig { attributes, ..config };
+        if dry_run {
+            let incarnation = known.as_ref().map(|known| known.incarnation).unwrap_or_default();
+            return Ok((Topic { config, topic_id, incarnation, version }, known.is_none()));
+        }
+        let entry = Entry::PutTopic { topic_id, version, config };
         let (at, end) = parts.append_state(std::slice::from_ref(&entry))?;
         tables.apply(&entry, at);
         let topic = Topic::clone(tables.topic(&name).expect("just applied"));

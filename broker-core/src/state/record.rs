@@ -19,10 +19,11 @@
 //! | 18 | put consumer group | group id, version, name, u8 flags (1 consume enabled, 2 orderly, 4 broadcast), retry max times, retry policy, consume timeout ms, retry queues, start from |
 //! | 19 | delete consumer group | group id |
 //! | 32 | start | cell, start offset |
-//! | 33 | lease | cell, deadline ms, boot number, first sequence, next offset, u8 flags (1 auto renew, 2 attempt id), \[u64 attempt id hash\], count, then per message: offset minus the one before, attempt |
+//! | 33 | lease | cell, deadline ms, boot number, first sequence, next offset, u8 flags (1 auto renew, 2 attempt id, 4 client), \[u64 attempt id hash\], \[u64 client\], count, then per message: offset minus the one before, attempt |
 //! | 34 | ack | cell, count, then per message: offset minus the one before |
 //! | 35 | change lease | cell, offset, deadline ms, boot number, sequence, attempt |
 //! | 36 | commit offset | cell, offset |
+//! | 37 | release client | cell, u64 client, deadline ms |
 //! | 48 | timers fired | through ms, wheel offset read to, wheel offset below which nothing waits |
 //! | 49 | level fired | level, next offset |
 //! | 50 | timers done | count, then per message: wheel offset minus the one before (in snapshots alone) |
@@ -36,6 +37,7 @@ use std::time::Duration;
 
 use crate::broker::{ConsumerGroupConfig, Permission, RetryPolicy, StartFrom, TopicConfig};
 use crate::clock::Timestamp;
+use crate::delivery::clients::ClientId;
 use crate::delivery::idempotency::{BodyDigest, KeyHash};
 use crate::message::MessageType;
 use crate::names::{ConsumerGroup, TopicName};
@@ -111,6 +113,12 @@ pub enum Entry {
         cell: CellKey,
         offset: u64,
     },
+    /// What this consumer kept while it lived is due at `deadline`.
+    ReleaseClient {
+        cell: CellKey,
+        client: ClientId,
+        deadline: Timestamp,
+    },
     /// Of the messages in the topic of timers, nothing is left to do for those below `read_to` whose second is `through`
     /// or earlier, nor for any below `kept_from`.
     TimersFired {
@@ -143,6 +151,8 @@ pub struct LeaseEntry {
     pub next: u64,
     pub auto_renew: bool,
     pub attempt_id_hash: Option<u64>,
+    /// Who keeps them while it lives, up to the deadline. Only with `auto_renew`, which older records have alone.
+    pub client: Option<ClientId>,
     pub messages: Vec<(u64, u32)>,
 }
 
@@ -319,6 +329,12 @@ impl Writer {
                 self.number(*offset);
                 36
             }
+            Entry::ReleaseClient { cell, client, deadline } => {
+                self.cell(cell);
+                self.0.extend(client.0.to_be_bytes());
+                self.time(*deadline);
+                37
+            }
             Entry::TimersFired { through, read_to, kept_from } => {
                 self.time(*through);
                 self.number(read_to.0);
@@ -406,9 +422,13 @@ impl Writer {
         self.number(lease.first.boot);
         self.number(lease.first.sequence);
         self.number(lease.next);
-        self.0.push(u8::from(lease.auto_renew) | u8::from(lease.attempt_id_hash.is_some()) << 1);
+        let (has_attempt_id, has_client) = (lease.attempt_id_hash.is_some(), lease.client.is_some());
+        self.0.push(u8::from(lease.auto_renew) | u8::from(has_attempt_id) << 1 | u8::from(has_client) << 2);
         if let Some(hash) = lease.attempt_id_hash {
             self.0.extend(hash.to_be_bytes());
+        }
+        if let Some(client) = lease.client {
+            self.0.extend(client.0.to_be_bytes());
         }
         self.number(lease.messages.len() as u64);
         let mut before = 0;
@@ -531,6 +551,11 @@ impl<'a> Reader<'a> {
                 attempt: self.small()?,
             },
             36 => Entry::CommitOffset { cell: self.cell()?, offset: self.number()? },
+            37 => {
+                let cell = self.cell()?;
+                let client = ClientId(u64::from_be_bytes(self.array()?));
+                Entry::ReleaseClient { cell, client, deadline: self.time()? }
+            }
             48 => Entry::TimersFired {
                 through: self.time()?,
                 read_to: QueueOffset(self.number()?),
@@ -622,10 +647,14 @@ impl<'a> Reader<'a> {
         let deadline = self.time()?;
         let first = LeaseId { boot: self.number()?, sequence: self.number()? };
         let next = self.number()?;
-        let flags = self.flags(0b11, "lease flags")?;
+        let flags = self.flags(0b111, "lease flags")?;
         let attempt_id_hash = match flags & 2 {
             0 => None,
             _ => Some(u64::from_be_bytes(self.array()?)),
+        };
+        let client = match flags & 4 {
+            0 => None,
+            _ => Some(ClientId(u64::from_be_bytes(self.array()?))),
         };
         let count = self.len()?;
         let mut messages = Vec::new();
@@ -634,7 +663,8 @@ impl<'a> Reader<'a> {
             before = before.checked_add(self.number()?).ok_or(BAD_NUMBER)?;
             messages.push((before, self.small()?));
         }
-        Ok(LeaseEntry { cell, deadline, first, next, auto_renew: flags & 1 != 0, attempt_id_hash, messages })
+        let auto_renew = flags & 1 != 0;
+        Ok(LeaseEntry { cell, deadline, first, next, auto_renew, attempt_id_hash, client, messages })
     }
 
     fn keyed(&mut self) -> Result<KeyedMessage, StateRecordError> {
@@ -790,6 +820,7 @@ mod tests {
                 next: 130,
                 auto_renew: true,
                 attempt_id_hash: Some(u64::MAX),
+                client: None,
                 messages: vec![(100, 2), (128, 1), (129, 1)],
             }),
             Entry::Ack { cell: cell(), offsets: vec![100, 129] },
@@ -839,6 +870,21 @@ mod tests {
             Entry::LevelFired { level: 3, next: QueueOffset(129) },
             Entry::TimersDone { offsets: vec![5, 5 + 128] },
             Entry::IdempotencyKeys { messages: vec![keyed(None), keyed(Some(Timestamp(4_000)))] },
+            Entry::Lease(LeaseEntry {
+                cell: cell(),
+                deadline: Timestamp(1_700_000_000_000),
+                first: LeaseId { boot: 2, sequence: 40 },
+                next: 130,
+                auto_renew: true,
+                attempt_id_hash: None,
+                client: Some(ClientId(0x0102_0304_0506_0708)),
+                messages: vec![(129, 1)],
+            }),
+            Entry::ReleaseClient {
+                cell: cell(),
+                client: ClientId(0x0102_0304_0506_0708),
+                deadline: Timestamp(1_700_000_000_000),
+            },
         ]
     }
 
@@ -917,6 +963,9 @@ mod tests {
         assert_eq!(hex(&samples[19]), "01023204".to_owned() + "02" + "05" + "8001");
         let keyed = "a79e98b6000000000000000000000001".to_owned() + "2cf24dba5fb0a30e" + "ac02078101" + "80d095ffbc31";
         assert_eq!(hex(&samples[20]), "010236".to_owned() + "4a" + "02" + &keyed + "00" + &keyed + "a01f");
+        let held = "0102211b01ac0207".to_owned() + "80d095ffbc31" + "02" + "28" + "8201" + "05";
+        assert_eq!(hex(&samples[21]), held + "0102030405060708" + "01" + "810101");
+        assert_eq!(hex(&samples[22]), "0102251201ac0207".to_owned() + "0102030405060708" + "80d095ffbc31");
     }
 
     #[test]
@@ -940,7 +989,7 @@ mod tests {
         let lease = encode(CommitLogOffset(0), &samples()[9..10]);
         let at = lease.iter().position(|byte| *byte == 0x82).unwrap() + 2;
         let mut flagged = lease.clone();
-        flagged[at] |= 4;
+        flagged[at] |= 8;
         assert_eq!(decode(&flagged), Err(StateRecordError::NewerField("lease flags")));
         let long = [&bytes[..HEAD_LEN], &[3, 1, 0][..]].concat();
         assert!(matches!(decode(&long), Err(StateRecordError::Malformed(_))));

@@ -154,6 +154,7 @@ impl Tables {
             | Entry::Ack { .. }
             | Entry::ChangeLease { .. }
             | Entry::CommitOffset { .. }
+            | Entry::ReleaseClient { .. }
             | Entry::TimersFired { .. }
             | Entry::LevelFired { .. }
             | Entry::TimersDone { .. }

@@ -7,6 +7,7 @@
 //! Invariants: a record never spans two segments. Readers never pass the published end, which only grows. Nothing is
 //! written beyond the reserved end. Queue offsets, places and `storeTimestamp` grow in one order.
 
+pub mod end;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ use crate::config::Durability;
 use crate::message::StoredMessage;
 use crate::metrics::HistogramStats;
 use crate::offset::{CommitLogOffset, QueueOffset};
+use crate::store::commit_log::end::End;
 use crate::store::error::{StoreError, is_full};
 use crate::store::failpoint::{self, Point};
 use crate::store::files::Files;
@@ -72,7 +74,7 @@ const SEARCH_BLOCK_BYTES: usize = 4 << 10;
 
 /// Next queue offset of one message queue. Read by anybody, moved only under the log's lock.
 #[derive(Debug, Default)]
-pub struct QueueCounter(AtomicU64);
+pub struct QueueCounter(End);
 
 /// A stretch of the log that a reader keeps, for what it asks for next mostly lies right behind. To find the segment and
 /// take a share of it for each record of a pull took as long as to check the records.
@@ -185,7 +187,7 @@ struct Shared {
     /// The log's lock. Taken after a cell's or a shard's lock, before `segments`.
     writer: Mutex<Writer>,
     /// Moved under the log's lock alone.
-    written: AtomicU64,
+    written: End,
     /// Everything in `[written, reserved)` has its blocks and its segments. Moved by who holds `preparing`.
     reserved: AtomicU64,
     /// A flag rather than a lock held over the work, so that who finds it taken can wait for a bounded time.
@@ -211,12 +213,12 @@ struct Preparing<'a>(&'a Shared);
 
 impl QueueCounter {
     pub fn new(next: QueueOffset) -> QueueCounter {
-        QueueCounter(AtomicU64::new(next.0))
+        QueueCounter(End::new(next.0))
     }
 
     /// The offset the queue's next message will get.
     pub fn next(&self) -> QueueOffset {
-        QueueOffset(self.0.load(Ordering::Acquire))
+        QueueOffset(self.0.get())
     }
 }
 
@@ -439,7 +441,7 @@ impl CommitLog {
             events: OnceLock::new(),
             segments: RwLock::new(segments),
             writer: Mutex::new(Writer { segment }),
-            written: AtomicU64::new(end.0),
+            written: End::new(end.0),
             reserved: AtomicU64::new(end.0),
             preparing: Mutex::new(false),
             prepared: Condvar::new(),
@@ -482,7 +484,7 @@ impl CommitLog {
             let needed = {
                 let mut writer = shared.writer.lock().expect("nobody panics holding it");
                 shared.check_open()?;
-                let from = shared.written.load(Ordering::Relaxed);
+                let from = shared.written.get();
                 let end = shared.end_of(from, writer.segment.end().0, &records);
                 let needed = end + kept_bytes;
                 if needed <= shared.reserved.load(Ordering::Acquire) {
@@ -601,7 +603,7 @@ impl CommitLog {
 
     /// Behind the last record.
     pub fn written(&self) -> CommitLogOffset {
-        CommitLogOffset(self.shared.written.load(Ordering::Acquire))
+        CommitLogOffset(self.shared.written.get())
     }
 
     /// Behind the last record of every append that has begun: one that is under way has counted its records in their queues
@@ -682,7 +684,7 @@ impl CommitLog {
         loop {
             let mut segments = shared.segments.write().expect("nobody panics holding it");
             let first = segments[0].clone();
-            if first.end() > below || first.end().0 > shared.written.load(Ordering::Acquire) || segments.len() == 1 {
+            if first.end() > below || first.end().0 > shared.written.get() || segments.len() == 1 {
                 drop(segments);
                 break;
             }
@@ -792,13 +794,13 @@ impl Shared {
             let append = &mut records[index];
             let queue_offset = append.queue.next();
             append.record.place(queue_offset, CommitLogOffset(at), store_timestamp);
-            append.queue.0.store(queue_offset.0 + 1, Ordering::Release);
+            append.queue.0.move_to(queue_offset.0 + 1);
             let commit_log_offset = CommitLogOffset(at);
             entries.push(Ok(Appended { queue_offset, commit_log_offset, record_len, store_timestamp }));
             at += u64::from(record_len);
         }
         self.copy_in(&writer.segment, copied.0, &records[copied.1..])?;
-        self.written.store(at, Ordering::Release);
+        self.written.move_to(at);
         failpoint::at(Point::AppendAfter);
         Ok(entries)
     }
@@ -879,7 +881,7 @@ impl Shared {
 
     /// The segment of `[at, at + len)`, all of which was written.
     fn readable(&self, at: CommitLogOffset, len: u64) -> Result<Arc<Segment>, StoreError> {
-        let end = at.0.checked_add(len).filter(|end| *end <= self.written.load(Ordering::Acquire));
+        let end = at.0.checked_add(len).filter(|end| *end <= self.written.get());
         let segment = end.filter(|_| len >= PEEK_LEN as u64).zip(self.segment_of(at.0));
         match segment {
             Some((end, segment)) if end <= segment.end().0 => Ok(segment),
@@ -914,10 +916,10 @@ impl Shared {
     /// The preparer's life: whenever the log has grown by a step, does what the next appends will need, the most urgent
     /// first, in small pieces.
     fn prepare_ahead(&self) {
-        let mut warmed = self.written.load(Ordering::Acquire);
+        let mut warmed = self.written.get();
         let mut warming = true;
         while !self.closed.load(Ordering::Acquire) && self.flusher.failure().is_none() {
-            let written = self.written.load(Ordering::Acquire);
+            let written = self.written.get();
             let reserved = self.reserved.load(Ordering::Acquire);
             if reserved < written + RESERVED_STEPS_AHEAD * self.step_bytes {
                 let target = reserved + 1;
@@ -1047,7 +1049,7 @@ impl Drop for Preparing<'_> {
 
 impl SyncSource for Shared {
     fn written(&self) -> u64 {
-        self.written.load(Ordering::Acquire)
+        self.written.get()
     }
 
     fn sync(&self, from: u64, to: u64) -> io::Result<()> {

@@ -1,14 +1,15 @@
 //! Dispatch: feeds records of the log to consume queues and index, in the order of the log, up to the confirm offset.
 //!
-//! Whoever moved the confirm offset runs it. One thread at a time does the work; another one that comes meanwhile goes
-//! away at once, because the first looks again after it has let go of the lock. The same code makes derived files anew
+//! Whoever moved the confirm offset runs it. One thread at a time does the work (`turn.rs`). The same code makes derived files anew
 //! from any place of the log: entries that are there already are left as they are.
 //!
 //! Invariant: consume queues and index have no other writer.
 
+pub mod turn;
+
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, TryLockError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, RwLock};
 
 use crate::clock::Timestamp;
 use crate::delivery::delay_levels::DelayLevels;
@@ -18,6 +19,7 @@ use crate::names::{SCHEDULE_TOPIC, STATE_TOPIC, TopicName};
 use crate::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
 use crate::store::commit_log::CommitLog;
 use crate::store::consume_queue::{ConsumeQueue, OpenFiles, QueueEntry};
+use crate::store::dispatch::turn::Turn;
 use crate::store::error::StoreError;
 use crate::store::failpoint::{self, Point};
 use crate::store::index_file::{Index, IndexWriter, TopicHash};
@@ -111,13 +113,12 @@ pub struct Dispatch {
     table: QueueTable,
     /// Set when all topics are known.
     index: OnceLock<Index>,
-    /// Everything below has been looked at.
-    dispatched: AtomicU64,
     /// Some queue misses entries, so that `heal` has something to do.
     ailing: AtomicBool,
     delay_levels: DelayLevels,
     arrived: ArrivedHook,
-    work: Mutex<Work>,
+    /// Everything below its end has been looked at.
+    turn: Turn<Work>,
 }
 
 /// What one thread at a time works with; the buffers are kept from run to run.
@@ -160,10 +161,9 @@ impl Dispatch {
             log,
             table,
             index: OnceLock::new(),
-            dispatched: AtomicU64::new(0),
             ailing: AtomicBool::new(false),
             arrived,
-            work: Mutex::new(Work { last_stored, ..Work::default() }),
+            turn: Turn::new(Work { last_stored, ..Work::default() }),
         }
     }
 
@@ -181,7 +181,7 @@ impl Dispatch {
     }
 
     pub fn dispatched(&self) -> CommitLogOffset {
-        CommitLogOffset(self.dispatched.load(Ordering::Acquire))
+        CommitLogOffset(self.turn.done())
     }
 
     /// Does some queue miss entries?
@@ -192,39 +192,29 @@ impl Dispatch {
     /// Dispatches what lies below the confirm offset. When this returns, that has been done, or another thread is about
     /// to do it.
     pub fn run(&self) {
-        loop {
-            // Who finds the lock taken has moved the confirm offset before; who lets go of it looks at the confirm offset
-            // after. The fence orders the two steps of both, so one of them sees the other.
-            fence(Ordering::SeqCst);
-            let confirm = self.log.confirm_offset();
-            if self.dispatched() >= confirm {
-                return;
-            }
-            let mut work = match self.work.try_lock() {
-                Ok(work) => work,
-                Err(TryLockError::WouldBlock) => return,
-                Err(TryLockError::Poisoned(_)) => panic!("dispatch has panicked before"),
-            };
+        let wanted = || self.log.confirm_offset().0;
+        self.turn.run(wanted, |work, confirm| {
             if work.broken.is_some() {
-                return;
+                return false;
             }
             let mut next = self.dispatched();
-            while next < confirm && work.broken.is_none() {
-                next = self.chunk(&mut work, next, confirm, Entries::New);
-                self.dispatched.store(next.0, Ordering::Release);
-                self.tell_arrivals(&mut work);
+            while next.0 < confirm && work.broken.is_none() {
+                next = self.chunk(work, next, CommitLogOffset(confirm), Entries::New);
+                self.turn.done_to(next.0);
+                self.tell_arrivals(work);
             }
             if let Some(error) = &work.broken {
                 self.log.fail(format!("dispatch: {error}"));
             }
-        }
+            true
+        });
     }
 
     /// Dispatches `[from, to)` again: queues and index take what they miss. Before the first `run`.
     pub fn again(&self, from: CommitLogOffset, to: CommitLogOffset) -> Result<(), StoreError> {
-        let mut work = self.work();
+        let mut work = self.turn.take();
         self.mend(&mut work, from, to, false);
-        self.dispatched.store(to.0, Ordering::Release);
+        self.turn.done_to(to.0);
         work.broken.clone().map_or(Ok(()), Err)
     }
 
@@ -233,7 +223,7 @@ impl Dispatch {
         if !self.ailing.swap(false, Ordering::AcqRel) {
             return;
         }
-        let mut work = self.work();
+        let mut work = self.turn.take();
         let from = self.table.all().iter().filter_map(|queue| queue.missing_from()).min();
         if let Some(from) = from {
             let to = self.dispatched();
@@ -251,7 +241,7 @@ impl Dispatch {
     /// Stops dispatch for the time of `view`, which sees queues and progress as one.
     pub fn paused<T>(&self, view: impl FnOnce(Progress) -> T) -> T {
         let result = {
-            let work = self.work();
+            let work = self.turn.take();
             view(Progress { dispatched: self.dispatched(), last_stored: work.last_stored })
         };
         // Who came meanwhile went away again.
@@ -395,10 +385,6 @@ impl Dispatch {
                 "a batch cannot be taken apart: its queue ends before it"
             ),
         }
-    }
-
-    fn work(&self) -> MutexGuard<'_, Work> {
-        self.work.lock().expect("nobody panics holding it")
     }
 }
 

@@ -60,6 +60,14 @@ points! {
     FireRecorded "fire.recorded"
     DeadLetterBefore "dead-letter.before"
     DeadLetterAfter "dead-letter.after"
+    HalfBefore "half.before"
+    HalfAfter "half.after"
+    HalfMovedBefore "half-moved.before"
+    HalfMovedAfter "half-moved.after"
+    CommitBefore "commit.before"
+    CommitAfter "commit.after"
+    RollBackBefore "roll-back.before"
+    RollBackAfter "roll-back.after"
 }
 
 /// The process is at this place.

@@ -33,8 +33,8 @@ pub const PLACES_MAX: usize = 4_096;
 pub const ALL_TIME: RangeInclusive<Timestamp> = Timestamp(i64::MIN)..=Timestamp(i64::MAX);
 /// Entries that a search looks at before it lets dispatch have the index for a moment.
 const STEPS_AT_ONCE: usize = 4_096;
-/// Entries and slots moved at once where all of a file is gone through.
-const CHUNK_BYTES: u64 = 1 << 20;
+/// Slots looked at at once where all of a file's are cleared.
+const PIECE_BYTES: usize = 4 << 10;
 
 /// How many slots and entries a file has; RocketMQ's numbers unless a test wants smaller files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -570,12 +570,16 @@ impl IndexFile {
     fn keep(&mut self, count: u32) -> io::Result<()> {
         let kept_end = self.layout.entry_at(count);
         self.make_sure(0, kept_end)?;
-        let zeros = vec![0; CHUNK_BYTES as usize];
+        // Most slots of most files were never written: what is zero stays as it is, and takes neither memory nor disk.
+        let (zeros, mut slots) = ([0; PIECE_BYTES], [0; PIECE_BYTES]);
         let mut at = HEADER_BYTES;
         while at < self.layout.entries_at() {
-            let len = CHUNK_BYTES.min(self.layout.entries_at() - at);
-            self.table.write_at(at, &zeros[..len as usize]);
-            at += len;
+            let len = PIECE_BYTES.min((self.layout.entries_at() - at) as usize);
+            self.table.read_at(at, &mut slots[..len]);
+            if slots[..len] != zeros[..len] {
+                self.table.write_at(at, &zeros[..len]);
+            }
+            at += len as u64;
         }
         self.header.used_slots = 0;
         self.header.count = 1;

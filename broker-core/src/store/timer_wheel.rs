@@ -25,6 +25,8 @@ struct Second {
     first: QueueOffset,
     last: QueueOffset,
     count: u64,
+    /// Of those, what recalls others.
+    recalls: u64,
 }
 
 /// What waits for one second, in the order it was stored.
@@ -39,6 +41,7 @@ pub struct TimerWheel {
     log: TimerLog,
     seconds: BTreeMap<Timestamp, Second>,
     waiting: u64,
+    recalls: u64,
     /// Every message of the topic of timers from the first to before the second has its unit.
     first: QueueOffset,
     end: QueueOffset,
@@ -54,8 +57,8 @@ impl TimerWheel {
         first: QueueOffset,
         waits: impl Fn(QueueOffset, Timestamp) -> bool,
     ) -> io::Result<TimerWheel> {
-        let mut wheel =
-            TimerWheel { log, seconds: BTreeMap::new(), waiting: 0, first, end: first, block: Default::default() };
+        let (seconds, block) = Default::default();
+        let mut wheel = TimerWheel { log, seconds, waiting: 0, recalls: 0, first, end: first, block };
         let (mut units, mut entries): (Vec<TimerUnit>, Vec<QueueEntry>) = Default::default();
         'all: while wheel.end < queue.max_offset() {
             units.clear();
@@ -75,7 +78,7 @@ impl TimerWheel {
                 if unit.previous != previous {
                     wheel.log.set_previous(at, previous)?;
                 }
-                wheel.add(at, unit.second);
+                wheel.add(at, unit);
             }
             if units.len() < entries.len() || entries.is_empty() {
                 break;
@@ -90,9 +93,9 @@ impl TimerWheel {
         self.end
     }
 
-    /// Messages that wait, what recalls them included.
+    /// Messages that wait and that nobody has recalled. What recalls one waits beside it, and neither counts.
     pub fn waiting(&self) -> u64 {
-        self.waiting
+        self.waiting.saturating_sub(2 * self.recalls)
     }
 
     /// The first second in which something waits.
@@ -108,18 +111,20 @@ impl TimerWheel {
             self.end.0 += 1;
             unit.previous = self.seconds.get(&unit.second).map(|second| second.last);
             if waits(at, unit.second) {
-                self.add(at, unit.second);
+                self.add(at, unit);
             }
         }
         self.block = Default::default();
         self.log.write(first, units)
     }
 
-    fn add(&mut self, at: QueueOffset, second: Timestamp) {
-        let known = self.seconds.entry(second).or_insert(Second { first: at, last: at, count: 0 });
+    fn add(&mut self, at: QueueOffset, unit: &TimerUnit) {
+        let known = self.seconds.entry(unit.second).or_insert(Second { first: at, last: at, count: 0, recalls: 0 });
         known.last = at;
         known.count += 1;
+        known.recalls += u64::from(unit.recalls);
         self.waiting += 1;
+        self.recalls += u64::from(unit.recalls);
     }
 
     /// All that waits for this second.
@@ -145,6 +150,7 @@ impl TimerWheel {
     pub fn done(&mut self, second: Timestamp) {
         if let Some(second) = self.seconds.remove(&second) {
             self.waiting -= second.count;
+            self.recalls -= second.recalls;
         }
     }
 

@@ -17,20 +17,27 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tower::layer::util::{Identity, Stack};
 
+use crate::access::Users;
 use crate::messaging::Messaging;
 use crate::metrics::RpcCounts;
 use calls::CallsLayer;
+use clients::Clients;
 
 mod admin;
 mod caller;
 mod calls;
 mod checks;
+mod clients;
 mod delivery;
 mod end_transaction;
+mod health;
 mod messaging_service;
+mod offsets;
+mod pull_message;
 mod recall_message;
 mod receipts;
 mod receive_message;
+mod reflection;
 mod route;
 mod send_message;
 mod settings;
@@ -60,6 +67,8 @@ const PENDING_RESETS_MAX: usize = 1_024;
 #[derive(Clone)]
 pub struct GrpcFront {
     messaging: Arc<Messaging>,
+    users: Arc<Users>,
+    clients: Arc<Clients>,
     clock: Arc<dyn Clock>,
     broker_name: BrokerName,
     /// Where clients shall connect; else where they say they did.
@@ -71,21 +80,25 @@ pub struct GrpcFront {
 impl GrpcFront {
     pub fn new(
         messaging: Arc<Messaging>,
+        users: Arc<Users>,
         clock: Arc<dyn Clock>,
         broker_name: BrokerName,
         advertised: Option<v2::Endpoints>,
         listening: SocketAddr,
     ) -> GrpcFront {
-        GrpcFront { messaging, clock, broker_name, advertised, listening }
+        GrpcFront { messaging, users, clients: Arc::default(), clock, broker_name, advertised, listening }
     }
 }
 
-/// Both services of the contract.
+/// Both services of the contract, and gRPC's own two: is it well, and what does it serve. Called inside of a runtime.
 pub fn service(front: GrpcFront) -> Routes {
+    let health = health::service(front.messaging.clone());
+    let admin = admin::Admin { front: front.clone() };
     let messaging = MessagingServiceServer::new(front)
         .max_decoding_message_size(REQUEST_BYTES_MAX)
         .max_encoding_message_size(usize::MAX);
-    Routes::new(messaging).add_service(AdminServer::new(admin::Admin)).prepare()
+    let routes = Routes::new(messaging).add_service(AdminServer::new(admin)).add_service(health);
+    reflection::add_to(routes).prepare()
 }
 
 /// A server with the transport's numbers. `tcp_nodelay` reaches only sockets that tonic itself accepts: whoever brings

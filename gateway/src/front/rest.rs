@@ -19,12 +19,14 @@ use tracing::Instrument as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::access::Users;
 use crate::config::Config;
 use crate::error::{FieldAt, GatewayError};
 use crate::front::call::{self, Call, Protocol};
 use crate::front::console;
 use crate::messaging::{MessageIds, Messaging};
 use crate::metrics::HttpCounts;
+use crate::transport::ConnectionInfo;
 
 mod brokers;
 mod browse;
@@ -32,6 +34,7 @@ mod consumer_groups;
 mod dead_letters;
 mod draft;
 mod envelope;
+mod etag;
 mod handover;
 mod headers;
 mod in_flight;
@@ -65,11 +68,15 @@ const PATH_BYTES_MAX: usize = 8 * 1024;
 /// Largest sum of header names and values.
 const HEADERS_BYTES_MAX: usize = 16 * 1024;
 
+/// Makes a browser ask for an access key and its secret.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"Gantry\", charset=\"UTF-8\"");
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("gantry-request-id");
 
 /// What every handler works with.
 pub struct RestState {
     messaging: Arc<Messaging>,
+    users: Arc<Users>,
     message_ids: MessageIds,
     clock: SystemClock,
     broker_name: String,
@@ -80,9 +87,10 @@ pub struct RestState {
 
 impl RestState {
     /// `scrape` tells what the whole process counted.
-    pub fn new(messaging: Arc<Messaging>, config: &Config, scrape: PrometheusHandle) -> RestState {
+    pub fn new(messaging: Arc<Messaging>, users: Arc<Users>, config: &Config, scrape: PrometheusHandle) -> RestState {
         RestState {
             messaging,
+            users,
             message_ids: MessageIds::new(&SystemRandom),
             clock: SystemClock,
             broker_name: config.broker_name.clone(),
@@ -94,6 +102,20 @@ impl RestState {
 
     fn now(&self) -> Timestamp {
         self.clock.wall()
+    }
+
+    /// May this request be answered? Whether the server is well may be asked by anybody.
+    fn admit(&self, request: &Request) -> Result<(), GatewayError> {
+        if self.users.is_empty() || ["/healthz", "/readyz"].contains(&request.uri().path()) {
+            return Ok(());
+        }
+        // A browser puts the credentials that it knows on any page's request; following a link is fine.
+        let of_this_site = |site: &HeaderValue| site == "same-origin" || site == "none";
+        let is_read = [Method::GET, Method::HEAD].contains(request.method());
+        if !is_read && !request.headers().get("sec-fetch-site").is_none_or(of_this_site) {
+            return Err(GatewayError::OtherSite);
+        }
+        self.users.admit(request.headers(), request.extensions().get::<ConnectionInfo>(), self.now())
     }
 }
 
@@ -127,6 +149,7 @@ fn routes() -> OpenApiRouter<Arc<RestState>> {
         .routes(routes!(topics::list_topic_groups))
         .routes(routes!(queues::query_queue_offsets))
         .routes(routes!(queues::pull_messages))
+        .routes(routes!(queues::query_offset))
         .routes(routes!(messages::read_message))
         .routes(routes!(scheduled::recall_message))
         .routes(routes!(transactions::send_half_message, transactions::list_transactions))
@@ -198,6 +221,7 @@ async fn surround(State(state): Shared, request: Request, next: Next) -> Respons
         traceparent = request.headers().get("traceparent").map(tracing::field::debug),
     );
     let call = Call::new(Protocol::Rest, Some(id.clone()));
+    let accepted = accepted.and_then(|()| state.admit(&request));
     let mut response = call.scope(within_bounds(request, next, accepted, &id)).instrument(span.clone()).await;
     response.headers_mut().insert(REQUEST_ID, id);
     let took = begin.elapsed();
@@ -232,6 +256,9 @@ async fn within_bounds(request: Request, next: Next, accepted: Result<(), Gatewa
     }
     if let Some(error) = response.extensions_mut().remove::<GatewayError>() {
         response = problem::response(&error, &response, id.to_str().unwrap_or_default());
+        if response.status() == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
+        }
     }
     if is_api {
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

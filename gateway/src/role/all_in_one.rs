@@ -15,12 +15,15 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
-use super::{RoleError, workers};
+use super::RoleError;
+use super::workers::{self, Served};
 use crate::config::Config;
 use crate::front::grpc::{GrpcFront, endpoints};
 use crate::front::rest::{self, RestState};
 use crate::messaging::Messaging;
 use crate::metrics::{self, RpcCounts};
+use crate::transport::Transport;
+use crate::transport::tls::{self, Tls};
 
 /// Running calls get this long to finish once the stop has begun.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
@@ -35,6 +38,9 @@ pub fn run(config: Config) -> Result<(), RoleError> {
     let grpc = bind(config.grpc_listen)?;
     let http_address = http.local_addr().map_err(system("the http address"))?;
     let grpc_address = grpc.local_addr().map_err(system("the grpc address"))?;
+
+    let tls = config.tls().map(Arc::new).map_err(|source| RoleError::Tls { source })?;
+    let transport = Arc::new(Transport::new(tls.clone(), config.proxy_protocol_from.clone()));
 
     let (failed_sender, failed) = oneshot::channel();
     let failed_sender = Mutex::new(Some(failed_sender));
@@ -58,12 +64,14 @@ pub fn run(config: Config) -> Result<(), RoleError> {
     let (drain, draining) = watch::channel(false);
     let door: Arc<dyn Broker> = broker.clone();
     let messaging = Arc::new(Messaging::new(door, broker.handle_keys(), draining.clone()));
-    let router = rest::router(Arc::new(RestState::new(messaging.clone(), &config, scrape.clone())));
+    let users = Arc::new(config.users());
+    let router = rest::router(Arc::new(RestState::new(messaging.clone(), users.clone(), &config, scrape.clone())));
     let advertised = config.advertise.as_deref().map(|text| endpoints(text).expect("checked with the configuration"));
     let broker_name = config.broker().broker_name;
-    let front = GrpcFront::new(messaging, Arc::new(SystemClock), broker_name, advertised, grpc_address);
+    let front = GrpcFront::new(messaging, users, Arc::new(SystemClock), broker_name, advertised, grpc_address);
+    let served = Served { transport, router, front, rpc_counts, draining };
     let workers = (0..workers::count())
-        .map(|number| workers::spawn(number, router.clone(), front.clone(), rpc_counts.clone(), draining.clone()))
+        .map(|number| workers::spawn(number, served.clone()))
         .collect::<Result<Vec<_>, _>>()
         .map_err(system("a worker thread"))?;
 
@@ -78,6 +86,7 @@ pub fn run(config: Config) -> Result<(), RoleError> {
         tokio::select! {
             never = accept(&http, &grpc, &workers) => match never {},
             never = keep_up(&scrape) => match never {},
+            never = reload(&tls) => match never {},
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
             Ok(reason) = failed => Err(RoleError::StorageFailed { reason }),
@@ -129,6 +138,14 @@ async fn keep_up(scrape: &PrometheusHandle) -> std::convert::Infallible {
     }
 }
 
+/// Certificates are renewed under running servers.
+async fn reload(tls: &Tls) -> std::convert::Infallible {
+    loop {
+        tokio::time::sleep(tls::RELOAD_INTERVAL).await;
+        tls.reload();
+    }
+}
+
 /// Hands sockets to the workers in turn.
 async fn accept(http: &TcpListener, grpc: &TcpListener, workers: &[workers::Worker]) -> std::convert::Infallible {
     let mut turn = 0usize;
@@ -137,12 +154,12 @@ async fn accept(http: &TcpListener, grpc: &TcpListener, workers: &[workers::Work
             accepted = http.accept() => (accepted, true),
             accepted = grpc.accept() => (accepted, false),
         };
-        let handed = accepted.and_then(|(socket, peer)| {
+        let handed = accepted.and_then(|(socket, _)| {
             // Answers are small and must not wait for the one before them to be confirmed.
             socket.set_nodelay(true)?;
-            Ok((socket.into_std()?, peer))
+            socket.into_std()
         });
-        let (socket, peer) = match handed {
+        let socket = match handed {
             Ok(handed) => handed,
             Err(error) => {
                 tracing::warn!(%error, "a connection was not accepted");
@@ -153,12 +170,8 @@ async fn accept(http: &TcpListener, grpc: &TcpListener, workers: &[workers::Work
         };
         turn = (turn + 1) % workers.len();
         let worker = &workers[turn];
-        let taken = if is_http {
-            worker.http.send((socket, peer)).await.is_ok()
-        } else {
-            worker.grpc.send(socket).await.is_ok()
-        };
-        if !taken {
+        let port = if is_http { &worker.http } else { &worker.grpc };
+        if port.send(socket).await.is_err() {
             tracing::warn!("a worker has ended");
         }
     }

@@ -6,21 +6,22 @@
 //! worker that decoded them; the flusher, the segment preparer and the redelivery clock are threads of the broker.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::ConnectInfo;
-use futures_util::stream;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
 
 use crate::front::grpc::{self, GrpcFront};
 use crate::metrics::RpcCounts;
+use crate::transport::{Connection, Speaks, Transport};
 
 /// Sockets accepted and not yet taken by their worker.
 const HANDED_MAX: usize = 1_024;
@@ -32,7 +33,7 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// One worker, and where to hand it sockets.
 pub(super) struct Worker {
-    pub(super) http: mpsc::Sender<(std::net::TcpStream, SocketAddr)>,
+    pub(super) http: mpsc::Sender<std::net::TcpStream>,
     pub(super) grpc: mpsc::Sender<std::net::TcpStream>,
     pub(super) thread: JoinHandle<()>,
 }
@@ -43,51 +44,78 @@ pub(super) fn count() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-pub(super) fn spawn(
-    number: usize,
-    router: Router,
-    front: GrpcFront,
-    rpc_counts: Arc<RpcCounts>,
-    draining: watch::Receiver<bool>,
-) -> io::Result<Worker> {
+/// What all workers serve.
+#[derive(Clone)]
+pub(super) struct Served {
+    pub(super) transport: Arc<Transport>,
+    pub(super) router: Router,
+    pub(super) front: GrpcFront,
+    pub(super) rpc_counts: Arc<RpcCounts>,
+    pub(super) draining: watch::Receiver<bool>,
+}
+
+pub(super) fn spawn(number: usize, served: Served) -> io::Result<Worker> {
     let (http_sender, http_receiver) = mpsc::channel(HANDED_MAX);
     let (grpc_sender, grpc_receiver) = mpsc::channel(HANDED_MAX);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
         runtime.block_on(async {
-            tokio::join!(
-                serve_http(router, http_receiver, draining.clone()),
-                serve_grpc(front, rpc_counts, grpc_receiver, draining)
-            );
+            tokio::join!(serve_http(&served, http_receiver), serve_grpc(&served, grpc_receiver));
         });
     })?;
     Ok(Worker { http: http_sender, grpc: grpc_sender, thread })
 }
 
-async fn serve_http(
-    router: Router,
-    mut handed: mpsc::Receiver<(std::net::TcpStream, SocketAddr)>,
-    draining: watch::Receiver<bool>,
-) {
-    let mut connections = tokio::task::JoinSet::new();
-    loop {
-        let next = tokio::select! {
-            biased;
-            () = drained(draining.clone()) => None,
-            // Forgets ended connections as it goes.
-            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-            next = handed.recv() => next,
-        };
-        let Some((socket, peer)) = next else { break };
-        let Ok(socket) = TcpStream::from_std(socket) else { continue };
-        connections.spawn(serve_connection(router.clone(), socket, peer, draining.clone()));
+async fn serve_http(served: &Served, mut handed: mpsc::Receiver<std::net::TcpStream>) {
+    let mut connections = JoinSet::new();
+    while let Some(socket) = next(&mut handed, &mut connections, &served.draining).await {
+        let served = served.clone();
+        connections.spawn(async move {
+            let opened = tokio::select! {
+                opened = open(&served.transport, socket, Speaks::Http) => opened,
+                () = drained(served.draining.clone()) => return,
+            };
+            if let Some(connection) = opened {
+                serve_connection(served.router, connection, served.draining).await;
+            }
+        });
     }
     while connections.join_next().await.is_some() {}
 }
 
-async fn serve_connection(router: Router, socket: TcpStream, peer: SocketAddr, draining: watch::Receiver<bool>) {
+/// The next socket; none once the stop has begun. Forgets tasks that have ended as it goes.
+async fn next(
+    handed: &mut mpsc::Receiver<std::net::TcpStream>,
+    tasks: &mut JoinSet<()>,
+    draining: &watch::Receiver<bool>,
+) -> Option<std::net::TcpStream> {
+    loop {
+        tokio::select! {
+            biased;
+            () = drained(draining.clone()) => return None,
+            Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
+            next = handed.recv() => return next,
+        }
+    }
+}
+
+/// `None`: it did not become a connection, which is nobody's business but the caller's.
+async fn open(transport: &Transport, socket: std::net::TcpStream, speaks: Speaks) -> Option<Connection> {
+    let socket = TcpStream::from_std(socket).ok()?;
+    let peer = socket.peer_addr();
+    match transport.open(socket, speaks).await {
+        Ok(connection) => Some(connection),
+        Err(error) => {
+            tracing::debug!(?peer, %error, "a connection did not open");
+            None
+        }
+    }
+}
+
+async fn serve_connection(router: Router, connection: Connection, draining: watch::Receiver<bool>) {
+    let info = connection.info();
     let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(info);
         let mut router = router.clone();
         tower::Service::call(&mut router, request)
     });
@@ -99,7 +127,7 @@ async fn serve_connection(router: Router, socket: TcpStream, peer: SocketAddr, d
         .max_buf_size(HEAD_BYTES_MAX.max(64 * 1024))
         .pipeline_flush(true);
     builder.http2().timer(TokioTimer::new()).max_header_list_size(HEAD_BYTES_MAX as u32).max_concurrent_streams(100);
-    let connection = builder.serve_connection(TokioIo::new(socket), service);
+    let connection = builder.serve_connection(TokioIo::new(connection), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -109,23 +137,29 @@ async fn serve_connection(router: Router, socket: TcpStream, peer: SocketAddr, d
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "connection ended");
+        tracing::debug!(peer = %info.peer, %error, "connection ended");
     }
 }
 
-async fn serve_grpc(
-    front: GrpcFront,
-    counts: Arc<RpcCounts>,
-    handed: mpsc::Receiver<std::net::TcpStream>,
-    draining: watch::Receiver<bool>,
-) {
-    let incoming = stream::unfold(handed, |mut handed| async move {
-        let socket = handed.recv().await?;
-        Some((TcpStream::from_std(socket), handed))
-    });
-    let server = grpc::server(counts).add_routes(grpc::service(front));
-    let ended = server.serve_with_incoming_shutdown(incoming, drained(draining)).await;
-    if let Err(error) = ended {
+async fn serve_grpc(served: &Served, mut handed: mpsc::Receiver<std::net::TcpStream>) {
+    let (opened, connections) = mpsc::channel(HANDED_MAX);
+    // Handshakes take their time; nobody waits for another's.
+    let opening = async {
+        let mut tasks = JoinSet::new();
+        while let Some(socket) = next(&mut handed, &mut tasks, &served.draining).await {
+            let (transport, opened) = (served.transport.clone(), opened.clone());
+            tasks.spawn(async move {
+                if let Some(connection) = open(&transport, socket, Speaks::Grpc).await {
+                    // The listener has ended.
+                    let _ = opened.send(connection).await;
+                }
+            });
+        }
+    };
+    let server = grpc::server(served.rpc_counts.clone()).add_routes(grpc::service(served.front.clone()));
+    let connections = ReceiverStream::new(connections).map(io::Result::Ok);
+    let serving = server.serve_with_incoming_shutdown(connections, drained(served.draining.clone()));
+    if let (Err(error), ()) = tokio::join!(serving, opening) {
         tracing::error!(%error, "the grpc listener has ended");
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use gantry_broker_core::Broker as _;
 use gantry_broker_core::LocalBroker;
-use gantry_broker_core::broker::{LeaseLength, PopMessages, PoppedMessage, PutWhen, TopicConfig};
+use gantry_broker_core::broker::{LeaseLength, PopMessages, PoppedMessage, PutTopic, PutWhen, TopicConfig};
 use gantry_broker_core::config::Durability;
 use gantry_broker_core::delivery::filter::Filter;
 use gantry_broker_core::message::{Delivery, MessageType};
@@ -113,7 +113,7 @@ pub fn timers(dir: &Path, messages: usize, delayed: bool) -> Outcome<Done> {
     runtime()?.block_on(async {
         let config = TopicConfig { read_queues: QUEUES, write_queues: QUEUES, ..TopicConfig::new(topic()) };
         let config = TopicConfig { message_type: MessageType::Mixed, ..config };
-        broker.put_topic(config, PutWhen::Missing).await.map_err(said)?;
+        broker.put_topic(PutTopic::new(config, PutWhen::Missing)).await.map_err(said)?;
         let ahead = AHEAD_BASE + AHEAD_EACH * messages as u32;
         let due = gantry_broker_core::clock::Clock::wall(&gantry_broker_core::clock::SystemClock).plus(ahead);
         let due_in = Instant::now() + ahead;

@@ -621,6 +621,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/topics/{topic}/queues/{broker}/{queueId}/offset": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The offset of a queue that a time or an end of it stands for */
+        get: operations["queryOffset"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/topics/{topic}/stats": {
         parameters: {
             query?: never;
@@ -1145,6 +1162,12 @@ export interface components {
         Nacked: {
             visibleAt: components["schemas"]["Time"];
         };
+        OffsetOut: {
+            /** @description Which message a time meant; null for `min` and `max`. */
+            boundary?: string | null;
+            /** Format: int64 */
+            offset: number;
+        };
         OffsetResult: {
             brokerName: string;
             problem?: components["schemas"]["Problem"] | null;
@@ -1168,6 +1191,8 @@ export interface components {
             bornTimestamp: components["schemas"]["Time"];
             /** Format: int32 */
             checkCount: number;
+            /** @description As its producer sent it; `bodyAs=none` leaves the body out. */
+            message: components["schemas"]["Message"];
             messageId: string;
             nextCheckAt: components["schemas"]["Time"];
             producerGroup: string;
@@ -1228,6 +1253,73 @@ export interface components {
             /** @description Names the transaction to whoever decides it. */
             transactionHandle: string;
             transactionId: string;
+        };
+        /** @description What a put answers. */
+        PutAnswer_ConsumerGroup: {
+            broadcastEnabled: boolean;
+            consumeEnabled: boolean;
+            consumeTimeout: string;
+            /**
+             * Format: int64
+             * @description Age of the oldest message that is not acked; null if nothing is behind, missing where it was not counted.
+             */
+            delayMs?: number | null;
+            /**
+             * Format: int64
+             * @description Taken and not acked; missing where it was not counted.
+             */
+            inflight?: number | null;
+            name: string;
+            orderly: boolean;
+            /**
+             * Format: int64
+             * @description Deliveries after the first before a message goes to the dead letter queue; -1 is without end.
+             */
+            retryMaxTimes: number;
+            retryPolicy: components["schemas"]["RetryPolicy"];
+            /** Format: int32 */
+            retryQueues: number;
+            startFrom: string;
+            /** @description The topics it has received from; in lists that were asked for lag. */
+            topics?: string[] | null;
+            /**
+             * Format: int64
+             * @description Stored and not acked; missing where it was not counted.
+             */
+            totalLag?: number | null;
+        } & {
+            plan?: components["schemas"]["PutPlan"] | null;
+        };
+        /** @description What a put answers. */
+        PutAnswer_Topic: {
+            /** @description RocketMQ's attributes, as far as they were said; `reserve.time` in hours. */
+            attributes: {
+                [key: string]: string;
+            };
+            messageType: string;
+            name: string;
+            perm: string;
+            /** Format: int32 */
+            readQueues: number;
+            system: boolean;
+            /** Format: int32 */
+            writeQueues: number;
+        } & {
+            plan?: components["schemas"]["PutPlan"] | null;
+        };
+        PutChange: {
+            /** @description Null where there is nothing yet. */
+            from: unknown;
+            to: unknown;
+        };
+        /** @description What a put would do. */
+        PutPlan: {
+            /** @description By field; nothing, if it is so already. */
+            changes: {
+                [key: string]: components["schemas"]["PutChange"];
+            };
+            /** @description It does not exist yet. */
+            creates: boolean;
         };
         QueueLag: {
             brokerName: string;
@@ -1344,7 +1436,7 @@ export interface components {
              * @description At most so many a second, as far as the request's time allows: `limit` may be as many as fit, and is if it is missing
              */
             ratePerSecond?: number | null;
-            /** @description `originalTopic`, or `{"topic": …}` */
+            /** @description `originalTopic`, where all its groups receive it, or `{"topic": …}` */
             target?: unknown;
             to?: string | null;
         };
@@ -1481,7 +1573,7 @@ export interface components {
             behindMs: number;
             /**
              * Format: int64
-             * @description Those recalled count until their time.
+             * @description Waiting for their time, without those that were recalled.
              */
             scheduled: number;
         };
@@ -1608,6 +1700,7 @@ export interface components {
              * @description Kept now.
              */
             messages: number;
+            transactions: components["schemas"]["TransactionStats"];
         };
         /** @enum {string} */
         TopicType: "normal" | "fifo" | "delay" | "transaction" | "mixed";
@@ -1663,6 +1756,21 @@ export interface components {
              * @description Half messages looked at, those of other topics included.
              */
             scanned: number;
+        };
+        /** @description Transactions of a topic. */
+        TransactionStats: {
+            /**
+             * Format: int64
+             * @description Since the broker started.
+             */
+            committed: number;
+            /**
+             * Format: int64
+             * @description Nobody has decided them.
+             */
+            open: number;
+            /** Format: int64 */
+            rolledBack: number;
         };
         Version: {
             name: string;
@@ -2136,7 +2244,10 @@ export interface operations {
     };
     putConsumerGroup: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Say what would change, and change nothing */
+                dryRun?: boolean;
+            };
             header?: {
                 /** @description `*`, or the ETag that was read: replace what exists */
                 "If-Match"?: string | null;
@@ -2156,13 +2267,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Replaced */
+            /** @description Replaced; with `dryRun`: what would change */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ConsumerGroup"];
+                    "application/json": components["schemas"]["PutAnswer_ConsumerGroup"];
                 };
             };
             /** @description Created */
@@ -2171,7 +2282,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ConsumerGroup"];
+                    "application/json": components["schemas"]["PutAnswer_ConsumerGroup"];
                 };
             };
             /** @description The request is malformed; `errors` names the place */
@@ -2289,6 +2400,8 @@ export interface operations {
             query?: {
                 /** @description They always go */
                 deleteOffsets?: boolean;
+                /** @description Say what would go, and change nothing */
+                dryRun?: boolean;
             };
             header?: {
                 /** @description Names the request in the answer and in the logs; made if it is missing */
@@ -2301,6 +2414,15 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description With `dryRun`: how far it is, which nobody knows afterwards */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GroupLag"];
+                };
+            };
             /** @description Deleted */
             204: {
                 headers: {
@@ -2375,7 +2497,10 @@ export interface operations {
     };
     patchConsumerGroup: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Say what would change, and change nothing */
+                dryRun?: boolean;
+            };
             header: {
                 /** @description The ETag that was read, or `*` */
                 "If-Match": string;
@@ -2393,13 +2518,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Changed */
+            /** @description Changed; with `dryRun`: what would change */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ConsumerGroup"];
+                    "application/json": components["schemas"]["PutAnswer_ConsumerGroup"];
                 };
             };
             /** @description The request is malformed; `errors` names the place */
@@ -4635,7 +4760,10 @@ export interface operations {
     };
     putTopic: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Say what would change, and change nothing */
+                dryRun?: boolean;
+            };
             header?: {
                 /** @description `*`, or the ETag that was read: replace what exists */
                 "If-Match"?: string | null;
@@ -4655,13 +4783,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Replaced */
+            /** @description Replaced; with `dryRun`: what would change */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Topic"];
+                    "application/json": components["schemas"]["PutAnswer_Topic"];
                 };
             };
             /** @description Created */
@@ -4670,7 +4798,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Topic"];
+                    "application/json": components["schemas"]["PutAnswer_Topic"];
                 };
             };
             /** @description The request is malformed; `errors` names the place */
@@ -4865,7 +4993,10 @@ export interface operations {
     };
     patchTopic: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Say what would change, and change nothing */
+                dryRun?: boolean;
+            };
             header: {
                 /** @description The ETag that was read, or `*` */
                 "If-Match": string;
@@ -4883,13 +5014,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Changed */
+            /** @description Changed; with `dryRun`: what would change */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Topic"];
+                    "application/json": components["schemas"]["PutAnswer_Topic"];
                 };
             };
             /** @description The request is malformed; `errors` names the place */
@@ -5757,6 +5888,8 @@ export interface operations {
                 systemProperties?: boolean;
                 /** @description The oldest one if it is missing */
                 offset?: number;
+                /** @description Instead of an offset: `min`, `max`, or the first message stored at or after this time */
+                at?: string;
                 limit?: number;
             };
             header?: {
@@ -5828,6 +5961,92 @@ export interface operations {
             };
             /** @description Known to RocketMQ, and not built here yet */
             501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not now: overloaded, stopping, or the store has failed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    queryOffset: {
+        parameters: {
+            query: {
+                /** @description `min`, `max`, or a time: RFC 3339, or milliseconds since 1970 */
+                at: string;
+                /** @description With a time: `lower`, if it is missing, is the first message stored then or later; `upper` the last one stored then or earlier */
+                boundary?: string;
+            };
+            header?: {
+                /** @description Names the request in the answer and in the logs; made if it is missing */
+                "Gantry-Request-Id"?: string;
+            };
+            path: {
+                topic: string;
+                broker: string;
+                queueId: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The offset; the queue's end if all messages are older */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OffsetOut"];
+                };
+            };
+            /** @description The request is malformed; `errors` names the place */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed: a system name, or switched off */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description An error of ours; the log has it under the request's id */
+            500: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5934,8 +6153,12 @@ export interface operations {
                 limit?: number;
                 /** @description `nextCursor` of the page before */
                 cursor?: string;
+                /** @description `auto`: text when it is UTF-8, else base64 */
+                bodyAs?: "auto" | "text" | "base64" | "json" | "none";
                 /** @description `ms` writes every time as milliseconds since 1970 */
                 timeFormat?: "rfc3339" | "ms";
+                /** @description RocketMQ's own properties too */
+                systemProperties?: boolean;
             };
             header?: {
                 /** @description Names the request in the answer and in the logs; made if it is missing */

@@ -24,6 +24,7 @@ export type NewGroup = Partial<Schemas["GroupIn"]>;
 export type NewMessage = Schemas["Envelope"];
 export type NewTopic = Partial<Schemas["TopicIn"]>;
 export type OffsetsMoved = Schemas["OffsetsMoved"];
+export type OpenTransaction = Schemas["OpenTransaction"];
 export type ProblemDocument = Schemas["Problem"];
 export type Published = Schemas["Published"];
 export type PublishResult = Schemas["PublishResult"];

@@ -1,7 +1,7 @@
 /** The calls that the panels about deliveries make: loaded with them, and not with every page. */
 
 import { queryOptions } from "@tanstack/react-query";
-import { client, take } from "../api/client";
+import { client, done, take } from "../api/client";
 import { asProblem } from "../api/problem";
 import { keys } from "../api/queries";
 import type { Group, GroupPatch, OffsetsMoved, ResendRequest, ResendResults, ResetRequest } from "../api/types";
@@ -25,6 +25,26 @@ export const deadLetterPageQuery = (group: string, cursor: string | undefined) =
       return take(client.GET("/v1/groups/{group}/dlq/messages", { params, signal }));
     },
   });
+
+export const transactionsQuery = (topic: string, cursor: string | undefined) =>
+  queryOptions({
+    queryKey: [...keys.topic(topic), "transactions", cursor],
+    queryFn: ({ signal }) => {
+      const params = { path: { topic }, query: { cursor, limit: pageRows } };
+      return take(client.GET("/v1/topics/{topic}/transactions", { params, signal }));
+    },
+  });
+
+export type Decision = "commit" | "rollback";
+
+export const decide = (transactionHandle: string, decision: Decision) => {
+  const params = { path: { transactionHandle } };
+  return done(
+    decision === "commit"
+      ? client.POST("/v1/transactions/{transactionHandle}/commit", { params })
+      : client.POST("/v1/transactions/{transactionHandle}/rollback", { params }),
+  );
+};
 
 /** Most dead letters of one resend. */
 export const resendMax = 1000;

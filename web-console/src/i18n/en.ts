@@ -65,6 +65,8 @@ export const en = {
     storage_full: "The disk is full",
     overloaded: "The server is busy",
     message_too_large: "The message is too large",
+    transaction_resolved: "Somebody else has decided it",
+    transaction_expired: "It was given up meanwhile",
   },
   table: {
     sortBy: (column: string) => `Sort by ${column}`,
@@ -93,6 +95,7 @@ export const en = {
     kept: "Messages kept",
     inFlight: "In flight",
     scheduled: "Scheduled",
+    openTransactions: "Open transactions",
     allTopics: "all topics",
     ofGroups: "of its groups",
     sinceStart: (count: string, bytes: string) => `${count} since start, ${bytes}`,
@@ -142,7 +145,13 @@ export const en = {
     missing: (name: string) => `There is no topic ${name}`,
     missingWhy: "It may have been deleted, or the name is spelled differently.",
     toList: "All topics",
-    tabs: { messages: "Messages", queues: "Queues", groups: "Groups", settings: "Settings" },
+    tabs: {
+      messages: "Messages",
+      transactions: "Transactions",
+      queues: "Queues",
+      groups: "Groups",
+      settings: "Settings",
+    },
     noGroups: "Nobody consumes this topic",
     noGroupsWhy: "A consumer group appears with its first receive:",
     typeHint: {

@@ -67,6 +67,8 @@ export const zh = {
     storage_full: "磁盘已满",
     overloaded: "服务器繁忙",
     message_too_large: "消息过大",
+    transaction_resolved: "已有其他决定",
+    transaction_expired: "期间已被放弃",
   },
   table: {
     sortBy: (column) => `按${column}排序`,
@@ -95,6 +97,7 @@ export const zh = {
     kept: "保留消息",
     inFlight: "处理中",
     scheduled: "定时",
+    openTransactions: "未决事务",
     allTopics: "所有主题",
     ofGroups: "其消费者组",
     sinceStart: (count, bytes) => `启动以来 ${count} 条，${bytes}`,
@@ -138,7 +141,7 @@ export const zh = {
     missing: (name) => `主题 ${name} 不存在`,
     missingWhy: "它可能已被删除，或者名称有误。",
     toList: "全部主题",
-    tabs: { messages: "消息", queues: "队列", groups: "消费者组", settings: "设置" },
+    tabs: { messages: "消息", transactions: "事务", queues: "队列", groups: "消费者组", settings: "设置" },
     noGroups: "没有消费者组读取此主题",
     noGroupsWhy: "第一次接收消息时，消费者组会自动出现：",
     typeHint: {

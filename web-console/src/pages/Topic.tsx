@@ -31,6 +31,9 @@ import { QueuesTab } from "./topic/QueuesTab";
 import { SettingsTab } from "./topic/SettingsTab";
 
 const DeleteTopic = lazy(() => import("../forms/DeleteTopic").then((module) => ({ default: module.DeleteTopic })));
+const TransactionsTab = lazy(() =>
+  import("./topic/TransactionsTab").then((module) => ({ default: module.TransactionsTab })),
+);
 const route = getRouteApi("/topics/$topic");
 
 export function TopicPage() {
@@ -57,6 +60,8 @@ export function TopicPage() {
     );
   }
   const { messageType, system } = query.data;
+  // Whoever has the address of the tab sees it: a topic may have been of another type.
+  const tabs = topicTabs.filter((one) => one !== "transactions" || transactional.includes(messageType) || one === tab);
   return (
     <>
       <PageHead
@@ -88,7 +93,7 @@ export function TopicPage() {
         keepMounted={false}
       >
         <Tabs.List mb={14}>
-          {topicTabs.map((one) => (
+          {tabs.map((one) => (
             <Tabs.Tab key={one} value={one}>
               {t.topic.tabs[one]}
             </Tabs.Tab>
@@ -96,6 +101,11 @@ export function TopicPage() {
         </Tabs.List>
         <Tabs.Panel value="messages">
           <MessagesTab topic={topic} system={system} />
+        </Tabs.Panel>
+        <Tabs.Panel value="transactions">
+          <Suspense fallback={<Loading rows={4} />}>
+            <TransactionsTab topic={topic} />
+          </Suspense>
         </Tabs.Panel>
         <Tabs.Panel value="queues">
           <QueuesTab topic={topic} />
@@ -121,8 +131,9 @@ export function TopicPage() {
   );
 }
 
-/** Types of topics whose messages may wait for a time. */
+/** Types of topics whose messages may wait for a time, or for a commit. */
 const timed = ["delay", "mixed"];
+const transactional = ["transaction", "mixed"];
 
 function LiveFigures({ topic, messageType }: { topic: string; messageType: string }) {
   const { t, format } = useWords();
@@ -162,6 +173,9 @@ function LiveFigures({ topic, messageType }: { topic: string; messageType: strin
         },
         ...(timed.includes(messageType)
           ? [{ name: t.figure.scheduled, value: <Scheduled />, note: t.figure.allTopics }]
+          : []),
+        ...(transactional.includes(messageType)
+          ? [{ name: t.figure.openTransactions, value: shown(data?.transactions.open, format.compact) }]
           : []),
       ]}
     >

@@ -32,7 +32,10 @@ async fn with_retries(broker: &LocalBroker, retry_max_times: u32) {
         ..ConsumerGroupConfig::new(group())
     };
     let known = broker.describe_consumer_group(group()).await.is_ok();
-    broker.put_consumer_group(config, if known { PutWhen::Exists } else { PutWhen::Missing }).await.unwrap();
+    broker
+        .put_consumer_group(PutConsumerGroup::new(config, if known { PutWhen::Exists } else { PutWhen::Missing }))
+        .await
+        .unwrap();
 }
 
 async fn nack(broker: &LocalBroker, handle: ReceiptHandle) {

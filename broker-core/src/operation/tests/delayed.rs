@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::*;
 use crate::message::{Delivery, MessageType, StoredMessage, property};
-use crate::operation::fire_messages::{fire_due, stats};
+use crate::operation::fire_messages::{fire_due, put_back_below, stats};
 use crate::store::files::Files;
 
 pub(super) const START: i64 = 1_700_000_000_000;
@@ -53,7 +53,7 @@ pub(super) fn open_at(files: &SimulatedFiles, hands: &Hands) -> LocalBroker {
 pub(super) async fn with_delay_topic(broker: &LocalBroker) {
     let config = TopicConfig { message_type: MessageType::Delay, ..TopicConfig::new(topic()) };
     let config = TopicConfig { read_queues: 2, write_queues: 2, ..config };
-    broker.put_topic(config, PutWhen::Missing).await.unwrap();
+    broker.put_topic(PutTopic::new(config, PutWhen::Missing)).await.unwrap();
 }
 
 pub(super) fn delayed(id: &str, delivery: Delivery) -> Message {
@@ -159,7 +159,7 @@ async fn delivery_times_and_types_that_do_not_hold_change_nothing() {
         [(MessageType::Normal, false, true), (MessageType::Mixed, true, true)]
     {
         let config = TopicConfig { message_type, ..broker.describe_topic(topic()).await.unwrap().config };
-        broker.put_topic(config, PutWhen::Exists).await.unwrap();
+        broker.put_topic(PutTopic::new(config, PutWhen::Exists)).await.unwrap();
         let sent = broker.send_messages(send(0, delayed("d", after(1)))).await.unwrap().remove(0);
         assert_eq!(sent.is_ok(), takes_delayed, "{message_type:?}");
         assert_eq!(broker.send_messages(send(0, message("n", "n"))).await.unwrap()[0].is_ok(), takes_normal);
@@ -293,9 +293,11 @@ async fn a_recall_counts_until_the_second_ends_and_also_after_a_kill() {
         |id: &str| RecallMessage { topic: topic(), unique_key: id.into(), second: receipts[id].waits_for.unwrap() };
     assert_eq!(broker.recall_message(recall("a")).await.unwrap(), RecallOutcome::Recalled);
     assert_eq!(broker.recall_message(recall("a")).await.unwrap(), RecallOutcome::Recalled, "twice is fine");
+    assert_eq!(scheduled(&broker), 2, "neither the recalled one nor what recalls it");
     let files = files.kill();
     drop(broker);
     broker = open_at(&files, &hands);
+    assert_eq!(scheduled(&broker), 2);
     hands.pass(4_999);
     assert_eq!(broker.recall_message(recall("b")).await.unwrap(), RecallOutcome::Recalled);
     hands.pass(1);
@@ -381,7 +383,7 @@ async fn a_topic_that_is_gone_takes_its_messages_along_and_holds_up_nobody() {
     with_delay_topic(&broker).await;
     let other = TopicName::from_client("other").unwrap();
     let config = TopicConfig { message_type: MessageType::Delay, ..TopicConfig::new(other.clone()) };
-    broker.put_topic(config.clone(), PutWhen::Missing).await.unwrap();
+    broker.put_topic(PutTopic::new(config.clone(), PutWhen::Missing)).await.unwrap();
     for delivery in [after(1), Delivery::Level(1)] {
         let to_other = SendMessages { topic: other.clone(), ..send(0, delayed("gone", delivery)) };
         broker.send_messages(to_other).await.unwrap().remove(0).unwrap();
@@ -389,7 +391,7 @@ async fn a_topic_that_is_gone_takes_its_messages_along_and_holds_up_nobody() {
     }
     broker.delete_topic(other.clone()).await.unwrap();
     // Made again it is another one.
-    broker.put_topic(config, PutWhen::Missing).await.unwrap();
+    broker.put_topic(PutTopic::new(config, PutWhen::Missing)).await.unwrap();
     hands.pass(2_000);
     assert_eq!(delivered(&broker).await, ["kept", "kept"]);
     assert_eq!(broker.topic_stats(other).await.unwrap().messages, 0);
@@ -498,7 +500,7 @@ async fn b7_what_waits_is_put_back_before_its_segment_goes() {
         send_one(&broker, id, delivery).await;
     }
     let other = TopicName::from_client("other").unwrap();
-    broker.put_topic(TopicConfig::new(other.clone()), PutWhen::Missing).await.unwrap();
+    broker.put_topic(PutTopic::new(TopicConfig::new(other.clone()), PutWhen::Missing)).await.unwrap();
     for round in 0..12 {
         let body = "x".repeat(20 << 10);
         for at in 0..4 {
@@ -524,6 +526,37 @@ async fn b7_what_waits_is_put_back_before_its_segment_goes() {
     assert_eq!(delivered(&broker).await, ["near", "level", "far"]);
 }
 
+/// Whoever fires a level and whoever puts it back hold the wheel: at the same time, each message comes once.
+#[test]
+fn l9_what_is_due_while_it_is_put_back_comes_once() {
+    const ROUNDS: usize = 20;
+    const MESSAGES: usize = 40;
+    let (files, hands) = (SimulatedFiles::new(), Hands::new());
+    let broker = open_at(&files, &hands);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(with_delay_topic(&broker));
+    for round in 0..ROUNDS {
+        for at in 0..MESSAGES {
+            let delivery = if at % 2 == 0 { Delivery::Level(1) } else { after(500) };
+            runtime.block_on(send_one(&broker, &format!("{round}-{at}"), delivery));
+        }
+        let end = broker.parts().store.max_offset();
+        hands.pass(1_000);
+        std::thread::scope(|scope| {
+            scope.spawn(|| fire_due(broker.parts()).unwrap());
+            scope.spawn(|| put_back_below(broker.parts(), end).unwrap());
+        });
+    }
+    hands.pass(1_000);
+    broker.deliver_due().unwrap();
+    let mut came = runtime.block_on(delivered(&broker));
+    let all = came.len();
+    came.sort();
+    came.dedup();
+    assert_eq!((all, came.len()), (ROUNDS * MESSAGES, ROUNDS * MESSAGES), "stored, and different ones of them");
+    assert_eq!(scheduled(&broker), 0);
+}
+
 #[tokio::test]
 async fn b10_what_is_put_back_of_a_topic_that_is_gone_never_comes_to_one_made_again() {
     let (files, hands) = (SimulatedFiles::new(), Hands::new());
@@ -536,7 +569,7 @@ async fn b10_what_is_put_back_of_a_topic_that_is_gone_never_comes_to_one_made_ag
     broker.delete_topic(topic()).await.unwrap();
     with_delay_topic(&broker).await;
     let other = TopicName::from_client("other").unwrap();
-    broker.put_topic(TopicConfig::new(other.clone()), PutWhen::Missing).await.unwrap();
+    broker.put_topic(PutTopic::new(TopicConfig::new(other.clone()), PutWhen::Missing)).await.unwrap();
     for round in 0..12 {
         for at in 0..4 {
             let message = message(&format!("{round}-{at}"), &"x".repeat(20 << 10));
@@ -598,7 +631,7 @@ async fn a_state_made_anew_knows_what_was_fired() {
     let broker = open(&files);
     with_delay_topic(&broker).await;
     let normal = TopicName::from_client("normal").unwrap();
-    broker.put_topic(TopicConfig::new(normal.clone()), PutWhen::Missing).await.unwrap();
+    broker.put_topic(PutTopic::new(TopicConfig::new(normal.clone()), PutWhen::Missing)).await.unwrap();
     for round in 0..6 {
         for at in 0..8 {
             let message = message(&format!("{round}-{at}"), &"x".repeat(10 << 10));

@@ -88,7 +88,7 @@ async fn l3_a_kill_at_any_change_of_the_disk_stores_each_key_once() {
     let hands = Hands::new();
     let broker = open_at(&files, &hands);
     broker
-        .put_topic(TopicConfig { message_type: MessageType::Mixed, ..topic_config() }, PutWhen::Missing)
+        .put_topic(PutTopic::new(TopicConfig { message_type: MessageType::Mixed, ..topic_config() }, PutWhen::Missing))
         .await
         .unwrap();
     let acknowledged: Arc<Mutex<Acknowledged>> = Arc::default();
@@ -217,7 +217,7 @@ async fn a3_behind_a_refused_key_nothing_of_its_message_group_is_stored() {
     let files = SimulatedFiles::new();
     let broker = open_at(&files, &Hands::new());
     broker
-        .put_topic(TopicConfig { message_type: MessageType::Fifo, ..topic_config() }, PutWhen::Missing)
+        .put_topic(PutTopic::new(TopicConfig { message_type: MessageType::Fifo, ..topic_config() }, PutWhen::Missing))
         .await
         .unwrap();
     let lane = |group: &str, body: &str| message("i", body).with_message_group(group).unwrap();

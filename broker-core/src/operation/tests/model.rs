@@ -22,12 +22,16 @@ const STEPS: u64 = 40;
 /// What may happen in one step.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Operation {
-    /// A batch, of one message mostly.
+    /// A batch, of one message mostly, some with an idempotency key.
     Send,
     Pop,
     Ack,
     ChangeInvisibleDuration,
     ForwardToDeadLetterQueue,
+    /// Of a consumer that may keep messages while it lives.
+    LifeSign,
+    /// It says that it goes.
+    ReleaseClient,
     Recall,
     /// A half message.
     BeginTransaction,
@@ -47,12 +51,14 @@ pub(super) enum Operation {
 }
 
 /// Of a thousand steps and some, so many.
-const WEIGHTS: [(Operation, u64); 17] = [
+const WEIGHTS: [(Operation, u64); 19] = [
     (Operation::Send, 240),
     (Operation::Pop, 240),
     (Operation::Ack, 135),
     (Operation::ChangeInvisibleDuration, 90),
     (Operation::ForwardToDeadLetterQueue, 35),
+    (Operation::LifeSign, 40),
+    (Operation::ReleaseClient, 20),
     (Operation::Recall, 20),
     (Operation::BeginTransaction, 60),
     (Operation::EndTransaction, 60),
@@ -145,6 +151,7 @@ pub(super) enum Lie {
     ClockRuns,
     LetterLost,
     CommittedUnseen,
+    KeyForgotten,
 }
 
 /// Says whether there was anything to lie about.
@@ -199,8 +206,8 @@ fn the_broker_does_what_the_model_does() {
 
 #[test]
 fn control_what_the_model_does_not_know_of_is_seen() {
-    use Lie::{AckLost, ClockRuns, CommittedUnseen, LaneIgnored, LetterLost, MessageTwice, TimerLost};
-    for lie in [MessageTwice, TimerLost, AckLost, LaneIgnored, ClockRuns, LetterLost, CommittedUnseen] {
+    use Lie::{AckLost, ClockRuns, CommittedUnseen, KeyForgotten, LaneIgnored, LetterLost, MessageTwice, TimerLost};
+    for lie in [MessageTwice, TimerLost, AckLost, LaneIgnored, ClockRuns, LetterLost, CommittedUnseen, KeyForgotten] {
         let seen = (0..60).filter(|seed| std::panic::catch_unwind(|| play(*seed, Some(lie))).is_err()).count();
         assert!(seen > 0, "{lie:?} is never seen");
     }

@@ -61,7 +61,10 @@ async fn a_time_and_another_group_are_places_to_go_to() {
     let other = ConsumerGroup::from_client("shipping").unwrap();
     let popped = broker.pop_messages(PopMessages { consumer_group: other.clone(), ..pop(3) }).await.unwrap();
     assert!(ack(&broker, &popped).await.iter().all(Result::is_ok));
-    broker.put_consumer_group(ConsumerGroupConfig::new(group()), PutWhen::Missing).await.unwrap();
+    broker
+        .put_consumer_group(PutConsumerGroup::new(ConsumerGroupConfig::new(group()), PutWhen::Missing))
+        .await
+        .unwrap();
     assert_eq!(broker.reset_offsets(reset(ResetTo::Group(other.clone()))).await.unwrap(), moved(None, 3));
     assert_eq!(bodies(&broker.pop_messages(pop(4)).await.unwrap()), ["3"]);
     let all = |to| ResetOffsets { queues: None, force: true, dry_run: true, ..reset(to) };
@@ -78,7 +81,10 @@ async fn what_is_no_place_moves_nothing() {
     filled(&broker).await;
     let refused = async |reset| broker.reset_offsets(reset).await.unwrap_err();
     assert!(matches!(refused(reset(ResetTo::Min)).await, BrokerError::ConsumerGroupNotFound { .. }));
-    broker.put_consumer_group(ConsumerGroupConfig::new(group()), PutWhen::Missing).await.unwrap();
+    broker
+        .put_consumer_group(PutConsumerGroup::new(ConsumerGroupConfig::new(group()), PutWhen::Missing))
+        .await
+        .unwrap();
     let gone = TopicName::from_client("gone").unwrap();
     assert!(matches!(
         refused(ResetOffsets { topic: gone, ..reset(ResetTo::Min) }).await,
@@ -93,4 +99,50 @@ async fn what_is_no_place_moves_nothing() {
     assert!(matches!(refused(reset(ResetTo::Offset(QueueOffset(5)))).await, BrokerError::InvalidOffset { .. }));
     let progress = broker.query_consume_offsets(group(), topic()).await.unwrap();
     assert!(progress.iter().all(|queue| queue.consume_offset.is_none()));
+}
+
+#[tokio::test]
+async fn lag_counts_what_is_not_acked_and_not_what_was_acked_out_of_order() {
+    let files = SimulatedFiles::new();
+    let broker = open_simulated(&files, Retention::default()).unwrap();
+    filled(&broker).await;
+    let figures = async || {
+        let queue = broker.query_consume_offsets(group(), topic()).await.unwrap().remove(0);
+        (queue.lag(), queue.ready, queue.in_flight, queue.consume_offset.map(|offset| offset.0))
+    };
+    broker
+        .put_consumer_group(PutConsumerGroup::new(ConsumerGroupConfig::new(group()), PutWhen::Missing))
+        .await
+        .unwrap();
+    assert_eq!(figures().await, (4, 4, 0, None));
+    let popped = broker.pop_messages(pop(3)).await.unwrap();
+    assert_eq!(figures().await, (4, 1, 3, Some(0)));
+    ack(&broker, &popped[1..]).await;
+    assert_eq!(figures().await, (2, 1, 1, Some(0)), "one in flight and one that nobody has taken");
+    ack(&broker, &popped[..1]).await;
+    assert_eq!(figures().await, (1, 1, 0, Some(3)));
+}
+
+#[tokio::test]
+async fn lag_counts_what_waits_for_its_message_group() {
+    let files = SimulatedFiles::new();
+    let broker = open_simulated(&files, Retention::default()).unwrap();
+    let config = TopicConfig { message_type: MessageType::Fifo, read_queues: 1, ..TopicConfig::new(topic()) };
+    broker.put_topic(PutTopic::new(TopicConfig { write_queues: 1, ..config }, PutWhen::Missing)).await.unwrap();
+    for (id, message_group) in [("a1", "a"), ("a2", "a"), ("b1", "b"), ("c1", "c")] {
+        let message = message(id, id).with_message_group(message_group).unwrap();
+        broker.send_messages(send(0, message)).await.unwrap().remove(0).unwrap();
+    }
+    let figures = async || {
+        let queue = broker.query_consume_offsets(group(), topic()).await.unwrap().remove(0);
+        (queue.lag(), queue.ready, queue.in_flight)
+    };
+    let popped = broker.pop_messages(pop(1)).await.unwrap();
+    let passed = broker.pop_messages(pop(2)).await.unwrap();
+    assert_eq!((bodies(&popped), bodies(&passed)), (vec!["a1"], vec!["b1", "c1"]));
+    assert_eq!(figures().await, (4, 1, 3), "a2 alone waits");
+    ack(&broker, &passed).await;
+    assert_eq!(figures().await, (2, 1, 1));
+    ack(&broker, &popped).await;
+    assert_eq!(figures().await, (1, 1, 0));
 }

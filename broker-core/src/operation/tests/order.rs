@@ -9,7 +9,7 @@ fn fifo(files: &SimulatedFiles) -> LocalBroker {
 async fn with_fifo_topic(broker: &LocalBroker) {
     let config =
         TopicConfig { read_queues: 1, write_queues: 1, message_type: MessageType::Fifo, ..TopicConfig::new(topic()) };
-    broker.put_topic(config, PutWhen::Missing).await.unwrap();
+    broker.put_topic(PutTopic::new(config, PutWhen::Missing)).await.unwrap();
 }
 
 /// Sends bodies `<group><number>`, each in the message group that it begins with.
@@ -103,7 +103,7 @@ async fn l7_only_its_own_head_blocks_a_group_until_it_is_a_dead_letter() {
     let broker = fifo(&files);
     with_fifo_topic(&broker).await;
     let config = ConsumerGroupConfig { retry_max_times: 0, ..ConsumerGroupConfig::new(group()) };
-    broker.put_consumer_group(config, PutWhen::Missing).await.unwrap();
+    broker.put_consumer_group(PutConsumerGroup::new(config, PutWhen::Missing)).await.unwrap();
     send_all(&broker, &["a1", "a2", "b1"]).await;
     let popped = broker.pop_messages(pop(1)).await.unwrap();
     back(&broker, &popped[0], Duration::ZERO).await;
@@ -175,7 +175,10 @@ async fn an_orderly_group_gets_a_queue_without_groups_one_batch_after_the_other(
     let put = async |orderly| {
         let config = ConsumerGroupConfig { orderly, ..ConsumerGroupConfig::new(group()) };
         let known = broker.describe_consumer_group(group()).await.is_ok();
-        broker.put_consumer_group(config, if known { PutWhen::Exists } else { PutWhen::Missing }).await.unwrap();
+        broker
+            .put_consumer_group(PutConsumerGroup::new(config, if known { PutWhen::Exists } else { PutWhen::Missing }))
+            .await
+            .unwrap();
     };
     put(true).await;
     for at in 0..6 {
@@ -240,7 +243,7 @@ async fn a_parked_receive_goes_on_when_the_first_of_its_group_is_given_up_or_ack
     let broker = open_simulated_by(&files, Retention::default(), Box::new(hand.clone())).unwrap();
     with_fifo_topic(&broker).await;
     let config = ConsumerGroupConfig { retry_max_times: 0, ..ConsumerGroupConfig::new(group()) };
-    broker.put_consumer_group(config, PutWhen::Missing).await.unwrap();
+    broker.put_consumer_group(PutConsumerGroup::new(config, PutWhen::Missing)).await.unwrap();
     send_all(&broker, &["a1", "a2"]).await;
     let first = broker.pop_messages(pop(1)).await.unwrap();
     let pair = (first[0].handle.consumer_group_id, first[0].handle.topic_id);
@@ -254,7 +257,7 @@ async fn a_parked_receive_goes_on_when_the_first_of_its_group_is_given_up_or_ack
     ack(&broker, &[&second[0]]).await;
 
     let config = ConsumerGroupConfig { retry_max_times: 16, ..ConsumerGroupConfig::new(group()) };
-    broker.put_consumer_group(config, PutWhen::Exists).await.unwrap();
+    broker.put_consumer_group(PutConsumerGroup::new(config, PutWhen::Exists)).await.unwrap();
     send_all(&broker, &["b1", "b2"]).await;
     let batch = broker.pop_messages(pop(2)).await.unwrap();
     hand.pass_ms(30_000);
@@ -296,7 +299,7 @@ async fn a_mixed_topic_keeps_its_message_groups_in_order_and_lets_the_others_go(
     let broker = fifo(&files);
     let message_type = MessageType::Mixed;
     let config = TopicConfig { read_queues: 1, write_queues: 1, message_type, ..TopicConfig::new(topic()) };
-    broker.put_topic(config.clone(), PutWhen::Missing).await.unwrap();
+    broker.put_topic(PutTopic::new(config.clone(), PutWhen::Missing)).await.unwrap();
     send_all(&broker, &["a1", "a2"]).await;
     for body in ["x", "y", "z"] {
         broker.send_messages(send(0, message(body, body))).await.unwrap().remove(0).unwrap();
@@ -307,12 +310,15 @@ async fn a_mixed_topic_keeps_its_message_groups_in_order_and_lets_the_others_go(
     assert_eq!(order(&broker.pop_messages(pop(1)).await.unwrap()), ["y"]);
     // From now on all that has no group is in order, too.
     let orderly = ConsumerGroupConfig { orderly: true, ..ConsumerGroupConfig::new(group()) };
-    broker.put_consumer_group(orderly, PutWhen::Exists).await.unwrap();
+    broker.put_consumer_group(PutConsumerGroup::new(orderly, PutWhen::Exists)).await.unwrap();
     assert!(broker.pop_messages(pop(32)).await.unwrap().is_empty());
     ack(&broker, &[&first[0]]).await;
     assert_eq!(order(&broker.pop_messages(pop(32)).await.unwrap()), ["a2"]);
     let more = TopicConfig { read_queues: 2, write_queues: 2, ..config };
-    assert!(broker.put_topic(more, PutWhen::Exists).await.is_err(), "message groups stay in their queue");
+    assert!(
+        broker.put_topic(PutTopic::new(more, PutWhen::Exists)).await.is_err(),
+        "message groups stay in their queue"
+    );
 }
 
 #[tokio::test]
@@ -322,7 +328,7 @@ async fn c4_the_queues_of_a_fifo_topic_stay() {
     with_fifo_topic(&broker).await;
     let config =
         TopicConfig { read_queues: 2, write_queues: 2, message_type: MessageType::Fifo, ..TopicConfig::new(topic()) };
-    let refused = broker.put_topic(config, PutWhen::Exists).await.unwrap_err();
+    let refused = broker.put_topic(PutTopic::new(config, PutWhen::Exists)).await.unwrap_err();
     assert!(matches!(refused, BrokerError::InvalidParameter { name: "writeQueues", .. }));
 }
 
@@ -332,18 +338,19 @@ async fn c4_message_groups_go_to_other_queues_by_force_alone() {
     with_fifo_topic(&broker).await;
     let known = broker.describe_topic(topic()).await.unwrap();
     let wider = TopicConfig { read_queues: 4, write_queues: 4, ..known.config.clone() };
-    let error = broker.put_topic(wider.clone(), PutWhen::Exists).await.unwrap_err();
+    let error = broker.put_topic(PutTopic::new(wider.clone(), PutWhen::Exists)).await.unwrap_err();
     assert!(
         matches!(&error, BrokerError::InvalidParameter { name: "writeQueues", reason } if reason.contains("force"))
     );
     assert_eq!(broker.describe_topic(topic()).await.unwrap(), known);
-    let (forced, created) = broker.force_topic(wider.clone(), PutWhen::Exists).await.unwrap();
+    let (forced, created) =
+        broker.put_topic(PutTopic { force: true, ..PutTopic::new(wider.clone(), PutWhen::Exists) }).await.unwrap();
     assert_eq!((forced.config, created), (wider.clone(), false));
     // Where nothing moves, a put needs no force.
-    broker.put_topic(TopicConfig { read_queues: 8, ..wider.clone() }, PutWhen::Exists).await.unwrap();
+    broker.put_topic(PutTopic::new(TopicConfig { read_queues: 8, ..wider.clone() }, PutWhen::Exists)).await.unwrap();
     // Force allows this and nothing else.
     let narrower = TopicConfig { read_queues: 1, write_queues: 1, ..wider };
-    assert!(broker.force_topic(narrower, PutWhen::Exists).await.is_err());
+    assert!(broker.put_topic(PutTopic { force: true, ..PutTopic::new(narrower, PutWhen::Exists) }).await.is_err());
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::broker::{Broker, PopMessages, PutWhen, SendMessages, TopicConfig};
+use crate::broker::{Broker, PopMessages, PutTopic, PutWhen, SendMessages, TopicConfig};
 use crate::clock::Timestamp;
 use crate::config::Retention;
 use crate::local_broker::LocalBroker;
@@ -110,7 +110,7 @@ async fn with_a_past() -> (SimulatedFiles, LocalBroker) {
     let broker = open(&files).unwrap();
     with_topic(&broker).await;
     for gone in ["gone", "again"] {
-        broker.put_topic(TopicConfig::new(name(gone)), PutWhen::Missing).await.unwrap();
+        broker.put_topic(PutTopic::new(TopicConfig::new(name(gone)), PutWhen::Missing)).await.unwrap();
         fill(&broker, &name(gone), 0, 3).await;
     }
     age(&broker).await;
@@ -133,7 +133,7 @@ async fn b7_the_state_comes_back_from_the_exports_and_the_log_and_no_message_is_
     let (files, broker) = with_a_past().await;
     broker.delete_topic(name("gone")).await.unwrap();
     broker.delete_topic(name("again")).await.unwrap();
-    broker.put_topic(TopicConfig::new(name("again")), PutWhen::Missing).await.unwrap();
+    broker.put_topic(PutTopic::new(TopicConfig::new(name("again")), PutWhen::Missing)).await.unwrap();
     fill(&broker, &name("again"), 0, 2).await;
     fill(&broker, &topic(), 0, 40).await;
     // Leased and not acked, acked out of order, and a group that the exports do not know.
@@ -271,7 +271,7 @@ async fn b7_whatever_was_done_no_message_is_skipped() {
             match below(12) {
                 0 | 1 if !exists => {
                     let config = TopicConfig { read_queues: 2, write_queues: 2, ..TopicConfig::new(of) };
-                    broker.put_topic(config, PutWhen::Missing).await.unwrap();
+                    broker.put_topic(PutTopic::new(config, PutWhen::Missing)).await.unwrap();
                 }
                 0 if of != topic() => broker.delete_topic(of).await.unwrap(),
                 1 if below(4) == 0 => drop(broker.delete_consumer_group(consumer_group).await),

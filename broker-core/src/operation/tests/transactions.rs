@@ -4,9 +4,10 @@
 
 use super::delayed::{DAY, Hands, START, open_at};
 use super::*;
+use crate::config::Pace;
 use crate::message::{StoredMessage, Transaction, property, sys_flag};
 use crate::names::{HALF_TOPIC, HOLDING_TOPIC, OP_TOPIC, ProducerGroup};
-use crate::operation::half_messages::keep_up;
+use crate::operation::half_messages::upkeep::{keep_up, put_back_behind};
 use crate::store::offline::verify::{VerifyOptions, verify};
 
 const RECEIPT_OUT: &str = "a receipt for a half message";
@@ -14,7 +15,7 @@ const RECEIPT_OUT: &str = "a receipt for a half message";
 async fn with_transaction_topic(broker: &LocalBroker) {
     let config = TopicConfig { message_type: MessageType::Transaction, ..TopicConfig::new(topic()) };
     let config = TopicConfig { read_queues: 2, write_queues: 2, ..config };
-    broker.put_topic(config, PutWhen::Missing).await.unwrap();
+    broker.put_topic(PutTopic::new(config, PutWhen::Missing)).await.unwrap();
 }
 
 fn shop() -> ProducerGroup {
@@ -73,6 +74,7 @@ async fn open_ids(broker: &LocalBroker) -> Vec<String> {
         born_before: None,
         from: QueueOffset(0),
         transactions_max: 100,
+        bytes_max: u32::MAX,
     };
     let open = broker.list_transactions(list).await.unwrap();
     assert!(open.complete);
@@ -121,6 +123,61 @@ async fn l10_a_half_message_is_seen_when_it_is_committed_and_never_when_it_is_ro
     drop(broker);
     let report = verify(&files, "/data".as_ref(), VerifyOptions::default(), &mut |_| {}).unwrap();
     assert!(report.problems_found == 0, "{:?}", report.problems);
+}
+
+#[tokio::test]
+async fn a_page_of_large_half_messages_ends_early_and_goes_on() {
+    let files = SimulatedFiles::new();
+    let broker = open_at(&files, &Hands::new());
+    with_transaction_topic(&broker).await;
+    for id in ["large", "a", "b", "c"] {
+        send_half(&broker, id).await;
+    }
+    let (mut from, mut pages) = (QueueOffset(0), Vec::<Vec<String>>::new());
+    loop {
+        let (topic, producer_group, born_before) = (topic(), None, None);
+        let list = ListTransactions { topic, producer_group, born_before, from, transactions_max: 3, bytes_max: 2 };
+        let page = broker.list_transactions(list).await.unwrap();
+        pages.push(page.transactions.iter().map(|open| open.message.unique_key().unwrap().to_string()).collect());
+        from = page.next;
+        if page.complete {
+            break;
+        }
+    }
+    let expected: [&[&str]; 3] = [&["large"], &["a", "b"], &["c"]];
+    assert_eq!(pages, expected.map(|page| page.iter().map(|id| id.to_string()).collect::<Vec<_>>()));
+}
+
+#[tokio::test]
+async fn transactions_are_counted_by_topic() {
+    let mut files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let mut broker = open_at(&files, &hands);
+    with_transaction_topic(&broker).await;
+    let [a, b, _open] = [send_half(&broker, "a").await, send_half(&broker, "b").await, send_half(&broker, "c").await];
+    hands.pass(61_000);
+    commit(&broker, a).await.unwrap();
+    commit(&broker, a).await.unwrap();
+    roll_back(&broker, b).await.unwrap();
+    let stats = broker.topic_stats(topic()).await.unwrap().transactions;
+    assert_eq!((stats.open, stats.committed, stats.rolled_back), (1, 1, 1), "a decision said twice counts once");
+    assert_eq!((stats.seconds.buckets[2], stats.seconds.sum), ((600, 2), 122), "after a minute and a second each");
+    files = files.kill();
+    drop(broker);
+    broker = open_at(&files, &hands);
+    assert_eq!(
+        broker.topic_stats(topic()).await.unwrap().transactions.open,
+        1,
+        "it is known without having been asked"
+    );
+    assert_eq!(broker.broker_stats().await.unwrap().transactions_given_up, 0);
+    for _ in 0..=15 {
+        checks(&broker).await;
+        hands.pass(31_000);
+    }
+    keep_up(broker.parts());
+    assert_eq!(broker.topic_stats(topic()).await.unwrap().transactions.open, 0);
+    assert_eq!(broker.broker_stats().await.unwrap().transactions_given_up, 1);
 }
 
 #[tokio::test]
@@ -229,11 +286,17 @@ async fn c7_what_was_given_up_is_held_and_can_be_decided_no_more() {
     }
     commit(&broker, b).await.unwrap();
     assert_eq!(visible_ids(&broker).await, ["b"]);
-    let holding = TopicName::from_store(HOLDING_TOPIC.as_bytes()).unwrap();
-    let queue = broker.parts().store.queue(&holding, QueueId(0)).unwrap();
-    let mut entries = Vec::new();
-    broker.parts().store.read_queue(&queue, QueueOffset(0), 9, &mut entries).unwrap();
-    let held = broker.parts().store.read_record(&entries[0]).unwrap();
+    let look = |name: &str| {
+        let (topic, max) = (TopicName::from_store(name.as_bytes()).unwrap(), u32::MAX);
+        PullMessages { topic, queue_id: QueueId(0), offset: QueueOffset(0), messages_max: max, bytes_max: max }
+    };
+    for hidden in [HALF_TOPIC, OP_TOPIC] {
+        let refused = broker.pull_messages(look(hidden)).await.unwrap_err();
+        assert!(matches!(refused, BrokerError::SystemTopic { .. } | BrokerError::TopicNotFound { .. }), "{refused}");
+    }
+    let held = broker.pull_messages(look(HOLDING_TOPIC)).await.unwrap().messages;
+    let [held] = &held[..] else { panic!("{} messages are held", held.len()) };
+    assert_eq!(broker.read_message(held.commit_log_offset).await.unwrap().commit_log_offset, held.commit_log_offset);
     assert_eq!((held.unique_key(), held.property(property::REAL_TOPIC)), (Some("a"), Some("orders")));
     assert_eq!(held.property(property::TRANSACTION_CHECK_TIMES), Some("15"));
 }
@@ -247,7 +310,7 @@ async fn b7_an_open_half_message_outlives_its_segment_and_answers_to_its_first_h
     let mut broker = open(&files);
     with_transaction_topic(&broker).await;
     let other = TopicName::from_client("other").unwrap();
-    broker.put_topic(TopicConfig::new(other.clone()), PutWhen::Missing).await.unwrap();
+    broker.put_topic(PutTopic::new(TopicConfig::new(other.clone()), PutWhen::Missing)).await.unwrap();
     let [a, b] = [send_half(&broker, "a").await, send_half(&broker, "b").await];
     hands.pass(6_000);
     assert_eq!(ids(&checks(&broker).await), [("a", 1), ("b", 1)]);
@@ -380,4 +443,227 @@ async fn l10_a_decision_is_whole_wherever_a_kill_falls() {
         commit(&broker, a).await.unwrap();
         assert_eq!(visible_ids(&broker).await, ["a"]);
     }
+}
+
+/// Whoever has a handle knows where its half message lies. One that was put back is found by all who look.
+#[tokio::test]
+async fn a_decision_reads_no_half_message_but_its_own() {
+    let files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let broker = open_at(&files, &hands);
+    with_transaction_topic(&broker).await;
+    let mut halves = Vec::new();
+    for id in ["a", "b", "c", "d"] {
+        halves.push(send_half(&broker, id).await);
+    }
+    let looked_at = || broker.parts().transactions.half_messages().looked_at();
+    commit(&broker, halves[2]).await.unwrap();
+    roll_back(&broker, halves[0]).await.unwrap();
+    assert_eq!(looked_at(), QueueOffset(0));
+    assert_eq!(open_ids(&broker).await, ["b", "d"]);
+    assert_eq!(looked_at(), QueueOffset(4));
+}
+
+#[tokio::test]
+async fn a_half_message_that_cannot_be_read_holds_up_nobody() {
+    let files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let broker = open_at(&files, &hands);
+    with_transaction_topic(&broker).await;
+    let long = |id: &str| {
+        let transaction = Transaction { producer_group: shop(), check_after: None };
+        message(id, &"x".repeat(400)).with_transaction(transaction).unwrap()
+    };
+    let send_long = async |id: &str| {
+        let receipt = broker.send_messages(send(1, long(id))).await.unwrap().remove(0).expect(RECEIPT_OUT);
+        HalfMessageId::new(id, receipt.queue_offset, receipt.commit_log_offset)
+    };
+    let damage = |half: HalfMessageId| {
+        let segment: &std::path::Path = "/data/commitlog/00000000000000000000".as_ref();
+        files.flip_bits(segment, half.commit_log_offset.0 + 200, 1).unwrap();
+    };
+    let [unseen, whole] = [send_long("unseen").await, send_long("whole").await];
+    damage(unseen);
+    assert_eq!(open_ids(&broker).await, ["whole"], "nobody had looked at it");
+    let known = send_long("known").await;
+    assert_eq!(open_ids(&broker).await, ["whole", "known"]);
+    damage(known);
+    hands.pass(6_000);
+    assert_eq!(ids(&checks(&broker).await), [("whole", 1)]);
+    assert_eq!(open_ids(&broker).await, ["whole"]);
+    for damaged in [unseen, known] {
+        let refused = commit(&broker, damaged).await.unwrap_err();
+        assert!(matches!(refused, BrokerError::Storage { .. }), "{refused:?}");
+    }
+    keep_up(broker.parts());
+    commit(&broker, whole).await.unwrap();
+    assert_eq!(visible_ids(&broker).await, ["whole"]);
+}
+
+#[tokio::test]
+async fn one_that_stays_open_is_put_back_and_holds_up_nothing_behind_it() {
+    let mut files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let mut broker = open_at(&files, &hands);
+    with_transaction_topic(&broker).await;
+    let [old, older] = [send_half(&broker, "old").await, send_half(&broker, "older").await];
+    hands.pass(6_000);
+    assert_eq!(ids(&checks(&broker).await), [("old", 1), ("older", 1)]);
+    for at in 0..20 {
+        let half = send_half(&broker, &format!("{at}")).await;
+        roll_back(&broker, half).await.unwrap();
+    }
+    // Four for each that is open are no reason.
+    put_back_behind(broker.parts(), 12).unwrap();
+    assert_eq!(in_queue_of(&broker, HALF_TOPIC), 24, "both, and each once");
+    put_back_behind(broker.parts(), 12).unwrap();
+    assert_eq!(in_queue_of(&broker, HALF_TOPIC), 24);
+    let settled = async |broker: &LocalBroker| {
+        let group = ConsumerGroup::from_store(b"CID_RMQ_SYS_TRANS").unwrap();
+        let topic = TopicName::from_store(HALF_TOPIC.as_bytes()).unwrap();
+        broker.query_consume_offsets(group, topic).await.unwrap()[0].consume_offset
+    };
+    assert_eq!(settled(&broker).await, Some(QueueOffset(22)));
+    for life in 0..2 {
+        hands.pass(30_000);
+        assert_eq!(ids(&checks(&broker).await), [("old", 2 + life), ("older", 2 + life)], "checks go on counting");
+        assert_eq!(open_ids(&broker).await, ["old", "older"]);
+        files = files.kill();
+        drop(broker);
+        broker = open_at(&files, &hands);
+    }
+    commit(&broker, old).await.unwrap();
+    roll_back(&broker, older).await.unwrap();
+    assert_eq!(visible_ids(&broker).await, ["old"]);
+    assert_eq!(settled(&broker).await, Some(QueueOffset(24)));
+}
+
+#[tokio::test]
+async fn what_is_put_back_again_answers_to_every_handle_it_had() {
+    let mut files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let mut broker = open_at(&files, &hands);
+    with_transaction_topic(&broker).await;
+    let first = send_half(&broker, "a").await;
+    let mut handles = vec![first];
+    for round in 0..3 {
+        for at in 0..20 {
+            let half = send_half(&broker, &format!("{round}-{at}")).await;
+            roll_back(&broker, half).await.unwrap();
+        }
+        put_back_behind(broker.parts(), 4).unwrap();
+        hands.pass(30_000);
+        handles.extend(checks(&broker).await.iter().map(|check| check.half));
+    }
+    assert_eq!((handles.len(), in_queue_of(&broker, HALF_TOPIC)), (4, 64), "put back three times");
+    commit(&broker, handles[1]).await.unwrap();
+    for life in 0..2 {
+        for handle in &handles {
+            commit(&broker, *handle).await.unwrap_or_else(|error| panic!("{handle:?} in life {life}: {error}"));
+            let refused = roll_back(&broker, *handle).await.unwrap_err();
+            assert!(matches!(refused, BrokerError::TransactionResolved { as_what: "committed" }), "{refused}");
+        }
+        files = files.kill();
+        drop(broker);
+        broker = open_at(&files, &hands);
+    }
+    assert_eq!(visible(&broker).await.len(), 1);
+}
+
+#[tokio::test]
+async fn l3_a_half_message_that_is_sent_again_under_its_key_is_the_same_transaction() {
+    let mut files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let mut broker = open_at(&files, &hands);
+    with_transaction_topic(&broker).await;
+    let send_keyed = async |broker: &LocalBroker, body: &str| {
+        let message = SendMessage { idempotency_key: Some("k".into()), ..send(1, half(body)).messages.remove(0) };
+        broker.send_messages(SendMessages { topic: topic(), messages: vec![message] }).await.unwrap().remove(0)
+    };
+    let id = |receipt: &SendReceipt| {
+        HalfMessageId::new(&receipt.unique_key, receipt.queue_offset, receipt.commit_log_offset)
+    };
+    let first = send_keyed(&broker, "a").await.unwrap();
+    assert!(!first.duplicate && first.decide_until.is_some());
+    let is_repeated = async |broker: &LocalBroker, when: &str| {
+        let again = send_keyed(broker, "a").await.unwrap();
+        assert!(again.duplicate, "{when}");
+        assert_eq!((id(&again), again.queue_id), (id(&first), QueueId(1)), "{when}");
+        assert_eq!(again.decide_until, first.decide_until, "{when}");
+        let other = send_keyed(broker, "b").await;
+        assert!(matches!(other, Err(BrokerError::IdempotencyKeyReused)), "{when}: {other:?}");
+        assert_eq!(in_queue_of(broker, HALF_TOPIC), 1, "{when}");
+    };
+    is_repeated(&broker, "open").await;
+    files = files.kill();
+    drop(broker);
+    broker = open_at(&files, &hands);
+    is_repeated(&broker, "after a kill").await;
+    commit(&broker, id(&first)).await.unwrap();
+    is_repeated(&broker, "committed").await;
+    broker.take_snapshot().unwrap();
+    files = files.kill();
+    drop(broker);
+    broker = open_at(&files, &hands);
+    is_repeated(&broker, "committed, after a snapshot and a kill").await;
+    commit(&broker, id(&first)).await.unwrap();
+    assert_eq!(visible(&broker).await.len(), 1);
+}
+
+/// As when a producer sends once more what was stored and not answered, or when its key has had its window.
+#[tokio::test]
+async fn l10_transactions_of_one_unique_key_answer_each_for_themselves() {
+    let mut files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let mut broker = open_at(&files, &hands);
+    with_transaction_topic(&broker).await;
+    let mut halves = Vec::new();
+    for _ in 0..4 {
+        halves.push(send_half(&broker, "same").await);
+    }
+    for at in 0..20 {
+        let half = send_half(&broker, &format!("{at}")).await;
+        roll_back(&broker, half).await.unwrap();
+    }
+    // Half of them are decided at another place than they were first.
+    put_back_behind(broker.parts(), 6).unwrap();
+    assert_eq!(in_queue_of(&broker, HALF_TOPIC), 26);
+    let (last, others) = halves.split_last().unwrap();
+    let decisions = [
+        (others[0], TransactionResolution::Rollback, TransactionResolution::Commit),
+        (others[1], TransactionResolution::Commit, TransactionResolution::Rollback),
+        (others[2], TransactionResolution::Rollback, TransactionResolution::Commit),
+        (*last, TransactionResolution::Commit, TransactionResolution::Rollback),
+    ];
+    for life in 0..3 {
+        for (half, decision, other) in decisions {
+            end(&broker, half, decision).await.unwrap();
+            let refused = end(&broker, half, other).await.unwrap_err();
+            assert!(
+                matches!(refused, BrokerError::TransactionResolved { .. }),
+                "{refused:?} of {half:?} in life {life}"
+            );
+        }
+        files = files.kill();
+        drop(broker);
+        broker = open_at(&files, &hands);
+    }
+    assert_eq!(visible(&broker).await.len(), 2);
+}
+
+/// The record of a rollback is one of state, which nobody syncs for its own sake.
+#[tokio::test]
+async fn b5_a_rollback_is_synced_without_waiting_for_a_message() {
+    let (files, hands) = (SimulatedFiles::new(), Hands::new());
+    let pace = Pace { sync_delay: Duration::from_secs(3_600), ..Pace::default() };
+    let config = BrokerConfig { durability: Durability::Disk, pace, ..simulated_config() };
+    let broker = open_simulated_with(&files, config, Box::new(hands.clone())).unwrap();
+    with_transaction_topic(&broker).await;
+    let half = send_half(&broker, "a").await;
+    roll_back(&broker, half).await.unwrap();
+    roll_back(&broker, half).await.unwrap();
+    let files = files.power_cut(1);
+    drop(broker);
+    let broker = open_at(&files, &hands);
+    assert!(open_ids(&broker).await.is_empty());
 }

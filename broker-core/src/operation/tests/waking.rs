@@ -132,7 +132,7 @@ async fn c4_a_message_of_a_lane_in_flight_wakes_nobody_until_the_lane_goes_on() 
     let broker = open_at(&files, &Hands::new());
     let config =
         TopicConfig { message_type: MessageType::Fifo, read_queues: 2, write_queues: 2, ..TopicConfig::new(topic()) };
-    broker.put_topic(config, PutWhen::Missing).await.unwrap();
+    broker.put_topic(PutTopic::new(config, PutWhen::Missing)).await.unwrap();
     send_one(&broker, lane("a")).await;
     let first = broker.pop_messages(pop(1)).await.unwrap().remove(0);
     let mut parked = Parked::new();

@@ -3,17 +3,60 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use axum::extract::ConnectInfo;
 use tonic::Request;
 use tonic::metadata::MetadataMap;
 
+use super::GrpcFront;
 use crate::error::GatewayError;
+use crate::transport::ConnectionInfo;
 
-/// Every call names its client; the name itself is opaque.
-pub fn identified<T>(request: &Request<T>) -> Result<(), GatewayError> {
-    match request.metadata().get("x-mq-client-id") {
-        Some(id) if !id.as_bytes().trim_ascii().is_empty() => Ok(()),
-        _ => Err(GatewayError::ClientIdRequired),
+impl GrpcFront {
+    /// May whoever calls do anything here?
+    pub(super) fn admitted<T>(&self, request: &Request<T>) -> Result<(), GatewayError> {
+        if self.users.is_empty() {
+            return Ok(());
+        }
+        self.users.admit_signed(request.metadata().as_ref(), connection(request), self.clock.wall())
+    }
+
+    /// Every call names its client as well; the name itself is opaque.
+    pub(super) fn identified<T>(&self, request: &Request<T>) -> Result<(), GatewayError> {
+        self.admitted(request)?;
+        let client = client_id(request.metadata()).ok_or(GatewayError::ClientIdRequired)?;
+        // Whatever it asks for, it lives.
+        self.messaging.lives(client);
+        Ok(())
+    }
+}
+
+/// What the client calls itself; blank is no name.
+pub fn client_id(metadata: &MetadataMap) -> Option<&[u8]> {
+    let id = metadata.get("x-mq-client-id")?.as_bytes().trim_ascii();
+    (!id.is_empty()).then_some(id)
+}
+
+/// Who has opened a stream.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub client_id: String,
+    pub language: String,
+    pub version: String,
+    pub peer: SocketAddr,
+    pub is_node: bool,
+}
+
+impl Caller {
+    pub fn of<T>(request: &Request<T>) -> Caller {
+        let metadata = request.metadata();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let header = |name| metadata.get(name).map(|value| text(value.as_bytes())).unwrap_or_default();
+        Caller {
+            client_id: client_id(metadata).map(text).unwrap_or_default(),
+            language: header("x-mq-language"),
+            version: header("x-mq-client-version"),
+            peer: peer(request),
+            is_node: is_node(metadata),
+        }
     }
 }
 
@@ -29,10 +72,16 @@ pub fn time_to_deadline(metadata: &MetadataMap) -> Option<Duration> {
 
 /// The other end of the connection; the unspecified address when the transport does not say.
 pub fn peer<T>(request: &Request<T>) -> SocketAddr {
-    request
-        .remote_addr()
-        .or_else(|| request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0))
-        .unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
+    connection(request).map_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), |info| info.peer)
+}
+
+/// Where the call arrived.
+pub fn local<T>(request: &Request<T>) -> Option<SocketAddr> {
+    connection(request).map(|info| info.local)
+}
+
+fn connection<T>(request: &Request<T>) -> Option<&ConnectionInfo> {
+    request.extensions().get()
 }
 
 /// gRPC's own notation: 1 to 8 digits and a unit. Anything else counts as no timeout.
@@ -69,11 +118,11 @@ mod tests {
 
     #[test]
     fn a_blank_client_id_is_none() {
-        let mut request = Request::new(());
-        assert!(matches!(identified(&request), Err(GatewayError::ClientIdRequired)));
-        request.metadata_mut().insert("x-mq-client-id", "  ".parse().unwrap());
-        assert!(matches!(identified(&request), Err(GatewayError::ClientIdRequired)));
-        request.metadata_mut().insert("x-mq-client-id", "host@1#0".parse().unwrap());
-        assert!(identified(&request).is_ok());
+        let mut metadata = MetadataMap::new();
+        assert_eq!(client_id(&metadata), None);
+        metadata.insert("x-mq-client-id", "  ".parse().unwrap());
+        assert_eq!(client_id(&metadata), None);
+        metadata.insert("x-mq-client-id", "host@1#0".parse().unwrap());
+        assert_eq!(client_id(&metadata), Some(&b"host@1#0"[..]));
     }
 }

@@ -9,14 +9,15 @@ use tonic::{Request, Response, Streaming};
 
 use super::receive_message::Frames;
 use super::{GrpcFront, caller, receipts, send_message, status, telemetry};
+use crate::error::GatewayError;
 
 type Reply<T> = Result<Response<T>, tonic::Status>;
 
 #[tonic::async_trait]
 impl MessagingService for GrpcFront {
     async fn query_route(&self, request: Request<QueryRouteRequest>) -> Reply<QueryRouteResponse> {
-        let local = request.local_addr();
-        let route = match caller::identified(&request) {
+        let local = caller::local(&request);
+        let route = match self.identified(&request) {
             Ok(()) => self.route(request.into_inner(), local).await,
             Err(error) => Err(error),
         };
@@ -24,15 +25,19 @@ impl MessagingService for GrpcFront {
         Ok(Response::new(QueryRouteResponse { status, message_queues: route.unwrap_or_default() }))
     }
 
-    /// Nothing hangs on it: a client is alive if it calls. Always fine, because producers take an endpoint whose
-    /// heartbeat failed out of use.
-    async fn heartbeat(&self, _: Request<HeartbeatRequest>) -> Reply<HeartbeatResponse> {
-        Ok(Response::new(HeartbeatResponse { status: Some(status::ok()) }))
+    /// As good a sign of life as any other call. Fine also without a client's name, because producers take an
+    /// endpoint whose heartbeat failed out of use.
+    async fn heartbeat(&self, request: Request<HeartbeatRequest>) -> Reply<HeartbeatResponse> {
+        let status = match self.identified(&request) {
+            Err(GatewayError::ClientIdRequired) => status::ok(),
+            identified => status::of(&identified),
+        };
+        Ok(Response::new(HeartbeatResponse { status: Some(status) }))
     }
 
     async fn send_message(&self, request: Request<SendMessageRequest>) -> Reply<SendMessageResponse> {
         let peer = caller::peer(&request);
-        let identified = caller::identified(&request);
+        let identified = self.identified(&request);
         let mut messages = request.into_inner().messages;
         let message_ids = send_message::take_message_ids(&mut messages);
         let topic = messages.first().and_then(|message| message.topic.as_ref()).map(|topic| topic.name.clone());
@@ -48,8 +53,8 @@ impl MessagingService for GrpcFront {
     }
 
     async fn query_assignment(&self, request: Request<QueryAssignmentRequest>) -> Reply<QueryAssignmentResponse> {
-        let local = request.local_addr();
-        let assignments = match caller::identified(&request) {
+        let local = caller::local(&request);
+        let assignments = match self.identified(&request) {
             Ok(()) => self.assignments(request.into_inner(), local).await,
             Err(error) => Err(error),
         };
@@ -61,14 +66,18 @@ impl MessagingService for GrpcFront {
 
     async fn receive_message(&self, request: Request<ReceiveMessageRequest>) -> Reply<Frames> {
         let time_to_deadline = caller::time_to_deadline(request.metadata());
-        Ok(Response::new(match caller::identified(&request) {
-            Ok(()) => self.receive(request.into_inner(), time_to_deadline).await,
+        Ok(Response::new(match self.identified(&request) {
+            Ok(()) => {
+                let (metadata, _, request) = request.into_parts();
+                let client = caller::client_id(&metadata).unwrap_or_default();
+                self.receive(request, client, time_to_deadline).await
+            }
             Err(error) => self.refused(&error),
         }))
     }
 
     async fn ack_message(&self, request: Request<AckMessageRequest>) -> Reply<AckMessageResponse> {
-        let identified = caller::identified(&request);
+        let identified = self.identified(&request);
         let request = request.into_inner();
         let results = match identified {
             Ok(()) => self.ack(&request).await,
@@ -82,7 +91,7 @@ impl MessagingService for GrpcFront {
         request: Request<ChangeInvisibleDurationRequest>,
     ) -> Reply<ChangeInvisibleDurationResponse> {
         let is_node = caller::is_node(request.metadata());
-        let identified = caller::identified(&request);
+        let identified = self.identified(&request);
         let request = request.into_inner();
         let changed = match identified {
             Ok(()) => self.change(&request, is_node).await,
@@ -94,24 +103,32 @@ impl MessagingService for GrpcFront {
     type TelemetryStream = BoxStream<TelemetryCommand>;
 
     async fn telemetry(&self, request: Request<Streaming<TelemetryCommand>>) -> Reply<Self::TelemetryStream> {
-        let is_node = caller::is_node(request.metadata());
-        Ok(Response::new(match caller::identified(&request) {
-            Ok(()) => self.converse(request.into_inner(), is_node),
+        Ok(Response::new(match self.identified(&request) {
+            Ok(()) => {
+                let caller = caller::Caller::of(&request);
+                self.converse(request.into_inner(), caller)
+            }
             Err(error) => telemetry::refusal(&error),
         }))
     }
 
-    /// Nothing is kept of a client, so there is nothing to drop.
+    /// What it kept while it lived comes back at once. Also from clients that nobody knows.
     async fn notify_client_termination(
         &self,
         request: Request<NotifyClientTerminationRequest>,
     ) -> Reply<NotifyClientTerminationResponse> {
-        let status = Some(status::of(&caller::identified(&request)));
-        Ok(Response::new(NotifyClientTerminationResponse { status }))
+        let released = match self.identified(&request) {
+            Ok(()) => {
+                let client = caller::client_id(request.metadata()).unwrap_or_default();
+                self.messaging.release_client(client).await
+            }
+            Err(error) => Err(error),
+        };
+        Ok(Response::new(NotifyClientTerminationResponse { status: Some(status::of(&released)) }))
     }
 
     async fn recall_message(&self, request: Request<RecallMessageRequest>) -> Reply<RecallMessageResponse> {
-        let recalled = match caller::identified(&request) {
+        let recalled = match self.identified(&request) {
             Ok(()) => self.recall(request.into_inner()).await,
             Err(error) => Err(error),
         };
@@ -120,7 +137,7 @@ impl MessagingService for GrpcFront {
     }
 
     async fn end_transaction(&self, request: Request<EndTransactionRequest>) -> Reply<EndTransactionResponse> {
-        let ended = match caller::identified(&request) {
+        let ended = match self.identified(&request) {
             Ok(()) => self.end(request.into_inner()).await,
             Err(error) => Err(error),
         };
@@ -131,42 +148,62 @@ impl MessagingService for GrpcFront {
         &self,
         request: Request<ForwardMessageToDeadLetterQueueRequest>,
     ) -> Reply<ForwardMessageToDeadLetterQueueResponse> {
-        let forwarded = match caller::identified(&request) {
+        let forwarded = match self.identified(&request) {
             Ok(()) => self.forward(request.get_ref()).await,
             Err(error) => Err(error),
         };
         Ok(Response::new(ForwardMessageToDeadLetterQueueResponse { status: Some(status::of(&forwarded)) }))
     }
 
-    // What this version does not do.
-
     type PullMessageStream = BoxStream<PullMessageResponse>;
 
-    async fn pull_message(&self, _: Request<PullMessageRequest>) -> Reply<Self::PullMessageStream> {
-        let content = Some(PullContent::Status(status::not_implemented("pulling by offset over gRPC")));
-        Ok(Response::new(Box::pin(stream::iter([Ok(PullMessageResponse { content })]))))
+    async fn pull_message(&self, request: Request<PullMessageRequest>) -> Reply<Self::PullMessageStream> {
+        let time_to_deadline = caller::time_to_deadline(request.metadata());
+        let frames = match self.identified(&request) {
+            Ok(()) => self.pull(request.into_inner(), time_to_deadline).await,
+            Err(error) => {
+                let content = Some(PullContent::Status(status::refused(&error)));
+                vec![Ok(PullMessageResponse { content })]
+            }
+        };
+        Ok(Response::new(Box::pin(stream::iter(frames))))
     }
 
-    async fn update_offset(&self, _: Request<UpdateOffsetRequest>) -> Reply<UpdateOffsetResponse> {
-        let status = Some(status::not_implemented("updating offsets over gRPC"));
-        Ok(Response::new(UpdateOffsetResponse { status }))
+    async fn update_offset(&self, request: Request<UpdateOffsetRequest>) -> Reply<UpdateOffsetResponse> {
+        let updated = match self.identified(&request) {
+            Ok(()) => self.update_consume_offset(request.into_inner()).await,
+            Err(error) => Err(error),
+        };
+        Ok(Response::new(UpdateOffsetResponse { status: Some(status::of(&updated)) }))
     }
 
-    async fn get_offset(&self, _: Request<GetOffsetRequest>) -> Reply<GetOffsetResponse> {
-        let status = Some(status::not_implemented("reading offsets over gRPC"));
-        Ok(Response::new(GetOffsetResponse { status, offset: 0 }))
+    async fn get_offset(&self, request: Request<GetOffsetRequest>) -> Reply<GetOffsetResponse> {
+        let offset = match self.identified(&request) {
+            Ok(()) => self.consume_offset(request.into_inner()).await,
+            Err(error) => Err(error),
+        };
+        let status = Some(status::of(&offset));
+        Ok(Response::new(GetOffsetResponse { status, offset: offset.unwrap_or_default() }))
     }
 
-    async fn query_offset(&self, _: Request<QueryOffsetRequest>) -> Reply<QueryOffsetResponse> {
-        let status = Some(status::not_implemented("reading offsets over gRPC"));
-        Ok(Response::new(QueryOffsetResponse { status, offset: 0 }))
+    async fn query_offset(&self, request: Request<QueryOffsetRequest>) -> Reply<QueryOffsetResponse> {
+        let offset = match self.identified(&request) {
+            Ok(()) => self.query_queue_offset(request.into_inner()).await,
+            Err(error) => Err(error),
+        };
+        let status = Some(status::of(&offset));
+        Ok(Response::new(QueryOffsetResponse { status, offset: offset.unwrap_or_default() }))
     }
 
+    /// Lite topics are not offered, and clients are told so in the way that ends their start with a reason.
     async fn sync_lite_subscription(
         &self,
-        _: Request<SyncLiteSubscriptionRequest>,
+        request: Request<SyncLiteSubscriptionRequest>,
     ) -> Reply<SyncLiteSubscriptionResponse> {
-        let status = Some(status::not_implemented("lite topics"));
-        Ok(Response::new(SyncLiteSubscriptionResponse { status }))
+        let status = match self.identified(&request) {
+            Ok(()) => status::not_implemented("lite topics"),
+            Err(error) => status::refused(&error),
+        };
+        Ok(Response::new(SyncLiteSubscriptionResponse { status: Some(status) }))
     }
 }

@@ -19,7 +19,7 @@ use v2::receive_message_response::Content;
 
 use super::{GrpcFront, delivery, status, words};
 use crate::error::GatewayError;
-use crate::messaging::{Messaging, ReceivedMessage};
+use crate::messaging::{Messaging, ReceivedMessage, client_of};
 
 /// Shortest and longest wait for a first message.
 const POLL_MIN: Duration = Duration::from_secs(5);
@@ -35,9 +35,10 @@ impl GrpcFront {
     pub(super) async fn receive(
         &self,
         request: v2::ReceiveMessageRequest,
+        client: &[u8],
         time_to_deadline: Option<Duration>,
     ) -> Frames {
-        match self.delivery(request, time_to_deadline).await {
+        match self.delivery(request, client, time_to_deadline).await {
             Ok(Some(frames)) => frames,
             Ok(None) => self.without_messages(status::message_not_found()),
             Err(error) => self.refused(&error),
@@ -52,9 +53,10 @@ impl GrpcFront {
     async fn delivery(
         &self,
         request: v2::ReceiveMessageRequest,
+        client: &[u8],
         time_to_deadline: Option<Duration>,
     ) -> Result<Option<Frames>, GatewayError> {
-        let pop = pop_messages(&request)?;
+        let pop = pop_messages(&request, client)?;
         let polling = request.long_polling_timeout.as_ref().map(|wire| words::duration(wire).unwrap_or_default());
         let received = self.messaging.pop_messages(pop, poll_time(polling, time_to_deadline)).await?;
         if received.is_empty() {
@@ -138,22 +140,22 @@ impl Drop for Undelivered {
     }
 }
 
-fn pop_messages(request: &v2::ReceiveMessageRequest) -> Result<PopMessages, GatewayError> {
+fn pop_messages(request: &v2::ReceiveMessageRequest, client: &[u8]) -> Result<PopMessages, GatewayError> {
     // The queue's id is not looked at: simple consumers name one queue and expect the messages of all.
     let topic = request.message_queue.as_ref().and_then(|queue| queue.topic.as_ref());
     Ok(PopMessages {
         consumer_group: words::consumer_group(request.group.as_ref())?,
         topic: words::topic(topic)?,
         messages_max: u32::try_from(request.batch_size).unwrap_or(1).clamp(1, POP_MESSAGES_MAX),
-        lease: lease_length(request)?,
+        lease: lease_length(request, client)?,
         filter: words::filter(request.filter_expression.as_ref())?,
         attempt_id: words::attempt_id(request.attempt_id.as_deref())?,
     })
 }
 
-fn lease_length(request: &v2::ReceiveMessageRequest) -> Result<LeaseLength, GatewayError> {
+fn lease_length(request: &v2::ReceiveMessageRequest, client: &[u8]) -> Result<LeaseLength, GatewayError> {
     if request.auto_renew {
-        return Ok(LeaseLength::ConsumeTimeout);
+        return Ok(LeaseLength::WhileSeen(client_of(client)));
     }
     let allowed = INVISIBLE_DURATION_MIN..=INVISIBLE_DURATION_MAX;
     match request.invisible_duration.as_ref().and_then(words::duration) {
@@ -163,7 +165,7 @@ fn lease_length(request: &v2::ReceiveMessageRequest) -> Result<LeaseLength, Gate
 }
 
 /// How long to wait: what was asked for, in bounds, and always so that the answer comes before the deadline.
-fn poll_time(long_polling_timeout: Option<Duration>, time_to_deadline: Option<Duration>) -> Duration {
+pub(super) fn poll_time(long_polling_timeout: Option<Duration>, time_to_deadline: Option<Duration>) -> Duration {
     let Some(deadline) = time_to_deadline else {
         return long_polling_timeout.unwrap_or(POLL_MAX).clamp(POLL_MIN, POLL_MAX);
     };

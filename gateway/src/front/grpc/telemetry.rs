@@ -1,32 +1,43 @@
 //! Telemetry: one stream per client, on which it sends its settings now and then and gets them back, merged, and on which
 //! producers are asked what became of their transactions.
 //!
-//! A stream ends when the client closes its side, when the program begins to stop (a graceful shutdown would wait for
-//! it for ever), or when settings are refused: then after one frame with the refusal, and with a gRPC status, which is
-//! what makes the start of an official client fail with a reason instead of hanging.
+//! A stream ends when the client closes its side; when the program begins to stop (a graceful shutdown would wait for
+//! it for ever), after a word that says so; or when settings are refused: then after one frame with the refusal, and with
+//! a gRPC status, which is what makes the start of an official client fail with a reason instead of hanging.
+
+use std::time::Duration;
 
 use futures_util::stream;
 use gantry_proto::grpc::v2;
+use tokio::time::Interval;
 use tonic::Streaming;
 use tonic::codegen::BoxStream;
 use v2::TelemetryCommand;
 use v2::settings::PubSub;
 use v2::telemetry_command::Command;
 
+use super::caller::Caller;
 use super::checks::Checks;
+use super::clients::Place;
 use super::{GrpcFront, status};
 use crate::error::GatewayError;
+
+/// An open stream is a sign of life, this often: far sooner than its client would count as gone.
+const BEAT: Duration = Duration::from_secs(30);
 
 enum Conversation {
     Open(Box<Open>),
     Refused(tonic::Status),
+    Over,
 }
 
 struct Open {
     front: GrpcFront,
     from_client: Streaming<TelemetryCommand>,
-    is_node: bool,
+    caller: Caller,
+    place: Place,
     checks: Checks,
+    beat: Interval,
 }
 
 impl GrpcFront {
@@ -34,14 +45,18 @@ impl GrpcFront {
     pub(super) fn converse(
         &self,
         from_client: Streaming<TelemetryCommand>,
-        is_node: bool,
+        caller: Caller,
     ) -> BoxStream<TelemetryCommand> {
-        let open = Open { front: self.clone(), from_client, is_node, checks: Checks::new(self.clone()) };
+        let mut beat = tokio::time::interval(BEAT);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (place, checks) = (self.clients.enter(caller.clone()), Checks::new(self.clone()));
+        let open = Open { front: self.clone(), from_client, caller, place, checks, beat };
         Box::pin(stream::unfold(Conversation::Open(Box::new(open)), |conversation| async move {
             match conversation {
                 Conversation::Open(open) => open.reply().await,
                 // A refusal's frame has been sent: its status is the last item.
-                Conversation::Refused(status) => Some((Err(status), Conversation::Refused(tonic::Status::ok("")))),
+                Conversation::Refused(status) => Some((Err(status), Conversation::Over)),
+                Conversation::Over => None,
             }
         }))
     }
@@ -53,20 +68,31 @@ impl Open {
         loop {
             let frame = tokio::select! {
                 biased;
-                () = self.front.messaging.drained() => return None,
+                () = self.front.messaging.drained() => return Some((Ok(reconnect()), Conversation::Over)),
                 frame = self.from_client.message() => frame,
                 check = self.checks.next() => return Some((Ok(check), Conversation::Open(self))),
+                command = self.place.command() => return Some((Ok(command), Conversation::Open(self))),
+                _ = self.beat.tick() => {
+                    self.front.messaging.lives(self.caller.client_id.as_bytes());
+                    continue;
+                }
             };
             // The client has closed its side, or is gone.
             let Ok(Some(frame)) = frame else { return None };
-            // Everything else answers commands of which this server sends none: checks are answered by EndTransaction.
-            let Some(Command::Settings(settings)) = frame.command else { continue };
-            let merged = match self.front.merged(settings, self.is_node).await {
+            let settings = match frame.command {
+                Some(Command::Settings(settings)) => settings,
+                _ => {
+                    self.front.clients.answered(frame);
+                    continue;
+                }
+            };
+            let merged = match self.front.merged(settings, self.caller.is_node).await {
                 Ok(settings) => self.watch(&settings).await.map(|()| settings),
                 Err(error) => Err(error),
             };
             return Some(match merged {
                 Ok(settings) => {
+                    self.place.has_settings(&settings);
                     let command = Some(Command::Settings(settings));
                     (Ok(TelemetryCommand { status: Some(status::ok()), command }), Conversation::Open(self))
                 }
@@ -83,6 +109,13 @@ impl Open {
             _ => Ok(()),
         }
     }
+}
+
+/// The last word before a stop: clients that heed it go elsewhere at once, instead of finding out.
+fn reconnect() -> TelemetryCommand {
+    let nonce = "the server stops".to_string();
+    let command = Some(Command::ReconnectEndpointsCommand(v2::ReconnectEndpointsCommand { nonce }));
+    TelemetryCommand { status: Some(status::ok()), command }
 }
 
 /// A stream that was never opened.

@@ -6,22 +6,24 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, stream};
 use gantry_broker_core::broker::*;
 use gantry_broker_core::clock::{Clock, SystemClock, Timestamp};
-use gantry_broker_core::config::Durability;
-use gantry_broker_core::message::{Message, StoredMessage, sys_flag};
+use gantry_broker_core::config::{BrokerConfig, Durability};
+use gantry_broker_core::delivery::clients::ClientId;
+use gantry_broker_core::local_broker::{LocalBroker, Surroundings};
+use gantry_broker_core::message::{Message, MessageType, StoredMessage, sys_flag};
 use gantry_broker_core::names::{BrokerName, ConsumerGroup, TopicName};
 use gantry_broker_core::offset::{CommitLogOffset, Incarnation, QueueId, QueueOffset};
 use gantry_broker_core::random::SystemRandom;
 use gantry_broker_core::receipt_handle::{HandleKeys, LeaseId, ReceiptHandle};
+use gantry_broker_core::store::disk_files::DiskFiles;
 use gantry_broker_core::{Broker, BrokerError};
 use gantry_proto::grpc::v2;
 use gantry_proto::grpc::v2::admin_client::AdminClient;
 use gantry_proto::grpc::v2::messaging_service_client::MessagingServiceClient;
 use tokio::sync::{Notify, mpsc, watch};
 use tonic::transport::Channel;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Code as TransportCode, Request};
 use v2::Code;
 use v2::receive_message_response::Content;
@@ -31,6 +33,8 @@ use v2::telemetry_command::Command;
 use super::{GrpcFront, server, service};
 use crate::messaging::Messaging;
 use crate::metrics::RpcCounts;
+use crate::transport::tls::Tls;
+use crate::transport::{Speaks, Transport};
 
 /// Sends end in one list, pops are served from another.
 #[derive(Default)]
@@ -42,6 +46,9 @@ struct Memory {
     pops: Mutex<Vec<PopMessages>>,
     acked: Mutex<Vec<ReceiptHandle>>,
     changes: Mutex<Vec<ChangeInvisibleDuration>>,
+    found: Mutex<Option<StoredMessage>>,
+    seen: Mutex<Vec<ClientId>>,
+    released: Mutex<Vec<ClientId>>,
     changed: Notify,
     awaiting: Notify,
     /// Waits never find anything, and end only with the program.
@@ -174,6 +181,20 @@ impl Broker for Memory {
         Ok(false)
     }
 
+    async fn await_offset(&self, _: AwaitOffset) -> Result<bool, BrokerError> {
+        unasked()
+    }
+
+    async fn clients_seen(&self, clients: Vec<ClientId>) -> Result<(), BrokerError> {
+        self.seen.lock().unwrap().extend(clients);
+        Ok(())
+    }
+
+    async fn release_client(&self, client: ClientId) -> Result<(), BrokerError> {
+        self.released.lock().unwrap().push(client);
+        Ok(())
+    }
+
     async fn ack_messages(&self, acks: Vec<ReceiptHandle>) -> Result<Vec<Result<(), BrokerError>>, BrokerError> {
         let results = acks.iter().map(|_| Ok(())).collect();
         self.acked.lock().unwrap().extend(acks);
@@ -199,11 +220,7 @@ impl Broker for Memory {
         unasked()
     }
 
-    async fn force_topic(&self, _: TopicConfig, _: PutWhen) -> Result<(Topic, bool), BrokerError> {
-        unasked()
-    }
-
-    async fn put_topic(&self, _: TopicConfig, _: PutWhen) -> Result<(Topic, bool), BrokerError> {
+    async fn put_topic(&self, _: PutTopic) -> Result<(Topic, bool), BrokerError> {
         unasked()
     }
 
@@ -228,11 +245,11 @@ impl Broker for Memory {
         unasked()
     }
 
-    async fn put_consumer_group(
-        &self,
-        _: ConsumerGroupConfig,
-        _: PutWhen,
-    ) -> Result<(ConsumerGroupDescription, bool), BrokerError> {
+    async fn query_offset(&self, _: QueryOffset) -> Result<QueueOffset, BrokerError> {
+        unasked()
+    }
+
+    async fn put_consumer_group(&self, _: PutConsumerGroup) -> Result<(ConsumerGroupDescription, bool), BrokerError> {
         unasked()
     }
 
@@ -274,7 +291,7 @@ impl Broker for Memory {
     }
 
     async fn find_message(&self, _: TopicName, _: String) -> Result<StoredMessage, BrokerError> {
-        unasked()
+        self.found.lock().unwrap().clone().ok_or(BrokerError::MessageNotFound)
     }
 }
 
@@ -290,21 +307,30 @@ async fn house(memory: Memory) -> House {
     memory.config.lock().unwrap().get_or_insert(TopicConfig::new(topic));
     let memory = Arc::new(memory);
     let (drain, draining) = watch::channel(false);
-    let keys = HandleKeys::generate(&SystemRandom);
-    let messaging = Arc::new(Messaging::new(memory.clone(), keys, draining));
-    let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let listening = incoming.local_addr().unwrap();
-    let broker_name = BrokerName::new("broker-a").unwrap();
-    let front = GrpcFront::new(messaging, Arc::new(SystemClock), broker_name, None, listening);
-    let counts = Arc::new(RpcCounts::new("DefaultCluster", "broker-a"));
-    tokio::spawn(server(counts).add_routes(service(front)).serve_with_incoming(incoming));
-    let channel = Channel::from_shared(format!("http://{listening}")).unwrap().connect().await.unwrap();
+    let channel = gateway(memory.clone(), HandleKeys::generate(&SystemRandom), draining).await;
     House {
         memory,
         client: MessagingServiceClient::new(channel.clone()).max_decoding_message_size(64 << 20),
         admin: AdminClient::new(channel),
         drain,
     }
+}
+
+/// One gateway in front of this broker.
+async fn gateway(broker: Arc<dyn Broker>, keys: HandleKeys, draining: watch::Receiver<bool>) -> Channel {
+    let messaging = Arc::new(Messaging::new(broker, keys, draining));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listening = listener.local_addr().unwrap();
+    let transport = Transport::new(Arc::new(Tls::new(None, Vec::new(), Timestamp(0)).unwrap()), Vec::new());
+    let incoming = stream::unfold((listener, transport), |(listener, transport)| async move {
+        let (socket, _) = listener.accept().await.unwrap();
+        Some((transport.open(socket, Speaks::Grpc).await, (listener, transport)))
+    });
+    let broker_name = BrokerName::new("broker-a").unwrap();
+    let front = GrpcFront::new(messaging, Arc::default(), Arc::new(SystemClock), broker_name, None, listening);
+    let counts = Arc::new(RpcCounts::new("DefaultCluster", "broker-a"));
+    tokio::spawn(server(counts).add_routes(service(front)).serve_with_incoming(incoming));
+    Channel::from_shared(format!("http://{listening}")).unwrap().connect().await.unwrap()
 }
 
 /// A call of a client that has a name.
@@ -444,7 +470,7 @@ async fn a_message_goes_the_whole_way_and_every_field_arrives() {
     };
     assert_eq!(system, expected);
     let pop = house.memory.pops.lock().unwrap()[0].clone();
-    assert_eq!((pop.messages_max, pop.lease), (32, LeaseLength::ConsumeTimeout));
+    assert_eq!((pop.messages_max, pop.lease), (32, LeaseLength::WhileSeen(ClientId::of("host@1@0@abc"))));
 
     let receipt_handle = system.receipt_handle.unwrap();
     let change = v2::ChangeInvisibleDurationRequest {
@@ -514,18 +540,94 @@ async fn what_is_not_built_says_so_in_the_status_of_a_good_reply() {
             assert_eq!(status.code(), Code::NotImplemented, stringify!($rpc));
         )*};
     }
-    refused!(house.client, update_offset, get_offset, query_offset);
     refused!(house.client, sync_lite_subscription);
-    refused!(house.admin, describe_topic_status, list_subscription, describe_subscription, delete_subscription);
-    refused!(house.admin, describe_group_accumulation, list_consumer_connection, reset_group_offset, query_message);
-    refused!(house.admin, print_thread_stack_trace, verify_message, admin_send_message, get_consumer_running_info);
-    refused!(house.admin, get_topic_route, query_time_span, get_proxy_runtime_stats);
+    refused!(house.admin, delete_subscription, get_consumer_running_info, get_topic_route, query_time_span);
     let level = house.admin.change_log_level(v2::ChangeLogLevelRequest::default()).await.unwrap();
     assert!(level.into_inner().remark.contains("not built"));
-    let pulled = house.client.pull_message(call(v2::PullMessageRequest::default())).await.unwrap().into_inner();
-    let pulled: Vec<_> = pulled.map(|frame| frame.unwrap().content.unwrap()).collect().await;
-    let [v2::pull_message_response::Content::Status(status)] = &pulled[..] else { panic!("{pulled:?}") };
-    assert_eq!(status.code(), Code::NotImplemented);
+}
+
+#[tokio::test]
+async fn a_consumer_that_takes_messages_while_it_lives_is_told_of_and_released_by_its_name() {
+    let mut house = house(Memory::default()).await;
+    only_status(&frames(&mut house, receive()).await);
+    house.client.notify_client_termination(call(v2::NotifyClientTerminationRequest::default())).await.unwrap();
+    let client = ClientId::of("host@1@0@abc");
+    let beat = v2::HeartbeatRequest::default();
+    assert_eq!(house.client.heartbeat(call(beat)).await.unwrap().into_inner().status.unwrap().code(), Code::Ok);
+    assert_eq!(*house.memory.seen.lock().unwrap(), [client], "once, however often it calls");
+    assert_eq!(*house.memory.released.lock().unwrap(), [client]);
+    // Also if this gateway never saw it.
+    house.client.notify_client_termination(call(v2::NotifyClientTerminationRequest::default())).await.unwrap();
+    assert_eq!(*house.memory.released.lock().unwrap(), [client, client]);
+}
+
+#[tokio::test]
+async fn an_operator_asks_a_client_over_its_stream() {
+    let mut house = house(Memory::default()).await;
+    let (to_server, from_test) = mpsc::channel(4);
+    let mut stream = house.client.telemetry(call(tokio_stream_of(from_test))).await.unwrap().into_inner();
+    let subscription = v2::Subscription {
+        group: resource("shop"),
+        subscriptions: vec![v2::SubscriptionEntry { topic: resource("orders"), expression: None }],
+        ..v2::Subscription::default()
+    };
+    to_server.send(settings(PubSub::Subscription(subscription))).await.unwrap();
+    stream.message().await.unwrap().unwrap();
+
+    let mut admin = house.admin.clone();
+    let listed = v2::ListConsumerConnectionRequest { group: resource("shop"), ..Default::default() };
+    let listed = admin.list_consumer_connection(listed).await.unwrap().into_inner();
+    assert_eq!(listed.client_info[0].client_id, "host@1@0@abc");
+    let other = v2::ListSubscriptionRequest { topic: resource("elsewhere"), ..Default::default() };
+    assert!(admin.list_subscription(other).await.unwrap().into_inner().subscription_info.is_empty());
+    let subscriptions = admin.list_subscription(v2::ListSubscriptionRequest::default()).await.unwrap().into_inner();
+    assert!(subscriptions.subscription_info[0].online);
+
+    let print =
+        |client_id: &str| v2::PrintThreadStackTraceRequest { client_id: client_id.into(), ..Default::default() };
+    let nobody = admin.print_thread_stack_trace(print("nobody")).await.unwrap().into_inner();
+    assert_eq!(nobody.status.unwrap().code(), Code::NotFound);
+    let asked = tokio::spawn(async move { admin.print_thread_stack_trace(print("host@1@0@abc")).await });
+    let Some(Command::PrintThreadStackTraceCommand(command)) = stream.message().await.unwrap().unwrap().command else {
+        panic!("another command")
+    };
+    let answer = |nonce: &str| {
+        let trace = v2::ThreadStackTrace { nonce: nonce.into(), thread_stack_trace: Some("at work".into()) };
+        v2::TelemetryCommand { status: None, command: Some(Command::ThreadStackTrace(trace)) }
+    };
+    // An answer that nobody asked for is passed by.
+    to_server.send(answer("another nonce")).await.unwrap();
+    to_server.send(answer(&command.nonce)).await.unwrap();
+    let answered = asked.await.unwrap().unwrap().into_inner();
+    assert_eq!(answered.status.unwrap().code(), Code::Ok);
+    assert_eq!(answered.thread_stack_trace.as_deref(), Some("at work"));
+
+    // What the client says of a message is the operator's answer.
+    let mut admin = house.admin.clone();
+    *house.memory.found.lock().unwrap() = Some(stored(&plain(Bytes::from_static(b"body")), 7));
+    let verify = v2::VerifyMessageRequest {
+        client_id: "host@1@0@abc".into(),
+        topic: resource("orders"),
+        message_id: "id".into(),
+        ..Default::default()
+    };
+    let asked = tokio::spawn(async move { admin.verify_message(verify).await });
+    let Some(Command::VerifyMessageCommand(command)) = stream.message().await.unwrap().unwrap().command else {
+        panic!("another command")
+    };
+    assert_eq!(command.message.unwrap().body, "body");
+    let failed = v2::Status { code: Code::FailedToConsumeMessage.into(), message: "no".into() };
+    let result = v2::VerifyMessageResult { nonce: command.nonce };
+    let command = Some(Command::VerifyMessageResult(result));
+    to_server.send(v2::TelemetryCommand { status: Some(failed), command }).await.unwrap();
+    let answered = asked.await.unwrap().unwrap().into_inner();
+    assert_eq!(answered.status.unwrap().code(), Code::FailedToConsumeMessage);
+
+    drop(to_server);
+    assert!(stream.message().await.unwrap().is_none());
+    let mut admin = house.admin.clone();
+    let gone = admin.list_subscription(v2::ListSubscriptionRequest::default()).await.unwrap().into_inner();
+    assert!(gone.subscription_info.is_empty());
 }
 
 #[tokio::test]
@@ -815,8 +917,97 @@ async fn parked_polls_and_streams_end_when_the_program_begins_to_stop() {
     house.memory.awaiting.notified().await;
     house.drain.send(true).unwrap();
     assert_eq!(only_status(&parked.await.unwrap()), Code::MessageNotFound);
+    let last = stream.message().await.unwrap().unwrap().command;
+    assert!(matches!(last, Some(Command::ReconnectEndpointsCommand(_))), "{last:?}");
     assert!(stream.message().await.unwrap().is_none());
     assert_eq!(only_status(&frames(&mut house, receive()).await), Code::InternalServerError);
+}
+
+/// Two gateways with the same keys, none of which ever saw settings, in front of one broker.
+#[tokio::test]
+async fn what_one_gateway_began_another_finishes() {
+    let dir = tempfile::tempdir().unwrap();
+    let config =
+        BrokerConfig { segment_bytes: 8 << 20, durability: Durability::Memory, ..BrokerConfig::new(dir.path()) };
+    let surroundings = Surroundings {
+        files: Arc::new(DiskFiles),
+        clock: Box::new(SystemClock),
+        random: Arc::new(SystemRandom),
+        failed: Box::new(|error| panic!("the store failed: {error}")),
+    };
+    let broker = Arc::new(LocalBroker::open(config, surroundings).unwrap());
+    let (_drain, draining) = watch::channel(false);
+    let mut clients = Vec::new();
+    for _ in 0..2 {
+        let channel = gateway(broker.clone(), broker.handle_keys(), draining.clone()).await;
+        clients.push(MessagingServiceClient::new(channel));
+    }
+    let [mut one, mut other] = <[_; 2]>::try_from(clients).unwrap();
+    for (name, message_type) in
+        [("orders", MessageType::Normal), ("pay", MessageType::Transaction), ("later", MessageType::Delay)]
+    {
+        let topic = TopicName::from_client(name).unwrap();
+        let config = TopicConfig { message_type, ..TopicConfig::new(topic) };
+        broker.put_topic(PutTopic::new(config, PutWhen::Missing)).await.unwrap();
+    }
+    let received = async |client: &mut MessagingServiceClient<Channel>, topic: &str| {
+        let queue = Some(v2::MessageQueue { topic: resource(topic), ..v2::MessageQueue::default() });
+        let request = v2::ReceiveMessageRequest { message_queue: queue, ..receive() };
+        let stream = client.receive_message(call(request)).await.unwrap().into_inner();
+        let frames: Vec<_> = stream.map(|frame| frame.unwrap().content.unwrap()).collect().await;
+        let messages = frames.into_iter().filter_map(|frame| match frame {
+            Content::Message(message) => message.system_properties.unwrap().receipt_handle,
+            _ => None,
+        });
+        messages.collect::<Vec<_>>()
+    };
+    let ack = |topic: &str, handle: &str| v2::AckMessageRequest {
+        group: resource("shop"),
+        topic: resource(topic),
+        entries: vec![v2::AckMessageEntry { receipt_handle: handle.into(), ..v2::AckMessageEntry::default() }],
+    };
+
+    let messages = vec![wire_message("id", "body")];
+    one.send_message(call(v2::SendMessageRequest { messages })).await.unwrap();
+    let handles = received(&mut other, "orders").await;
+    let change = v2::ChangeInvisibleDurationRequest {
+        group: resource("shop"),
+        topic: resource("orders"),
+        receipt_handle: handles[0].clone(),
+        invisible_duration: Some(prost_types::Duration { seconds: 60, nanos: 0 }),
+        ..v2::ChangeInvisibleDurationRequest::default()
+    };
+    let renewed = one.change_invisible_duration(call(change)).await.unwrap().into_inner();
+    assert_eq!(renewed.status.unwrap().code(), Code::Ok);
+    let old = other.ack_message(call(ack("orders", &handles[0]))).await.unwrap().into_inner();
+    assert_eq!(old.status.unwrap().code(), Code::InvalidReceiptHandle);
+    let acked = other.ack_message(call(ack("orders", &renewed.receipt_handle))).await.unwrap().into_inner();
+    assert_eq!(acked.status.unwrap().code(), Code::Ok);
+
+    let mut half = wire_message("half", "body");
+    half.topic = resource("pay");
+    half.system_properties.as_mut().unwrap().message_type = v2::MessageType::Transaction.into();
+    let begun = one.send_message(call(v2::SendMessageRequest { messages: vec![half] })).await.unwrap().into_inner();
+    let commit = v2::EndTransactionRequest {
+        topic: resource("pay"),
+        message_id: "half".into(),
+        transaction_id: begun.entries[0].transaction_id.clone(),
+        resolution: v2::TransactionResolution::Commit.into(),
+        ..v2::EndTransactionRequest::default()
+    };
+    let ended = other.end_transaction(call(commit)).await.unwrap().into_inner();
+    assert_eq!(ended.status.unwrap().code(), Code::Ok);
+    assert_eq!(received(&mut one, "pay").await.len(), 1);
+
+    let mut later = wire_message("later", "body");
+    later.topic = resource("later");
+    let due = SystemClock.wall().plus(Duration::from_secs(600));
+    later.system_properties.as_mut().unwrap().delivery_timestamp = Some(super::words::wire_timestamp(due));
+    let sent = one.send_message(call(v2::SendMessageRequest { messages: vec![later] })).await.unwrap().into_inner();
+    let recall_handle = sent.entries[0].recall_handle.clone();
+    let recall = v2::RecallMessageRequest { topic: resource("later"), recall_handle };
+    let recalled = other.recall_message(call(recall)).await.unwrap().into_inner();
+    assert_eq!((recalled.status.unwrap().code(), &*recalled.message_id), (Code::Ok, "later"));
 }
 
 fn tokio_stream_of<T>(receiver: mpsc::Receiver<T>) -> impl futures_core::Stream<Item = T> {

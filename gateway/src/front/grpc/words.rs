@@ -8,6 +8,7 @@ use gantry_broker_core::clock::Timestamp;
 use gantry_broker_core::delivery::filter::Filter;
 use gantry_broker_core::message::MessageType;
 use gantry_broker_core::names::{ConsumerGroup, TopicName};
+use gantry_broker_core::offset::{QueueId, QueueOffset};
 use gantry_proto::grpc::v2::{self, FilterExpression, FilterType, Resource};
 
 use crate::error::{FieldAt, GatewayError};
@@ -32,6 +33,22 @@ pub fn consumer_group(resource: Option<&Resource>) -> Result<ConsumerGroup, Gate
         return Err(BrokerError::SystemConsumerGroup { consumer_group: group.to_string() }.into());
     }
     Ok(group)
+}
+
+/// The topic and the queue that a request names; "any queue" is none.
+pub fn message_queue(queue: Option<&v2::MessageQueue>) -> Result<(TopicName, QueueId), GatewayError> {
+    let topic = topic(queue.and_then(|queue| queue.topic.as_ref()))?;
+    let id = queue.map_or(0, |queue| queue.id);
+    let queue_id = u32::try_from(id).map_err(|_| GatewayError::InvalidParameter {
+        at: FieldAt::Pointer("message_queue.id".into()),
+        reason: format!("{id} is no queue: name one of the topic's, from 0 on"),
+    })?;
+    Ok((topic, QueueId(queue_id)))
+}
+
+pub fn queue_offset(offset: i64) -> Result<QueueOffset, GatewayError> {
+    let illegal = |_| GatewayError::IllegalOffset { reason: format!("{offset} is no offset: they begin at 0") };
+    Ok(QueueOffset(u64::try_from(offset).map_err(illegal)?))
 }
 
 /// The tenant prefix has no meaning here beyond being echoed.
@@ -66,6 +83,19 @@ pub fn accepted_message_types(topic_type: MessageType) -> Vec<i32> {
         }
     };
     accepted.iter().map(|accepted| i32::from(*accepted)).collect()
+}
+
+/// A topic's type in one word; a mixed one has none.
+pub fn wire_message_type(topic_type: MessageType) -> v2::MessageType {
+    match topic_type {
+        MessageType::Normal => v2::MessageType::Normal,
+        MessageType::Fifo => v2::MessageType::Fifo,
+        MessageType::Delay => v2::MessageType::Delay,
+        MessageType::Transaction => v2::MessageType::Transaction,
+        MessageType::Priority => v2::MessageType::Priority,
+        MessageType::Lite => v2::MessageType::Lite,
+        MessageType::Mixed => v2::MessageType::Unspecified,
+    }
 }
 
 /// A receive's own name; many clients give none.

@@ -36,7 +36,7 @@ struct Storage {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Timer {
-    /// Those recalled count until their time.
+    /// Waiting for their time, without those that were recalled.
     scheduled: u64,
     /// How long the first of them has been due.
     behind_ms: u64,

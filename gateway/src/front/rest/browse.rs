@@ -3,8 +3,6 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
 use gantry_broker_core::BrokerError;
 use gantry_broker_core::broker::BrowseMessages;
 use gantry_broker_core::delivery::filter::Filter;
@@ -12,9 +10,9 @@ use gantry_broker_core::names::TopicName;
 use gantry_broker_core::offset::{CommitLogOffset, QueueId};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 use utoipa::{IntoParams, ToSchema};
 
+use super::list::{Listing, PageWish};
 use super::message_json::{MessageOut, View};
 use super::openapi::{FilterType, Order, ViewParams};
 use super::request::{Query, Segments, filter, invalid_query, json, topic_name};
@@ -22,9 +20,6 @@ use super::units::{Time, parse_timestamp};
 use super::{Answer, RestState, Shared};
 use crate::error::{FieldAt, GatewayError};
 
-const CURSOR_PREFIX: &str = "c1.";
-const LIMIT_DEFAULT: u32 = 50;
-const LIMIT_MAX: u32 = 500;
 /// A page of large bodies ends here; the next one goes on.
 const PAGE_BYTES_MAX: u32 = 8 * 1024 * 1024;
 
@@ -115,14 +110,10 @@ pub(super) async fn browse(state: &RestState, topic: TopicName, mut query: Query
         Some(_) => return Err(invalid_query("order", "must be asc or desc")),
     };
     let queue_id = query.take_number("queueId")?;
-    let limit = query.take_number("limit")?.unwrap_or(LIMIT_DEFAULT);
-    if !(1..=LIMIT_MAX).contains(&limit) {
-        return Err(invalid_query("limit", "must be 1 to 500"));
-    }
-    let cursor = query.take("cursor")?;
+    let page = PageWish::take(&mut query)?;
     query.end()?;
 
-    // A cursor of one look is none of another; another incarnation of the topic is another look.
+    // Another incarnation of the topic is another look.
     let incarnation = match state.messaging.broker.describe_topic(topic.clone()).await {
         Ok(topic) => topic.incarnation,
         Err(BrokerError::TopicNotFound { .. }) if missing == Missing::IsEmpty => {
@@ -132,17 +123,8 @@ pub(super) async fn browse(state: &RestState, topic: TopicName, mut query: Query
         Err(error) => return Err(error.into()),
     };
     let look = format!("{topic} {incarnation:?} {newest_first} {queue_id:?} {from:?} {to:?} {filter_words}");
-    // Hashed, for an expression may be longer than a cursor should be.
-    let binding = format!("browse {}\n", STANDARD_NO_PAD.encode(Sha256::digest(look)));
-    let position = cursor.map(|cursor| {
-        let sealed = state.messaging.unseal(CURSOR_PREFIX, &cursor)?;
-        let text = String::from_utf8(sealed).ok()?;
-        text.strip_prefix(&binding)?.parse().ok().map(CommitLogOffset)
-    });
-    let position = match position {
-        None => None,
-        Some(known) => Some(known.ok_or(GatewayError::InvalidCursor)?),
-    };
+    let listing = Listing::new("browse", look);
+    let position = page.position(state, &listing, |text| text.parse().ok().map(CommitLogOffset))?;
     let browse = BrowseMessages {
         topic,
         queue_id: queue_id.map(QueueId),
@@ -151,15 +133,14 @@ pub(super) async fn browse(state: &RestState, topic: TopicName, mut query: Query
         filter,
         newest_first,
         position,
-        messages_max: limit,
+        messages_max: page.limit,
         bytes_max: PAGE_BYTES_MAX,
     };
     let seen = state.messaging.broker.browse_messages(browse).await?;
     let goes_on = !seen.complete || (!newest_first && to.is_none());
-    let cursor = || state.messaging.seal(CURSOR_PREFIX, format!("{binding}{}", seen.position.0).as_bytes());
     let browsed = BrowsedPage {
         items: seen.messages.iter().map(|message| MessageOut::stored(message, &state.broker_name, view)).collect(),
-        next_cursor: goes_on.then(cursor),
+        next_cursor: goes_on.then(|| listing.cursor(state, seen.position.0)),
         scan: Scan {
             scanned: seen.scanned,
             complete: seen.complete,

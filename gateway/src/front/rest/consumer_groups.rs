@@ -7,23 +7,24 @@ use axum::extract::{Request, State};
 use axum::response::IntoResponse;
 use gantry_broker_core::BrokerError;
 use gantry_broker_core::broker::{
-    ConsumerGroupConfig, ConsumerGroupDescription, INVISIBLE_DURATION_MAX, INVISIBLE_DURATION_MIN, PutWhen, QUEUES_MAX,
-    RETRY_WITHOUT_END, RetryPolicy, StartFrom,
+    ConsumerGroupConfig, ConsumerGroupDescription, INVISIBLE_DURATION_MAX, INVISIBLE_DURATION_MIN, PutConsumerGroup,
+    QUEUES_MAX, RETRY_WITHOUT_END, RetryPolicy, StartFrom,
 };
 use gantry_broker_core::names::ConsumerGroup;
 use gantry_broker_core::offset::{QueueId, QueueOffset};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::etag::{PutAnswer, Version, described, patch_when, put_done, put_planned, put_refused, put_when};
 use super::json::Fields;
-use super::lag::{Behind, behind};
+use super::lag::{Behind, GroupLag, behind, group_lag};
 use super::list::{Items, Page};
 use super::merge_patch::merged;
+use super::offsets::DRY_RUN;
 use super::openapi::{GroupIn, OffsetsIn, PageParams, PatchConditions, PutConditions};
 use super::problem::Problem;
 use super::request::{Query, Segments, consumer_group, json, read_json, topic_name};
-use super::topics::{Condition, changed_since, field_of, is_known, patch_when, put_when, version_of, with_etag};
 use super::units::parse_duration;
 use super::{Answer, RestState, Shared};
 use crate::duration;
@@ -105,48 +106,46 @@ impl GroupOut {
 }
 
 /// Creates a consumer group, or replaces its configuration
-#[utoipa::path(put, path = "/v1/groups/{group}", tag = "groups", params(("group" = String, Path, max_length = 255, pattern = "^[%|a-zA-Z0-9_-]+$"), PutConditions), request_body = GroupIn, responses((status = 200, description = "Replaced", body = GroupOut), (status = 201, description = "Created", body = GroupOut)))]
+#[utoipa::path(put, path = "/v1/groups/{group}", tag = "groups", params(("group" = String, Path, max_length = 255, pattern = "^[%|a-zA-Z0-9_-]+$"), PutConditions, ("dryRun" = Option<bool>, Query, description = "Say what would change, and change nothing")), request_body = GroupIn, responses((status = 200, description = "Replaced; with `dryRun`: what would change", body = PutAnswer<GroupOut>), (status = 201, description = "Created", body = PutAnswer<GroupOut>)))]
 pub(super) async fn put_consumer_group(
     State(state): Shared,
     Segments(group): Segments<String>,
-    query: Query,
+    mut query: Query,
     request: Request,
 ) -> Answer {
     let group = consumer_group(&group)?;
+    let dry_run = query.take_flag("dryRun")?;
     query.end()?;
     let (parts, body) = request.into_parts();
     let text = read_json(&parts.headers, body).await?;
     let config = read(Fields::parse(&text)?, group.clone())?;
-    let broker = &state.messaging.broker;
-    let when = match put_when(&parts.headers)? {
-        Condition::When(when) => when,
-        Condition::Etag(etags) => {
-            let known = broker.describe_consumer_group(group.clone()).await?;
-            match version_of(&etags, known.incarnation, known.version) {
-                Some(when) => when,
-                None => return Ok(changed_since(group.as_str(), known.incarnation, known.version)),
-            }
-        }
+    let describe = || state.messaging.broker.describe_consumer_group(group.clone());
+    let when = put_when(&parts.headers, async { Ok(Version::from(&describe().await?)) }).await?;
+    let before = match dry_run {
+        false => None,
+        true => match describe().await {
+            Err(BrokerError::ConsumerGroupNotFound { .. }) => None,
+            known => Some(known?),
+        },
     };
-    put_config(&state, config, when).await
+    done(&state, PutConsumerGroup { config, when, dry_run }, before).await
 }
 
 /// Changes what it names of a consumer group's configuration, and leaves the rest as it is
-#[utoipa::path(patch, path = "/v1/groups/{group}", tag = "groups", params(("group" = String, Path, max_length = 255, pattern = "^[%|a-zA-Z0-9_-]+$"), PatchConditions), request_body(content = GroupIn, content_type = "application/merge-patch+json"), responses((status = 200, description = "Changed", body = GroupOut)))]
+#[utoipa::path(patch, path = "/v1/groups/{group}", tag = "groups", params(("group" = String, Path, max_length = 255, pattern = "^[%|a-zA-Z0-9_-]+$"), PatchConditions, ("dryRun" = Option<bool>, Query, description = "Say what would change, and change nothing")), request_body(content = GroupIn, content_type = "application/merge-patch+json"), responses((status = 200, description = "Changed; with `dryRun`: what would change", body = PutAnswer<GroupOut>)))]
 pub(super) async fn patch_consumer_group(
     State(state): Shared,
     Segments(group): Segments<String>,
-    query: Query,
+    mut query: Query,
     request: Request,
 ) -> Answer {
     let group = consumer_group(&group)?;
+    let dry_run = query.take_flag("dryRun")?;
     query.end()?;
     let (parts, body) = request.into_parts();
     let text = read_json(&parts.headers, body).await?;
     let known = state.messaging.broker.describe_consumer_group(group.clone()).await?;
-    let Some(when) = patch_when(&parts.headers, group.as_str(), known.incarnation, known.version)? else {
-        return Ok(changed_since(group.as_str(), known.incarnation, known.version));
-    };
+    let when = patch_when(&parts.headers, &Version::from(&known))?;
     let now = GroupOut::new(&known);
     let current = serde_json::json!({
         "consumeEnabled": now.consume_enabled, "orderly": now.orderly, "broadcastEnabled": now.broadcast_enabled,
@@ -154,26 +153,18 @@ pub(super) async fn patch_consumer_group(
         "consumeTimeout": now.consume_timeout, "startFrom": now.start_from,
     });
     let config = read(Fields::parse(&merged(current, &text, "retryPolicy")?)?, group)?;
-    put_config(&state, config, when).await
+    done(&state, PutConsumerGroup { config, when, dry_run }, Some(known)).await
 }
 
-async fn put_config(state: &RestState, config: ConsumerGroupConfig, when: PutWhen) -> Answer {
-    let broker = &state.messaging.broker;
-    let group = config.consumer_group.clone();
-    match broker.put_consumer_group(config, when).await {
-        Ok((group, created)) => {
-            let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-            Ok(with_etag(json(status, &GroupOut::new(&group)), group.incarnation, group.version))
-        }
-        Err(BrokerError::VersionMismatch { .. }) => {
-            let known = broker.describe_consumer_group(group.clone()).await?;
-            Ok(changed_since(group.as_str(), known.incarnation, known.version))
-        }
-        Err(BrokerError::InvalidParameter { name, reason }) => {
-            Err(GatewayError::from(BrokerError::InvalidParameter { name, reason }).at_field(field_of(name)))
-        }
-        Err(error) => Err(error.into()),
-    }
+/// `before`: what a dry run compares with.
+async fn done(state: &RestState, put: PutConsumerGroup, before: Option<ConsumerGroupDescription>) -> Answer {
+    let dry_run = put.dry_run;
+    let (group, created) = state.messaging.broker.put_consumer_group(put).await.map_err(put_refused)?;
+    let shown = GroupOut::new(&group);
+    Ok(match dry_run {
+        true => put_planned(before.as_ref().map(GroupOut::new), shown),
+        false => put_done(&Version::from(&group), created, shown),
+    })
 }
 
 /// RocketMQ's own limit.
@@ -258,14 +249,11 @@ pub(super) async fn describe_consumer_group(
     let group = consumer_group(&group)?;
     query.end()?;
     let group = state.messaging.broker.describe_consumer_group(group).await?;
-    if is_known(&headers, group.incarnation, group.version) {
-        return Ok(with_etag(StatusCode::NOT_MODIFIED.into_response(), group.incarnation, group.version));
-    }
-    Ok(with_etag(json(StatusCode::OK, &GroupOut::new(&group)), group.incarnation, group.version))
+    Ok(described(&headers, &Version::from(&group), &GroupOut::new(&group)))
 }
 
 /// Deletes a consumer group with its offsets
-#[utoipa::path(delete, path = "/v1/groups/{group}", tag = "groups", params(("group" = String, Path, max_length = 255, pattern = "^[%|a-zA-Z0-9_-]+$"), ("deleteOffsets" = Option<bool>, Query, description = "They always go")), responses((status = 204, description = "Deleted")))]
+#[utoipa::path(delete, path = "/v1/groups/{group}", tag = "groups", params(("group" = String, Path, max_length = 255, pattern = "^[%|a-zA-Z0-9_-]+$"), ("deleteOffsets" = Option<bool>, Query, description = "They always go"), ("dryRun" = Option<bool>, Query, description = "Say what would go, and change nothing")), responses((status = 200, description = "With `dryRun`: how far it is, which nobody knows afterwards", body = GroupLag), (status = 204, description = "Deleted")))]
 pub(super) async fn delete_consumer_group(
     State(state): Shared,
     Segments(group): Segments<String>,
@@ -274,7 +262,17 @@ pub(super) async fn delete_consumer_group(
     let group = consumer_group(&group)?;
     // Offsets live and die with their group here.
     query.take_flag("deleteOffsets")?;
+    let dry_run = query.take_flag("dryRun")?;
     query.end()?;
+    if dry_run {
+        if group.is_system() {
+            return Err(BrokerError::SystemConsumerGroup { consumer_group: group.to_string() }.into());
+        }
+        state.messaging.broker.describe_consumer_group(group.clone()).await?;
+        let mut response = json(StatusCode::OK, &group_lag(&state, group, None, false, false).await?);
+        response.headers_mut().insert(DRY_RUN, HeaderValue::from_static("true"));
+        return Ok(response);
+    }
     state.messaging.broker.delete_consumer_group(group).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -286,7 +284,7 @@ const PAIRS_MAX: usize = 2_000;
 #[utoipa::path(get, path = "/v1/groups", tag = "groups", params(PageParams, ("lag" = Option<bool>, Query, description = "Also how far each is")), responses((status = 200, description = "A page of groups", body = Items<GroupOut>)))]
 pub(super) async fn list_consumer_groups(State(state): Shared, mut query: Query) -> Answer {
     let with_lag = query.take_flag("lag")?;
-    let page = Page::take(&state, "groups".into(), &mut query)?;
+    let page = Page::take(&state, "groups", &mut query)?;
     query.end()?;
     let broker = &state.messaging.broker;
     let groups = broker.list_consumer_groups().await?;
@@ -300,7 +298,9 @@ pub(super) async fn list_consumer_groups(State(state): Shared, mut query: Query)
         let now = state.now();
         let mut pairs_left = PAIRS_MAX;
         for group in &mut page.items {
-            let of_group = consumptions.iter().filter(|one| one.consumer_group.as_str() == group.name);
+            // In the order of their groups' names.
+            let first = consumptions.partition_point(|one| one.consumer_group.as_str() < group.name.as_str());
+            let of_group = consumptions[first..].iter().take_while(|one| one.consumer_group.as_str() == group.name);
             let mut sum = Some(Behind::default());
             let mut topics = Vec::new();
             for consumption in of_group {

@@ -13,7 +13,7 @@ use gantry_broker_core::BrokerError;
 use gantry_broker_core::broker::BrowseMessages;
 use gantry_broker_core::clock::Timestamp;
 use gantry_broker_core::delivery::filter::Filter;
-use gantry_broker_core::message::{Message, MessageError, StoredMessage, property, sys_flag};
+use gantry_broker_core::message::{Message, MessageError, MessageType, StoredMessage, property, sys_flag};
 use gantry_broker_core::names::{ConsumerGroup, TopicName};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -311,7 +311,10 @@ fn read_resend(text: &[u8], budget: Duration) -> Result<Resend, GatewayError> {
     let target = match fields.word("target", &[("originalTopic", Word::OriginalTopic), ("retry", Word::Retry)]) {
         Some(Word::OriginalTopic) => Target::OriginalTopic,
         Some(Word::Retry) => {
-            let what = "sending dead letters to a retry topic".into();
+            // Groups receive from the topics that they name: what lay in a retry topic would wait for nobody.
+            let what = "sending dead letters to a retry topic, from which no group receives here: \
+                        originalTopic sends them to all groups of their topic, {\"topic\": …} elsewhere; that"
+                .into();
             return Err(GatewayError::NotImplemented { what }.at_field(fields.at("target")));
         }
         None => match fields.object("target")? {
@@ -466,9 +469,15 @@ async fn send_again(
             }
         };
         let new_message_id = state.message_ids.next(state.now());
-        let message = again(&letter, &new_message_id, state.now())?;
+        let mut message = again(&letter, &new_message_id, state.now())?;
+        let config = state.messaging.broker.describe_topic(target.clone()).await?.config;
+        // It has waited for its time, or for its commit: now it goes at once.
+        let has_waited = matches!(config.message_type, MessageType::Delay | MessageType::Transaction);
+        if has_waited && message.message_type == MessageType::Normal {
+            message.message_type = config.message_type;
+        }
         if dry_run {
-            state.messaging.broker.describe_topic(target.clone()).await?;
+            config.check_type(message.message_type)?;
             return Ok((target, None));
         }
         let outgoing = OutgoingMessage { message, queue_id: None, idempotency_key: None };

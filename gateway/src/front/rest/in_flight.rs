@@ -2,6 +2,8 @@
 //!
 //! Pages are cut by place, so that one that is settled meanwhile moves no other.
 
+use std::fmt;
+
 use axum::extract::State;
 use gantry_broker_core::BrokerError;
 use gantry_broker_core::broker::{InFlight, ListInFlight};
@@ -11,16 +13,11 @@ use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::list::Items;
+use super::list::{Items, Listing, PageWish};
 use super::openapi::TimeParams;
-use super::request::{Query, Segments, consumer_group, invalid_query, json, topic_name};
+use super::request::{Query, Segments, consumer_group, json, topic_name};
 use super::units::Time;
 use super::{Answer, RestState, Shared};
-use crate::error::GatewayError;
-
-const CURSOR_PREFIX: &str = "c1.";
-const LIMIT_DEFAULT: u32 = 50;
-const LIMIT_MAX: u32 = 500;
 
 /// A message that was taken and not acked.
 #[derive(Serialize, ToSchema)]
@@ -81,11 +78,13 @@ struct Position {
     offset: QueueOffset,
 }
 
-impl Position {
-    fn text(&self) -> String {
-        format!("{} {} {}", self.topic, self.queue_id.0, self.offset.0)
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.topic, self.queue_id.0, self.offset.0)
     }
+}
 
+impl Position {
     fn parse(text: &str) -> Option<Position> {
         let mut words = text.split(' ');
         let topic = topic_name(words.next()?).ok()?;
@@ -104,21 +103,10 @@ pub(super) async fn list_in_flight(
     let group = consumer_group(&group)?;
     let topic = query.take("topic")?.map(|topic| topic_name(&topic)).transpose()?;
     let as_ms = query.take_time_format()?;
-    let limit = query.take_number("limit")?.unwrap_or(LIMIT_DEFAULT);
-    if !(1..=LIMIT_MAX).contains(&limit) {
-        return Err(invalid_query("limit", "must be 1 to 500"));
-    }
-    let cursor = query.take("cursor")?;
+    let page = PageWish::take(&mut query)?;
     query.end()?;
-    let binding = format!("inflight {group} {}\n", topic.as_ref().map_or("", TopicName::as_str));
-    let position = cursor.map(|cursor| {
-        let sealed = state.messaging.unseal(CURSOR_PREFIX, &cursor)?;
-        Position::parse(std::str::from_utf8(&sealed).ok()?.strip_prefix(&binding)?)
-    });
-    let mut position = match position {
-        None => None,
-        Some(known) => Some(known.ok_or(GatewayError::InvalidCursor)?),
-    };
+    let listing = Listing::new("inflight", format!("{group} {}", topic.as_ref().map_or("", TopicName::as_str)));
+    let mut position = page.position(&state, &listing, Position::parse)?;
     let broker = &state.messaging.broker;
     // A topic that is asked for must exist, whether or not the group has ever received from it.
     let topics: Vec<TopicName> = match topic {
@@ -138,7 +126,7 @@ pub(super) async fn list_in_flight(
             _ => None,
         };
         // One more than fits says whether a page follows.
-        let left = limit - items.len() as u32;
+        let left = page.limit - items.len() as u32;
         let list = ListInFlight { consumer_group: group.clone(), topic: topic.clone(), after, messages_max: left + 1 };
         let found = match broker.list_in_flight(list).await {
             // Deleted since the list was made.
@@ -155,8 +143,6 @@ pub(super) async fn list_in_flight(
             break;
         }
     }
-    let next_cursor = position
-        .filter(|_| more)
-        .map(|position| state.messaging.seal(CURSOR_PREFIX, format!("{binding}{}", position.text()).as_bytes()));
+    let next_cursor = position.filter(|_| more).map(|position| listing.cursor(&state, position));
     Ok(json(StatusCode::OK, &Items { items, next_cursor }))
 }

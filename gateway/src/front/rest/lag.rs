@@ -81,15 +81,10 @@ impl QueueLag {
             pull_offset: queue.next_offset.map(|offset| offset.0),
             inflight: queue.in_flight,
             retry: queue.redelivered,
-            lag: lag(queue),
+            lag: queue.lag(),
             stands_still: queue.stands_still,
         }
     }
-}
-
-fn lag(queue: &ConsumeProgress) -> u64 {
-    let floor = queue.consume_offset.unwrap_or(queue.min_offset).max(queue.min_offset);
-    queue.max_offset.0.saturating_sub(floor.0)
 }
 
 /// What lists say of how far somebody is.
@@ -107,10 +102,9 @@ pub(super) struct Behind {
 impl Behind {
     fn of(progress: &[ConsumeProgress]) -> Behind {
         progress.iter().fold(Behind::default(), |sum, queue| {
-            let next = queue.next_offset.unwrap_or(queue.min_offset).max(queue.min_offset);
             sum.and(Behind {
-                lag: lag(queue),
-                ready: queue.max_offset.0.saturating_sub(next.0),
+                lag: queue.lag(),
+                ready: queue.ready,
                 inflight: queue.in_flight,
                 retry: queue.redelivered,
                 attempt_max: queue.attempt_max,
@@ -175,6 +169,17 @@ pub(super) async fn query_consume_offsets(
     };
     let as_ms = query.take_time_format()?;
     query.end()?;
+    Ok(json(StatusCode::OK, &group_lag(&state, group, topic, per_queue, as_ms).await?))
+}
+
+/// How far a group is with one topic, or with all that it has received from.
+pub(super) async fn group_lag(
+    state: &RestState,
+    group: ConsumerGroup,
+    topic: Option<TopicName>,
+    per_queue: bool,
+    as_ms: bool,
+) -> Result<GroupLag, GatewayError> {
     let broker = &state.messaging.broker;
     // A topic that is asked for is answered also before the group's first receive from it.
     let topics = match topic {
@@ -199,16 +204,15 @@ pub(super) async fn query_consume_offsets(
             delivery_attempt_max: behind.attempt_max,
             next_visible_at: behind.next_visible.map(|at| Time { at, as_ms }),
             delay_ms: behind.delay_ms(now),
-            queues: progress.iter().filter(|_| per_queue).map(|queue| QueueLag::new(&state, queue)).collect(),
+            queues: progress.iter().filter(|_| per_queue).map(|queue| QueueLag::new(state, queue)).collect(),
         });
     }
-    let lag = GroupLag {
+    Ok(GroupLag {
         total_lag: total.lag,
         delay_ms: total.delay_ms(now),
         inflight: total.inflight,
         retry: total.retry,
-        dead_letters: dead_letters(&state, &group).await?,
+        dead_letters: dead_letters(state, &group).await?,
         topics: lags,
-    };
-    Ok(json(StatusCode::OK, &lag))
+    })
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -31,6 +31,7 @@ use super::transactions::PublishedHalf;
 use super::units::Time;
 use super::{Answer, RestState, Shared, headers};
 use crate::error::{FieldAt, GatewayError};
+use crate::transport::ConnectionInfo;
 
 const ENVELOPE: &str = "application/vnd.gantry.message+json";
 /// An envelope of the largest body: base64 takes a third more, escapes in a text twice as much; metadata has room.
@@ -380,7 +381,7 @@ pub(super) async fn read_message(
 }
 
 fn peer(extensions: &http::Extensions) -> SocketAddr {
-    extensions.get::<ConnectInfo<SocketAddr>>().map_or(SocketAddr::from(([127, 0, 0, 1], 0)), |ConnectInfo(peer)| *peer)
+    extensions.get::<ConnectionInfo>().map_or(SocketAddr::from(([127, 0, 0, 1], 0)), |info| info.peer)
 }
 
 /// Storing one as raw bytes would lose what makes it an event.

@@ -125,6 +125,7 @@ const REFUSALS: &[(&str, &[u16])] = &[
     ("describe_topic", &[404]),
     ("delete_topic", &[403, 404, 507]),
     ("query_queue_offsets", &[404]),
+    ("query_offset", &[403, 404]),
     ("list_topic_groups", &[404]),
     ("send_message", &[403, 404, 409, 413, 415, 422, 501, 504, 507]),
     ("send_messages", &[403, 404, 413, 415, 501, 504, 507]),
@@ -167,8 +168,8 @@ const REFUSALS: &[(&str, &[u16])] = &[
     ("describe_cluster", &[]),
     ("limits", &[]),
 ];
-/// What any operation of the API may answer: bad input, an unknown error, not now.
-const ANYWHERE: [u16; 3] = [400, 500, 503];
+/// What any operation of the API may answer: bad input, nobody it knows, an unknown error, not now.
+const ANYWHERE: [u16; 4] = [400, 401, 500, 503];
 
 fn finish(operation: &mut Operation) {
     let name = operation.operation_id.clone().unwrap_or_default();
@@ -193,6 +194,7 @@ fn refusal(status: u16) -> utoipa::openapi::Response {
     let words = match status {
         0 => "Any other refusal",
         400 => "The request is malformed; `errors` names the place",
+        401 => "No credentials, or wrong ones; only where users are configured",
         403 => "Not allowed: a system name, or switched off",
         404 => "There is no such thing",
         406 => "Nothing here can be sent as what `Accept` asks for",
@@ -619,7 +621,7 @@ pub(super) struct ResendIn {
     to: Option<String>,
     #[schema(minimum = 1, maximum = 1000, default = 1000)]
     limit: Option<u32>,
-    /// `originalTopic`, or `{"topic": …}`
+    /// `originalTopic`, where all its groups receive it, or `{"topic": …}`
     #[schema(value_type = Option<serde_json::Value>)]
     target: Option<String>,
     /// At most so many a second, as far as the request's time allows: `limit` may be as many as fit, and is if it is missing

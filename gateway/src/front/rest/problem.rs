@@ -7,6 +7,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::etag::etag_header;
 use crate::error::{FieldAt, GatewayError};
 use crate::front::call;
 use crate::front::error_table::Outcome;
@@ -116,7 +117,7 @@ fn public_detail(error: &GatewayError) -> String {
     }
 }
 
-/// `carrier` is the answer that brought the error here; its headers stay.
+/// `carrier` is the answer that brought the error here; what it allows stays.
 pub(super) fn response(error: &GatewayError, carrier: &Response, request_id: &str) -> Response {
     let mut problem = Problem::of_entry(error);
     problem.request_id = Some(request_id.to_string());
@@ -126,10 +127,11 @@ pub(super) fn response(error: &GatewayError, carrier: &Response, request_id: &st
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    for kept in [header::ETAG, header::ALLOW] {
-        if let Some(value) = carrier.headers().get(&kept) {
-            headers.insert(kept, value.clone());
-        }
+    if let Some(allow) = carrier.headers().get(header::ALLOW) {
+        headers.insert(header::ALLOW, allow.clone());
+    }
+    if let GatewayError::Broker(BrokerError::VersionMismatch { incarnation, version, .. }) = error {
+        headers.insert(header::ETAG, etag_header(*incarnation, *version));
     }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     // 429: this caller shall slow down; 503: the system is short for a moment.

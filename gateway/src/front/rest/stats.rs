@@ -1,6 +1,7 @@
 //! Live figures: what went through a topic or a broker since the start, and how fast lately.
 
 use axum::extract::State;
+use gantry_broker_core::broker::TransactionStats;
 use gantry_broker_core::metrics::TrafficStats;
 use http::StatusCode;
 use serde::Serialize;
@@ -47,6 +48,19 @@ struct TopicStatsOut {
     messages: u64,
     #[serde(flatten)]
     traffic: TrafficOut,
+    transactions: TransactionsOut,
+}
+
+/// Transactions of a topic.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TransactionStats)]
+#[serde(rename_all = "camelCase")]
+struct TransactionsOut {
+    /// Nobody has decided them.
+    open: u64,
+    /// Since the broker started.
+    committed: u64,
+    rolled_back: u64,
 }
 
 /// What a topic holds, and what goes through it
@@ -55,7 +69,9 @@ pub(super) async fn topic_stats(State(state): Shared, Segments(topic): Segments<
     let topic = topic_name(&topic)?;
     query.end()?;
     let stats = state.messaging.broker.topic_stats(topic).await?;
-    Ok(json(StatusCode::OK, &TopicStatsOut { messages: stats.messages, traffic: stats.traffic.into() }))
+    let TransactionStats { open, committed, rolled_back, .. } = stats.transactions;
+    let transactions = TransactionsOut { open, committed, rolled_back };
+    Ok(json(StatusCode::OK, &TopicStatsOut { messages: stats.messages, traffic: stats.traffic.into(), transactions }))
 }
 
 #[derive(Serialize, ToSchema)]

@@ -77,6 +77,7 @@ impl Face {
         let door: Arc<dyn Broker> = Arc::new(broker);
         let state = RestState {
             messaging: Arc::new(Messaging::new(door, keys, draining)),
+            users: Arc::default(),
             message_ids: MessageIds::new(&SystemRandom),
             clock: SystemClock,
             broker_name: "broker-a".into(),
@@ -136,7 +137,7 @@ async fn every_answer_has_an_id_and_every_refusal_is_a_document() {
         ("GET /v1/topics/gone/messages", 404, "topic_not_found"),
         ("GET /v1/brokers/b/storage", 404, "broker_not_found"),
         ("DELETE /v1/topics/gone?dryRun=true", 404, "topic_not_found"),
-        ("GET /v1/topics/t/queues/broker-a/0/messages?at=min", 501, "not_implemented"),
+        ("GET /v1/topics/t/queues/broker-a/0/messages?at=noon", 400, "invalid_timestamp"),
         ("GET /v1/topics/t/queues/broker-a/x/messages", 400, "invalid_parameter"),
     ] {
         let answer = face.ask(line, &[], "").await;

@@ -3,21 +3,22 @@
 use std::collections::BTreeMap;
 
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse as _;
 use gantry_broker_core::BrokerError;
-use gantry_broker_core::broker::{Permission, PutWhen, QUEUES_DEFAULT, Topic, TopicConfig};
+use gantry_broker_core::broker::{Permission, PutTopic, PutWhen, QUEUES_DEFAULT, Topic, TopicConfig};
 use gantry_broker_core::message::MessageType;
 use gantry_broker_core::names::TopicName;
-use gantry_broker_core::offset::Incarnation;
 use gantry_broker_core::topic_attributes::TopicAttributes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::etag::{PutAnswer, Version, described, patch_when, put_done, put_planned, put_refused, put_when};
 use super::json::Fields;
 use super::lag::{behind, dead_letters};
 use super::list::{Items, Page};
 use super::merge_patch::merged;
+use super::offsets::DRY_RUN;
 use super::openapi::{PageParams, PatchConditions, PutConditions, TimeParams, TopicIn};
 use super::request::{Query, Segments, invalid_query, json, read_json, topic_name};
 use super::units::Time;
@@ -58,48 +59,47 @@ impl TopicOut {
 }
 
 /// Creates a topic, or replaces its configuration
-#[utoipa::path(put, path = "/v1/topics/{topic}", tag = "topics", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), PutConditions), request_body = TopicIn, responses((status = 200, description = "Replaced", body = TopicOut), (status = 201, description = "Created", body = TopicOut)))]
+#[utoipa::path(put, path = "/v1/topics/{topic}", tag = "topics", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), PutConditions, ("dryRun" = Option<bool>, Query, description = "Say what would change, and change nothing")), request_body = TopicIn, responses((status = 200, description = "Replaced; with `dryRun`: what would change", body = PutAnswer<TopicOut>), (status = 201, description = "Created", body = PutAnswer<TopicOut>)))]
 pub(super) async fn put_topic(
     State(state): Shared,
     Segments(topic): Segments<String>,
-    query: Query,
+    mut query: Query,
     request: Request,
 ) -> Answer {
     let topic = topic_name(&topic)?;
+    let dry_run = query.take_flag("dryRun")?;
     query.end()?;
     let (parts, body) = request.into_parts();
     let text = read_json(&parts.headers, body).await?;
     let put = read(Fields::parse(&text)?, topic.clone())?;
-    let broker = &state.messaging.broker;
-    let when = match put_when(&parts.headers)? {
-        Condition::When(when) => when,
-        Condition::Etag(etags) => {
-            let known = broker.describe_topic(topic.clone()).await?;
-            match version_of(&etags, known.incarnation, known.version) {
-                Some(when) => when,
-                None => return Ok(changed_since(topic.as_str(), known.incarnation, known.version)),
-            }
-        }
+    let describe = || state.messaging.broker.describe_topic(topic.clone());
+    let when = put_when(&parts.headers, async { Ok(Version::from(&describe().await?)) }).await?;
+    let before = match dry_run {
+        false => None,
+        true => match describe().await {
+            Err(BrokerError::TopicNotFound { .. }) => None,
+            known => Some(known?),
+        },
     };
-    put_config(&state, put, when).await
+    let put = PutTopic { when, dry_run, ..put };
+    done(&state, put, before).await
 }
 
 /// Changes what it names of a topic's configuration, and leaves the rest as it is
-#[utoipa::path(patch, path = "/v1/topics/{topic}", tag = "topics", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), PatchConditions), request_body(content = TopicIn, content_type = "application/merge-patch+json"), responses((status = 200, description = "Changed", body = TopicOut)))]
+#[utoipa::path(patch, path = "/v1/topics/{topic}", tag = "topics", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), PatchConditions, ("dryRun" = Option<bool>, Query, description = "Say what would change, and change nothing")), request_body(content = TopicIn, content_type = "application/merge-patch+json"), responses((status = 200, description = "Changed; with `dryRun`: what would change", body = PutAnswer<TopicOut>)))]
 pub(super) async fn patch_topic(
     State(state): Shared,
     Segments(topic): Segments<String>,
-    query: Query,
+    mut query: Query,
     request: Request,
 ) -> Answer {
     let topic = topic_name(&topic)?;
+    let dry_run = query.take_flag("dryRun")?;
     query.end()?;
     let (parts, body) = request.into_parts();
     let text = read_json(&parts.headers, body).await?;
     let known = state.messaging.broker.describe_topic(topic.clone()).await?;
-    let Some(when) = patch_when(&parts.headers, topic.as_str(), known.incarnation, known.version)? else {
-        return Ok(changed_since(topic.as_str(), known.incarnation, known.version));
-    };
+    let when = patch_when(&parts.headers, &Version::from(&known))?;
     let now = TopicOut::new(&known);
     let mut current = serde_json::json!({
         "messageType": now.message_type, "perm": now.perm, "attributes": now.attributes,
@@ -113,41 +113,22 @@ pub(super) async fn patch_topic(
         current["readQueues"] = writers.max(now.read_queues.into()).into();
     }
     let put = read(Fields::parse(&merged(current, &text, "")?)?, topic)?;
-    put_config(&state, put, when).await
+    let put = PutTopic { when, dry_run, ..put };
+    done(&state, put, Some(known)).await
 }
 
-async fn put_config(state: &RestState, put: Put, when: PutWhen) -> Answer {
-    let broker = &state.messaging.broker;
-    let topic = put.config.topic.clone();
-    let done = match put.force {
-        true => broker.force_topic(put.config, when).await,
-        false => broker.put_topic(put.config, when).await,
-    };
-    match done {
-        Ok((topic, created)) => {
-            let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-            Ok(with_etag(json(status, &TopicOut::new(&topic)), topic.incarnation, topic.version))
-        }
-        Err(BrokerError::VersionMismatch { .. }) => {
-            let known = broker.describe_topic(topic.clone()).await?;
-            Ok(changed_since(topic.as_str(), known.incarnation, known.version))
-        }
-        Err(BrokerError::InvalidParameter { name, reason }) => {
-            Err(GatewayError::from(BrokerError::InvalidParameter { name, reason }).at_field(field_of(name)))
-        }
-        Err(error) => Err(error.into()),
-    }
+/// `before`: what a dry run compares with.
+async fn done(state: &RestState, put: PutTopic, before: Option<Topic>) -> Answer {
+    let dry_run = put.dry_run;
+    let (topic, created) = state.messaging.broker.put_topic(put).await.map_err(put_refused)?;
+    let shown = TopicOut::new(&topic);
+    Ok(match dry_run {
+        true => put_planned(before.as_ref().map(TopicOut::new), shown),
+        false => put_done(&Version::from(&topic), created, shown),
+    })
 }
 
-/// What the body of a put asks for.
-#[derive(Debug, PartialEq)]
-struct Put {
-    config: TopicConfig,
-    /// Also where message groups go to other queues than before.
-    force: bool,
-}
-
-fn read(mut fields: Fields<'_>, name: TopicName) -> Result<Put, GatewayError> {
+fn read(mut fields: Fields<'_>, name: TopicName) -> Result<PutTopic, GatewayError> {
     let message_type = fields.text("messageType")?;
     if !is_message_type(message_type.as_deref().unwrap_or(NORMAL)) {
         return Err(fields.refuse("messageType", MESSAGE_TYPES));
@@ -187,7 +168,7 @@ fn read(mut fields: Fields<'_>, name: TopicName) -> Result<Put, GatewayError> {
     fields.end()?;
     let config =
         TopicConfig { message_type, read_queues, write_queues, permission, attributes, ..TopicConfig::new(name) };
-    Ok(Put { config, force })
+    Ok(PutTopic { force, ..PutTopic::new(config, PutWhen::Unconditional) })
 }
 
 /// What they may say the broker judges: it knows what was there.
@@ -229,10 +210,7 @@ pub(super) async fn describe_topic(
     let topic = topic_name(&topic)?;
     query.end()?;
     let topic = state.messaging.broker.describe_topic(topic).await?;
-    if is_known(&headers, topic.incarnation, topic.version) {
-        return Ok(with_etag(StatusCode::NOT_MODIFIED.into_response(), topic.incarnation, topic.version));
-    }
-    Ok(with_etag(json(StatusCode::OK, &TopicOut::new(&topic)), topic.incarnation, topic.version))
+    Ok(described(&headers, &Version::from(&topic), &TopicOut::new(&topic)))
 }
 
 /// What a delete would take along.
@@ -319,7 +297,9 @@ pub(super) async fn delete_topic(State(state): Shared, Segments(topic): Segments
         let queues = state.messaging.broker.query_queue_offsets(topic.clone()).await?;
         let messages = queues.iter().map(|queue| queue.max_offset.0 - queue.min_offset.0).sum();
         let groups = consumed_by(&state, &topic, false).await?;
-        return Ok(json(StatusCode::OK, &Impact { topic: topic.to_string(), messages, groups }));
+        let mut response = json(StatusCode::OK, &Impact { topic: topic.to_string(), messages, groups });
+        response.headers_mut().insert(DRY_RUN, HeaderValue::from_static("true"));
+        return Ok(response);
     }
     state.messaging.broker.delete_topic(topic).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -333,7 +313,7 @@ pub(super) async fn list_topics(State(state): Shared, mut query: Query) -> Answe
         return Err(invalid_query("messageType", MESSAGE_TYPES));
     }
     let kind = format!("topics {}", message_type.as_deref().unwrap_or_default());
-    let page = Page::take(&state, kind, &mut query)?;
+    let page = Page::take(&state, &kind, &mut query)?;
     query.end()?;
     let topics = state.messaging.broker.list_topics().await?;
     let wanted = |topic: &Topic| {
@@ -344,75 +324,6 @@ pub(super) async fn list_topics(State(state): Shared, mut query: Query) -> Answe
     };
     let items = topics.iter().filter(|topic| wanted(topic)).map(TopicOut::new);
     Ok(json(StatusCode::OK, &page.cut(&state, items, |topic| &topic.name)))
-}
-
-/// What `If-None-Match` and `If-Match` ask of a put.
-pub(super) enum Condition {
-    When(PutWhen),
-    Etag(String),
-}
-
-pub(super) fn put_when(headers: &HeaderMap) -> Result<Condition, GatewayError> {
-    let text = |name| {
-        let malformed = || GatewayError::MalformedRequest { reason: format!("{name} cannot be read") };
-        headers.get(&name).map(|value: &HeaderValue| value.to_str().map_err(|_| malformed())).transpose()
-    };
-    match (text(header::IF_MATCH)?, text(header::IF_NONE_MATCH)?) {
-        (None, None) => Ok(Condition::When(PutWhen::Unconditional)),
-        (None, Some("*")) => Ok(Condition::When(PutWhen::Missing)),
-        (Some("*"), None) => Ok(Condition::When(PutWhen::Exists)),
-        (Some(etag), None) => Ok(Condition::Etag(etag.to_string())),
-        (Some(_), Some(_)) => {
-            Err(GatewayError::MalformedRequest { reason: "give If-Match or If-None-Match, not both".into() })
-        }
-        (None, Some(_)) => Err(GatewayError::MalformedRequest { reason: "a PUT knows only 'If-None-Match: *'".into() }),
-    }
-}
-
-/// What a patch asks for: `If-Match` must be there. `None` if its ETags are stale. A patch is laid over this version alone,
-/// with `*` too.
-pub(super) fn patch_when(
-    headers: &HeaderMap,
-    name: &str,
-    incarnation: Incarnation,
-    version: u64,
-) -> Result<Option<PutWhen>, GatewayError> {
-    match put_when(headers)? {
-        Condition::When(PutWhen::Exists) => Ok(Some(PutWhen::Version(incarnation, version))),
-        Condition::Etag(etags) => Ok(version_of(&etags, incarnation, version)),
-        Condition::When(PutWhen::Unconditional) => Err(BrokerError::VersionRequired { name: name.to_string() }.into()),
-        Condition::When(_) => Err(GatewayError::MalformedRequest { reason: "a PATCH knows only If-Match".into() }),
-    }
-}
-
-pub(super) fn etag(incarnation: Incarnation, version: u64) -> String {
-    format!("\"{:x}-{version:x}\"", incarnation.0)
-}
-
-pub(super) fn with_etag(mut response: Response, incarnation: Incarnation, version: u64) -> Response {
-    let etag = HeaderValue::from_str(&etag(incarnation, version)).expect("hex digits in quotes");
-    response.headers_mut().insert(header::ETAG, etag);
-    response
-}
-
-/// The version that one of a caller's ETags stands for; the broker compares it once more when it puts. A weak ETag
-/// stands for none (RFC 9110, 13.1.1).
-pub(super) fn version_of(claimed: &str, incarnation: Incarnation, version: u64) -> Option<PutWhen> {
-    let current = etag(incarnation, version);
-    claimed.split(',').any(|claimed| claimed.trim() == current).then_some(PutWhen::Version(incarnation, version))
-}
-
-/// The refusal of a stale ETag, with the current one.
-pub(super) fn changed_since(name: &str, incarnation: Incarnation, version: u64) -> Response {
-    let error = GatewayError::from(BrokerError::VersionMismatch { name: name.to_string(), current: version });
-    with_etag(error.into_response(), incarnation, version)
-}
-
-/// Does `If-None-Match` name what would be answered?
-pub(super) fn is_known(headers: &HeaderMap, incarnation: Incarnation, version: u64) -> bool {
-    let Some(text) = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()) else { return false };
-    let etag = etag(incarnation, version);
-    text.split(',').map(str::trim).any(|known| known == "*" || known.trim_start_matches("W/") == etag)
 }
 
 #[cfg(test)]
@@ -451,33 +362,5 @@ mod tests {
             let error = config(text).unwrap_err();
             assert_eq!((answer(&error).code, error.at()), (code, Some(&FieldAt::Pointer(pointer.into()))), "{text}");
         }
-    }
-
-    #[test]
-    fn etags_are_compared_strongly_for_a_put_and_weakly_for_a_get() {
-        let (incarnation, version) = (Incarnation(0x90), 3);
-        assert_eq!(version_of("\"90-3\"", incarnation, version), Some(PutWhen::Version(incarnation, 3)));
-        assert_eq!(version_of("\"90-2\", \"90-3\"", incarnation, version), Some(PutWhen::Version(incarnation, 3)));
-        for stale in ["\"90-2\"", "W/\"90-3\"", "90-3", "\"91-3\"", ""] {
-            assert_eq!(version_of(stale, incarnation, version), None, "{stale}");
-        }
-        let mut headers = HeaderMap::new();
-        assert!(!is_known(&headers, incarnation, version));
-        headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static("W/\"90-3\""));
-        assert!(is_known(&headers, incarnation, version) && !is_known(&headers, incarnation, 4));
-    }
-
-    #[test]
-    fn a_put_has_one_condition() {
-        let of = |pairs: &[(header::HeaderName, &'static str)]| {
-            let pairs = pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
-            put_when(&pairs.collect())
-        };
-        assert!(matches!(of(&[]), Ok(Condition::When(PutWhen::Unconditional))));
-        assert!(matches!(of(&[(header::IF_MATCH, "*")]), Ok(Condition::When(PutWhen::Exists))));
-        assert!(matches!(of(&[(header::IF_NONE_MATCH, "*")]), Ok(Condition::When(PutWhen::Missing))));
-        assert!(matches!(of(&[(header::IF_MATCH, "\"1-1\"")]), Ok(Condition::Etag(_))));
-        assert!(of(&[(header::IF_NONE_MATCH, "\"1-1\"")]).is_err());
-        assert!(of(&[(header::IF_MATCH, "*"), (header::IF_NONE_MATCH, "*")]).is_err());
     }
 }

@@ -3,8 +3,6 @@
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
 use gantry_broker_core::broker::{
     CheckTransactions, HalfMessageId, ListTransactions, SendReceipt, TRANSACTION_CHECKS_MAX, TransactionResolution,
 };
@@ -13,21 +11,20 @@ use gantry_broker_core::names::ProducerGroup;
 use gantry_broker_core::offset::QueueOffset;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 use utoipa::{IntoParams, ToSchema};
 
 use super::json::Fields;
+use super::list::{Listing, PageWish};
 use super::message_json::{MessageOut, View};
 use super::messages::{Published, publish};
 use super::openapi::{ChecksIn, EnvelopeIn, MessageHeaders, TimeParams, ViewParams, WaitingForChecks};
-use super::request::{Query, Segments, invalid_query, json, prefer_wait, read_json, topic_name};
+use super::request::{Query, Segments, json, prefer_wait, read_json, topic_name};
 use super::units::{Time, parse_duration};
 use super::{Answer, RestState, Shared};
 use crate::error::{FieldAt, GatewayError};
 
-const CURSOR_PREFIX: &str = "c1.";
-const LIMIT_DEFAULT: u32 = 50;
-const LIMIT_MAX: u32 = 500;
+/// A page of large bodies ends here; the next one goes on.
+const PAGE_BYTES_MAX: u32 = 8 * 1024 * 1024;
 
 /// What is told of a half message: what is told of any, and its transaction.
 #[derive(Serialize, ToSchema)]
@@ -229,6 +226,8 @@ struct Open<'a> {
     born_timestamp: Time,
     check_count: u32,
     next_check_at: Time,
+    /// As its producer sent it; `bodyAs=none` leaves the body out.
+    message: MessageOut<'a>,
 }
 
 /// Which of them.
@@ -246,33 +245,21 @@ struct Which {
 }
 
 /// Transactions of a topic that nobody has decided, the oldest first
-#[utoipa::path(get, path = "/v1/topics/{topic}/transactions", tag = "transactions", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), Which, TimeParams), responses((status = 200, description = "A page of them", body = Page<'static>)))]
+#[utoipa::path(get, path = "/v1/topics/{topic}/transactions", tag = "transactions", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), Which, ViewParams), responses((status = 200, description = "A page of them", body = Page<'static>)))]
 pub(super) async fn list_transactions(
     State(state): Shared,
     Segments(topic): Segments<String>,
     mut query: Query,
 ) -> Answer {
     let topic = topic_name(&topic)?;
-    let times_as_ms = query.take_time_format()?;
+    let view = View::take(&mut query)?;
     let at = |name: &str| FieldAt::Query(name.into());
     let producer_group = query.take("producerGroup")?;
     let older_than = query.take("olderThan")?;
-    let limit = query.take_number("limit")?.unwrap_or(LIMIT_DEFAULT);
-    if !(1..=LIMIT_MAX).contains(&limit) {
-        return Err(invalid_query("limit", "must be 1 to 500"));
-    }
-    let cursor = query.take("cursor")?;
+    let page = PageWish::take(&mut query)?;
     query.end()?;
-    let look = format!("{topic} {producer_group:?} {older_than:?}");
-    let binding = format!("transactions {}\n", STANDARD_NO_PAD.encode(Sha256::digest(look)));
-    let from = match cursor {
-        None => QueueOffset(0),
-        Some(cursor) => {
-            let text = state.messaging.unseal(CURSOR_PREFIX, &cursor).and_then(|text| String::from_utf8(text).ok());
-            let from = text.and_then(|text| text.strip_prefix(&binding)?.parse().ok());
-            from.map(QueueOffset).ok_or(GatewayError::InvalidCursor)?
-        }
-    };
+    let listing = Listing::new("transactions", format!("{topic} {producer_group:?} {older_than:?}"));
+    let from = page.position(&state, &listing, |text| text.parse().ok().map(QueueOffset))?.unwrap_or(QueueOffset(0));
     let producer_group = producer_group.map(|name| producer_group_name(&name, at("producerGroup"))).transpose()?;
     let older_than: Option<Duration> = older_than.map(|text| parse_duration(&text, at("olderThan"))).transpose()?;
     let list = ListTransactions {
@@ -280,10 +267,10 @@ pub(super) async fn list_transactions(
         producer_group,
         born_before: older_than.map(|age| state.now().minus(age)),
         from,
-        transactions_max: limit,
+        transactions_max: page.limit,
+        bytes_max: PAGE_BYTES_MAX,
     };
     let listed = state.messaging.broker.list_transactions(list).await?;
-    let time = |at| Time { at, as_ms: times_as_ms };
     let items = listed
         .transactions
         .iter()
@@ -291,13 +278,13 @@ pub(super) async fn list_transactions(
             transaction_handle: state.messaging.transaction_handle(&state.broker_name, open.half),
             message_id: open.message.unique_key().unwrap_or_default(),
             producer_group: open.producer_group.as_str(),
-            born_timestamp: time(open.message.born_timestamp),
+            born_timestamp: view.time(open.message.born_timestamp),
             check_count: open.checks,
-            next_check_at: time(open.next_check),
+            next_check_at: view.time(open.next_check),
+            message: MessageOut::stored(&open.message, &state.broker_name, view),
         })
         .collect();
-    let cursor = || state.messaging.seal(CURSOR_PREFIX, format!("{binding}{}", listed.next.0).as_bytes());
-    let next_cursor = (!listed.complete).then(cursor);
+    let next_cursor = (!listed.complete).then(|| listing.cursor(&state, listed.next.0));
     let scan = Scanned { scanned: listed.scanned, complete: listed.complete };
     Ok(json(StatusCode::OK, &Page { items, next_cursor, scan }))
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::drive::Play;
-use super::reference::{Lane, Place, Row, State};
+use super::reference::{Lane, Place, Row, State, Waiting};
 use super::*;
 
 impl Play {
@@ -15,14 +15,15 @@ impl Play {
             return;
         }
         let ends: Vec<_> = self.model.queues.iter().map(|(queue_id, sent)| (*queue_id, sent.len())).collect();
-        let mut left: BTreeMap<&str, _> = due.iter().map(|waiting| (waiting.draft.body.as_str(), waiting)).collect();
+        let due_of = |(number, waiting): (usize, &'_ Waiting)| (waiting.draft.body.clone(), (number, waiting.clone()));
+        let mut left: BTreeMap<String, (usize, Waiting)> = due.iter().enumerate().map(due_of).collect();
         for (queue_id, end) in ends {
-            let mut last: BTreeMap<Row, u64> = BTreeMap::new();
+            // By the order of their sends.
+            let mut last: BTreeMap<Row, usize> = BTreeMap::new();
             let mut last_second = Row::Second(0);
             for body in self.pull(topic(), queue_id, end).await {
-                let waiting = left.remove(body.as_str()).unwrap_or_else(|| panic!("{body} came and was not due"));
+                let (number, waiting) = left.remove(&body).unwrap_or_else(|| panic!("{body} came and was not due"));
                 assert_eq!(waiting.draft.queue_id, queue_id, "{body} in its queue");
-                let number = body.parse().unwrap();
                 if waiting.row != Row::Far {
                     let before = last.insert(waiting.row, number);
                     assert!(before.is_none_or(|before| before < number), "{body} of {:?} is late", waiting.row);
@@ -31,7 +32,7 @@ impl Play {
                     assert!(last_second <= waiting.row, "{body} of {:?} after {last_second:?}", waiting.row);
                     last_second = waiting.row;
                 }
-                self.model.arrive(waiting.draft.clone());
+                self.model.arrive(waiting.draft);
             }
         }
         assert!(left.is_empty(), "due at {} and not there: {left:?}", self.model.now);

@@ -1,13 +1,25 @@
 //! Each operation, done to the broker and to its model alike, and their answers compared.
 
-use super::reference::{Delivery, Draft, Ended, Fate, HalfState, Model, Place, Refusal, Row, State, Verdict, place_of};
+use std::collections::BTreeMap;
+
+use super::reference::{
+    Delivery, Draft, Ended, Fate, HalfState, Model, Place, Refusal, Row, State, Verdict, Waiting, place_of,
+};
 use super::*;
+use crate::delivery::clients::ClientId;
 use crate::message;
 use crate::message::Transaction;
 use crate::names::ProducerGroup;
-use crate::operation::half_messages;
+use crate::operation::{half_messages, release_client};
+use crate::store::index_file::IndexLayout;
 
+/// Consumers that keep messages while they live.
+const CLIENTS: u64 = 2;
 const DAY_MS: u64 = 24 * 3_600_000;
+/// A start goes through all of an index file: with RocketMQ's lengths that was nine tenths of a sequence's time.
+const INDEX_LAYOUT: IndexLayout = IndexLayout { slots: 64, entries: 1_024 };
+/// Different idempotency keys.
+const KEYS: u64 = 5;
 
 pub(super) struct Play {
     dice: Dice,
@@ -17,8 +29,10 @@ pub(super) struct Play {
     pub(super) model: Model,
     /// All that were ever given out, in their order.
     handles: Vec<ReceiptHandle>,
-    /// What may be taken back, or once could.
-    recalls: Vec<RecallMessage>,
+    /// What may be taken back, or once could, with the unique key that the model has for it.
+    recalls: Vec<(RecallMessage, String)>,
+    /// What was answered to the first send with a key.
+    receipts: BTreeMap<u64, SendReceipt>,
     filter: Filter,
     sent: u64,
     is_told: bool,
@@ -44,6 +58,8 @@ impl Play {
             queues: Default::default(),
             waiting: Vec::new(),
             halves: Vec::new(),
+            keys: Default::default(),
+            clients: Default::default(),
             letters: Vec::new(),
         };
         let mut play = Play {
@@ -54,6 +70,7 @@ impl Play {
             model,
             handles: Vec::new(),
             recalls: Vec::new(),
+            receipts: BTreeMap::new(),
             filter,
             sent: 0,
             is_told: std::env::var_os("GANTRY_SEED").is_some(),
@@ -69,7 +86,8 @@ impl Play {
     }
 
     fn open(&mut self) {
-        let opened = open_simulated_by(&self.files, Retention::default(), Box::new(self.hand.clone()));
+        let config = BrokerConfig { index_layout: INDEX_LAYOUT, ..simulated_config() };
+        let opened = open_simulated_with(&self.files, config, Box::new(self.hand.clone()));
         self.broker = Some(opened.unwrap());
     }
 
@@ -85,6 +103,18 @@ impl Play {
             Operation::Ack => self.ack().await,
             Operation::ChangeInvisibleDuration => self.change().await,
             Operation::ForwardToDeadLetterQueue => self.give_up().await,
+            Operation::LifeSign => {
+                let client = self.dice.roll(CLIENTS);
+                self.broker().clients_seen(vec![ClientId::of(&client.to_string())]).await.unwrap();
+                if let Some(until) = self.model.clients.get_mut(&client) {
+                    *until = (self.model.now + 120_000).max(*until);
+                }
+            }
+            Operation::ReleaseClient => {
+                let client = self.dice.roll(CLIENTS);
+                self.broker().release_client(ClientId::of(&client.to_string())).await.unwrap();
+                self.model.release_client(client);
+            }
             Operation::Recall => self.recall().await,
             Operation::BeginTransaction => self.begin_transaction().await,
             Operation::EndTransaction => self.end_transaction().await,
@@ -124,18 +154,32 @@ impl Play {
     /// What is due comes now, and what came back once too often is a dead letter, in both.
     async fn settle_clock(&mut self) {
         assert_eq!(self.broker().parts().store.now().0, self.model.now, "effective time");
-        self.broker().deliver_due().unwrap();
-        self.dispatched();
+        self.deliver_due();
         self.check_fired().await;
         let tables = self.broker().parts().tables();
         let pair =
             (tables.consumer_group(&group()).unwrap().consumer_group_id, tables.topic(&topic()).unwrap().topic_id);
         drop(tables);
+        release_client::release_lost_clients(self.broker().parts()).unwrap();
+        self.model.release_lost_clients();
         self.broker().parts().came_back(pair);
         self.model.give_up_exhausted();
-        half_messages::keep_up(self.broker().parts());
+        half_messages::upkeep::keep_up(self.broker().parts());
         self.model.hold_halves();
         self.dispatched();
+    }
+
+    /// What was put back on its way is due as well, once it can be seen.
+    fn deliver_due(&self) {
+        let end = || self.broker().parts().store.max_offset();
+        loop {
+            self.dispatched();
+            let before = end();
+            self.broker().deliver_due().unwrap();
+            if end() == before {
+                return;
+            }
+        }
     }
 
     /// What one thread appended may be with another that is about to dispatch it.
@@ -152,7 +196,7 @@ impl Play {
         let (message_type, queues) = (self.dice.pick(&types), 1 + self.dice.roll(2) as u32);
         let config =
             TopicConfig { read_queues: queues, write_queues: queues, message_type, ..TopicConfig::new(topic()) };
-        let (topic, _) = self.broker().put_topic(config, PutWhen::Missing).await.unwrap();
+        let (topic, _) = self.broker().put_topic(PutTopic::new(config, PutWhen::Missing)).await.unwrap();
         self.model.begin_topic(message_type, queues, topic.incarnation);
     }
 
@@ -162,7 +206,7 @@ impl Play {
             retry_max_times: self.model.retry_max_times,
             ..ConsumerGroupConfig::new(group())
         };
-        let (group, is_new) = self.broker().put_consumer_group(config, when).await.unwrap();
+        let (group, is_new) = self.broker().put_consumer_group(PutConsumerGroup::new(config, when)).await.unwrap();
         if is_new {
             self.model.begin_consumer_group(group.consumer_group_id);
         }
@@ -173,22 +217,26 @@ impl Play {
         let mut drafts = Vec::new();
         let mut messages = Vec::new();
         for _ in 0..count {
-            let (draft, tag) = self.draft();
+            let (draft, tag) = self.draft(&drafts);
             let message = message(&format!("id{}", draft.body), &draft.body).with_tag(tag).unwrap();
             let message = match (draft.message_group, draft.delivery) {
                 (Some(message_group), _) => message.with_message_group(&format!("group{message_group}")).unwrap(),
                 (_, Some(delivery)) => message.with_delivery(delivery_of(delivery)).unwrap(),
                 _ => message,
             };
-            messages.push(SendMessage { queue_id: draft.queue_id, message, idempotency_key: None });
+            messages.push(SendMessage { queue_id: draft.queue_id, message, idempotency_key: idempotency_key(&draft) });
             drafts.push(draft);
         }
-        let keys: Vec<String> = drafts.iter().map(|draft| format!("id{}", draft.body)).collect();
+        let keys: Vec<_> = drafts.iter().map(|draft| (draft.key, draft.unique_key())).collect();
         let fates = self.model.send(drafts);
         let sent = self.broker().send_messages(SendMessages { topic: topic(), messages }).await.unwrap();
         assert_eq!(sent.len(), fates.len());
-        for ((result, fate), unique_key) in sent.into_iter().zip(fates).zip(keys) {
+        for ((result, fate), (key, unique_key)) in sent.into_iter().zip(fates).zip(keys) {
             match (&result, fate) {
+                (Ok(receipt), Fate::Repeated) => {
+                    self.check_repeated(key, receipt);
+                    continue;
+                }
                 (Ok(receipt), Fate::Stored(offset)) => {
                     assert_eq!((receipt.queue_offset.0, receipt.waits_for), (offset, None));
                 }
@@ -196,7 +244,8 @@ impl Play {
                 (Ok(receipt), Fate::Waits(due, _)) => {
                     let second = Timestamp(due - 1_000);
                     assert_eq!(receipt.waits_for, Some(second));
-                    self.recalls.push(RecallMessage { topic: topic(), unique_key: unique_key.into(), second });
+                    let recall = RecallMessage { topic: topic(), unique_key: receipt.unique_key.clone(), second };
+                    self.recalls.push((recall, unique_key));
                 }
                 (Err(BrokerError::MessageTypeMismatch { .. }), Fate::Refused(Refusal::Type)) => {}
                 (Err(BrokerError::QueueNotFound { .. }), Fate::Refused(Refusal::Queue)) => {}
@@ -204,16 +253,36 @@ impl Play {
                     Err(BrokerError::Message(MessageError::InvalidDeliveryTime { .. })),
                     Fate::Refused(Refusal::DeliveryTime),
                 ) => {}
+                (Err(BrokerError::IdempotencyKeyReused), Fate::Refused(Refusal::KeyReused)) => {}
+                (Err(BrokerError::IdempotencyInProgress), Fate::Refused(Refusal::KeyInProgress)) => {}
                 _ => panic!("{fate:?}: {result:?}"),
             }
-            if result.is_ok() {
-                self.model.stored_at = self.model.now;
+            if let Ok(receipt) = result {
+                self.stored(key, receipt);
             }
         }
     }
 
-    /// A message to send and its tag, mostly of the topic's type.
-    fn draft(&mut self) -> (Draft, &'static str) {
+    fn stored(&mut self, key: Option<u64>, receipt: SendReceipt) {
+        assert_eq!((receipt.duplicate, receipt.store_timestamp.0), (false, self.model.now));
+        self.model.stored_at = self.model.now;
+        key.into_iter().for_each(|key| drop(self.receipts.insert(key, receipt.clone())));
+    }
+
+    /// A repeat is answered as the first send was.
+    fn check_repeated(&self, key: Option<u64>, again: &SendReceipt) {
+        let told = |receipt: &SendReceipt| {
+            let SendReceipt { unique_key, queue_id, queue_offset, commit_log_offset, store_timestamp, .. } = receipt;
+            (unique_key.clone(), *queue_id, *queue_offset, *commit_log_offset, *store_timestamp)
+        };
+        let first = &self.receipts[&key.expect("what repeats has a key")];
+        assert_eq!((again.duplicate, told(again)), (true, told(first)));
+        let can_be_recalled = |second: &Timestamp| self.model.now < second.0 + 1_000;
+        assert_eq!(again.waits_for, first.waits_for.filter(can_be_recalled), "until it can be recalled no more");
+    }
+
+    /// A message to send behind others of its batch, and its tag, mostly of the topic's type.
+    fn draft(&mut self, before: &[Draft]) -> (Draft, &'static str) {
         let types = [MessageType::Normal, MessageType::Fifo, MessageType::Delay];
         let message_type = match self.model.message_type {
             MessageType::Mixed => self.dice.pick(&types),
@@ -230,9 +299,21 @@ impl Play {
         let delivery = (message_type == MessageType::Delay).then(|| self.delivery());
         let tag = self.dice.pick(&["x", "x", "y"]);
         let wanted = matches!(self.filter, Filter::All) || tag == "x";
-        let body = self.sent.to_string();
-        self.sent += 1;
-        (Draft { body, queue_id: QueueId(queue as u32), message_group, delivery, wanted }, tag)
+        let key = self.dice.one_in(3).then(|| self.dice.roll(KEYS));
+        let body = self.body(key, before);
+        (Draft { body, queue_id: QueueId(queue as u32), message_group, delivery, wanted, key }, tag)
+    }
+
+    /// A new one, unless the key has one already: then mostly that.
+    fn body(&mut self, key: Option<u64>, before: &[Draft]) -> String {
+        let of_batch = before.iter().rev().find(|draft| key.is_some() && draft.key == key);
+        let known = key.and_then(|key| self.model.known(key)).map(|known| &known.body);
+        let known = known.or(of_batch.map(|draft| &draft.body)).cloned();
+        known.filter(|_| !self.dice.one_in(4)).unwrap_or_else(|| {
+            let body = self.sent.to_string();
+            self.sent += 1;
+            body
+        })
     }
 
     /// Mostly soon, now and then around a limit.
@@ -256,15 +337,24 @@ impl Play {
 
     async fn pop(&mut self) {
         let messages_max = 1 + self.dice.roll(6) as u32;
-        let lease_ms = 10_000 + 1_000 * self.dice.roll(50) as i64;
+        let client = self.dice.one_in(3).then(|| self.dice.roll(CLIENTS));
+        let lease_ms = match client {
+            None => 10_000 + 1_000 * self.dice.roll(50) as i64,
+            Some(_) => 3 * 3_600_000,
+        };
+        let lease = match client {
+            None => LeaseLength::Exactly(Duration::from_millis(lease_ms.unsigned_abs())),
+            Some(client) => LeaseLength::WhileSeen(ClientId::of(&client.to_string())),
+        };
         let attempt = self.dice.one_in(3).then(|| self.dice.roll(3));
         let asked = PopMessages {
-            lease: LeaseLength::Exactly(Duration::from_millis(lease_ms.unsigned_abs())),
+            lease,
             filter: self.filter.clone(),
             attempt_id: attempt.map(|attempt| format!("attempt{attempt}").into()),
             ..pop(messages_max)
         };
         let popped = self.broker().pop_messages(asked).await.unwrap();
+        self.model.clients.extend(client.map(|client| (client, self.model.now + 120_000)));
         let places: Vec<Place> = popped.iter().map(|popped| place_of(&popped.handle)).collect();
         let again = attempt.map_or(Vec::new(), |attempt| self.model.taken_by(attempt));
         match &again[..] {
@@ -281,7 +371,7 @@ impl Play {
             assert_eq!((popped.delivery_attempt, &popped.message.body[..]), (deliveries, known.body.as_bytes()));
             let (id, deadline) = (popped.handle.lease_id, self.model.now + lease_ms);
             assert_eq!(popped.invisible_until, Timestamp(deadline));
-            let state = State::Leased { id, deadline, attempt: deliveries, attempt_id: attempt };
+            let state = State::Leased { id, deadline, attempt: deliveries, attempt_id: attempt, client };
             self.model.at(place_of(&popped.handle)).state = state;
             self.handles.push(popped.handle.clone());
         }
@@ -325,7 +415,8 @@ impl Play {
                 let deadline = self.model.now + invisible_ms;
                 let attempt = if suspend { attempt.saturating_sub(1) } else { attempt };
                 let id = changed.handle.lease_id;
-                self.model.at(place_of(&handle)).state = State::Leased { id, deadline, attempt, attempt_id: None };
+                self.model.at(place_of(&handle)).state =
+                    State::Leased { id, deadline, attempt, attempt_id: None, client: None };
                 self.handles.push(changed.handle);
             }
             (Verdict::Settled | Verdict::Expired | Verdict::Gone, Err(BrokerError::ReceiptExpired)) => {}
@@ -350,7 +441,7 @@ impl Play {
     async fn recall(&mut self) {
         let count = self.recalls.len() as u64;
         let back = if count == 0 { return } else { self.dice.roll(count.min(6)).min(self.dice.roll(count)) };
-        let recall = self.recalls[(count - 1 - back) as usize].clone();
+        let (recall, unique_key) = self.recalls[(count - 1 - back) as usize].clone();
         let answer = self.broker().recall_message(recall.clone()).await;
         match answer {
             Err(BrokerError::MessageTypeMismatch { .. }) => {
@@ -359,29 +450,33 @@ impl Play {
             Ok(outcome) => {
                 let is_late = self.model.now >= recall.second.0 + 1_000;
                 assert_eq!(outcome == RecallOutcome::AlreadyDelivered, is_late, "{outcome:?}");
-                self.model.waiting.retain(|waiting| *format!("id{}", waiting.draft.body) != *recall.unique_key);
+                self.model.recall(&unique_key, recall.second.0);
             }
             Err(error) => panic!("{error}"),
         }
     }
 
     async fn begin_transaction(&mut self) {
-        let (mut draft, tag) = self.draft();
+        let (mut draft, tag) = self.draft(&[]);
         let queue_id = QueueId(self.dice.roll(self.model.queues.len() as u64) as u32);
         draft = Draft { queue_id, message_group: None, delivery: None, ..draft };
         let transaction = Transaction { producer_group: producer_group(), check_after: None };
         let unique_key = format!("id{}", draft.body);
         let half = message(&unique_key, &draft.body).with_tag(tag).unwrap().with_transaction(transaction).unwrap();
-        let messages = vec![SendMessage { queue_id, message: half, idempotency_key: None }];
+        let messages = vec![SendMessage { queue_id, message: half, idempotency_key: idempotency_key(&draft) }];
         let sent = self.broker().send_messages(SendMessages { topic: topic(), messages }).await.unwrap().remove(0);
-        match (sent, self.model.takes_transactions()) {
-            (Ok(receipt), true) => {
-                let id = HalfMessageId::new(&unique_key, receipt.queue_offset, receipt.commit_log_offset);
+        let repeats = self.model.repeats(&draft);
+        match (sent, self.model.takes_transactions(), repeats) {
+            (Err(BrokerError::MessageTypeMismatch { .. }), false, _) => {}
+            (Ok(receipt), true, None) => {
+                let id = HalfMessageId::new(&receipt.unique_key, receipt.queue_offset, receipt.commit_log_offset);
+                let key = draft.key;
                 self.model.begin_transaction(id, draft);
-                self.model.stored_at = self.model.now;
+                self.stored(key, receipt);
             }
-            (Err(BrokerError::MessageTypeMismatch { .. }), false) => {}
-            (answer, takes) => panic!("{takes}: {answer:?}"),
+            (Ok(receipt), true, Some(Fate::Repeated)) => self.check_repeated(draft.key, &receipt),
+            (Err(BrokerError::IdempotencyKeyReused), true, Some(Fate::Refused(Refusal::KeyReused))) => {}
+            (answer, takes, repeats) => panic!("{takes}, {repeats:?}: {answer:?}"),
         }
     }
 
@@ -454,6 +549,7 @@ impl Play {
             "{now} after a restart, {earliest} at the earliest"
         );
         self.model.now = now;
+        self.model.restarted();
     }
 
     async fn reset(&mut self) {
@@ -518,11 +614,13 @@ impl Play {
             }
             Lie::TimerLost => {
                 let now = self.model.now;
-                let waits = |recall: &&RecallMessage| {
-                    let is_it = |body: &str| *format!("id{body}") == *recall.unique_key;
-                    recall.second.0 > now && self.model.waiting.iter().any(|waiting| is_it(&waiting.draft.body))
+                let waits = |(recall, unique_key): &&(RecallMessage, String)| {
+                    let is_it = |waiting: &Waiting| {
+                        waiting.draft.unique_key() == *unique_key && waiting.due == recall.second.0 + 1_000
+                    };
+                    recall.second.0 > now && self.model.waiting.iter().any(is_it)
                 };
-                let Some(recall) = self.recalls.iter().find(waits).cloned() else { return false };
+                let Some((recall, _)) = self.recalls.iter().find(waits).cloned() else { return false };
                 self.broker().recall_message(recall).await.unwrap();
                 true
             }
@@ -542,6 +640,7 @@ impl Play {
                 true
             }
             Lie::LetterLost => self.model.letters.pop().is_some(),
+            Lie::KeyForgotten => self.model.keys.pop_first().is_some(),
             Lie::CommittedUnseen => {
                 let incarnation = self.model.incarnation;
                 let mut halves = self.model.halves.iter();
@@ -558,6 +657,10 @@ impl Play {
 
 fn producer_group() -> ProducerGroup {
     ProducerGroup::from_client("producers").unwrap()
+}
+
+fn idempotency_key(draft: &Draft) -> Option<Box<str>> {
+    draft.key.map(|key| key.to_string().into())
 }
 
 fn delivery_of(delivery: Delivery) -> message::Delivery {

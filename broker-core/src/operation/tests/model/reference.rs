@@ -11,6 +11,8 @@ use crate::receipt_handle::{LeaseId, ReceiptHandle};
 /// A handle counts so much longer than its lease, unless somebody else has the message.
 const GRACE_MS: i64 = 5_000;
 const DAY_MS: i64 = 24 * 3_600_000;
+/// So long an idempotency key stands for the first message stored with it.
+const KEY_WINDOW_MS: i64 = 600_000;
 /// RocketMQ's `transactionTimeOut`, `transactionCheckInterval` and `transactionCheckMax`.
 const FIRST_CHECK_MS: i64 = 6_000;
 const CHECK_INTERVAL_MS: i64 = 30_000;
@@ -31,6 +33,8 @@ pub(super) enum State {
         deadline: i64,
         attempt: u32,
         attempt_id: Option<u64>,
+        /// Who keeps it while it lives.
+        client: Option<u64>,
     },
     Settled,
 }
@@ -61,12 +65,23 @@ pub(super) struct Draft {
     pub(super) message_group: Option<u64>,
     pub(super) delivery: Option<Delivery>,
     pub(super) wanted: bool,
+    /// Of its idempotency.
+    pub(super) key: Option<u64>,
+}
+
+/// What an idempotency key stands for.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub(super) body: String,
+    pub(super) stored_at: i64,
 }
 
 /// What becomes of a draft.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Fate {
     Stored(u64),
+    /// Its key stands for this message already.
+    Repeated,
     /// Until this time, in this row.
     Waits(i64, Row),
     Refused(Refusal),
@@ -77,6 +92,10 @@ pub(super) enum Refusal {
     Type,
     Queue,
     DeliveryTime,
+    /// The key stands for another body.
+    KeyReused,
+    /// Its own batch has the key already.
+    KeyInProgress,
 }
 
 /// What comes in the order in which it was sent.
@@ -165,6 +184,10 @@ pub(super) struct Model {
     pub(super) waiting: Vec<Waiting>,
     /// In the order of their sends.
     pub(super) halves: Vec<Half>,
+    /// By idempotency key, over or not.
+    pub(super) keys: BTreeMap<u64, Known>,
+    /// Until when consumers that keep messages while they live count as alive.
+    pub(super) clients: BTreeMap<u64, i64>,
     /// Bodies of dead letters.
     pub(super) letters: Vec<String>,
 }
@@ -176,6 +199,7 @@ impl Model {
         self.incarnation = incarnation;
         self.queues = (0..queues).map(|queue| (QueueId(queue), Vec::new())).collect();
         self.waiting.clear();
+        self.keys.clear();
     }
 
     /// A new consumer group gets everything.
@@ -291,18 +315,46 @@ impl Model {
     /// Sends a batch: the fate of each draft. Behind a refused message no other of its group is stored.
     pub(super) fn send(&mut self, drafts: Vec<Draft>) -> Vec<Fate> {
         let mut broken: BTreeMap<u64, Fate> = BTreeMap::new();
+        let mut of_batch: BTreeMap<u64, String> = BTreeMap::new();
         let send_one = |draft: Draft| {
             let message_group = draft.message_group;
             let known = message_group.and_then(|message_group| broken.get(&message_group));
-            let fate = known.copied().unwrap_or_else(|| self.fate(&draft));
+            let fate = known.copied().unwrap_or_else(|| match self.fate(&draft) {
+                Fate::Refused(refusal) => Fate::Refused(refusal),
+                fate => match draft.key.and_then(|key| of_batch.get(&key)) {
+                    Some(body) if *body == draft.body => Fate::Refused(Refusal::KeyInProgress),
+                    Some(_) => Fate::Refused(Refusal::KeyReused),
+                    None => self.repeats(&draft).unwrap_or(fate),
+                },
+            });
+            if let (Fate::Stored(_) | Fate::Waits(..), Some(key)) = (fate, draft.key) {
+                of_batch.insert(key, draft.body.clone());
+                self.remember(key, &draft.body);
+            }
             match fate {
                 Fate::Stored(_) => self.arrive(draft),
                 Fate::Waits(due, row) => self.waiting.push(Waiting { draft, due, row }),
+                Fate::Repeated => {}
                 Fate::Refused(_) => drop(message_group.map(|message_group| broken.insert(message_group, fate))),
             }
             fate
         };
         drafts.into_iter().map(send_one).collect()
+    }
+
+    /// What a key stands for now.
+    pub(super) fn known(&self, key: u64) -> Option<&Known> {
+        self.keys.get(&key).filter(|known| self.now - known.stored_at < KEY_WINDOW_MS)
+    }
+
+    fn remember(&mut self, key: u64, body: &str) {
+        self.keys.insert(key, Known { body: body.into(), stored_at: self.now });
+    }
+
+    /// The fate of a draft whose key stands for something.
+    pub(super) fn repeats(&self, draft: &Draft) -> Option<Fate> {
+        let known = self.known(draft.key?)?;
+        Some(if known.body == draft.body { Fate::Repeated } else { Fate::Refused(Refusal::KeyReused) })
     }
 
     /// A message comes into its queue.
@@ -318,6 +370,9 @@ impl Model {
 
     pub(super) fn begin_transaction(&mut self, id: HalfMessageId, draft: Draft) {
         let state = HalfState::Open { checks: 0, next_check: self.now + FIRST_CHECK_MS };
+        if let Some(key) = draft.key {
+            self.remember(key, &draft.body);
+        }
         self.halves.push(Half { id, draft, incarnation: self.incarnation, state });
     }
 
@@ -376,6 +431,15 @@ impl Model {
         }
     }
 
+    /// Who waits for this second under this unique key is not delivered.
+    pub(super) fn recall(&mut self, unique_key: &str, second: i64) {
+        let is_it = |waiting: &Waiting| {
+            let waits = !matches!(waiting.row, Row::Level(_)) && waiting.due == second + 1_000;
+            waits && waiting.draft.unique_key() == unique_key
+        };
+        self.waiting.retain(|waiting| !is_it(waiting));
+    }
+
     /// Takes out what has waited long enough, in the order of the sends.
     pub(super) fn take_due(&mut self) -> Vec<Waiting> {
         let (due, waiting) = self.waiting.drain(..).partition(|waiting| waiting.due <= self.now);
@@ -390,6 +454,34 @@ impl Model {
         let exhausted: Vec<Place> =
             self.places().filter(|(_, sent)| self.is_due(sent) && is_exhausted(sent)).map(|(place, _)| place).collect();
         exhausted.into_iter().for_each(|place| self.give_up(place));
+    }
+
+    /// What a consumer kept while it lived comes back a second later.
+    pub(super) fn release_client(&mut self, gone: u64) {
+        let back_at = self.now + 1_000;
+        for sent in self.queues.values_mut().flatten() {
+            if let State::Leased { client, deadline, .. } = &mut sent.state
+                && *client == Some(gone)
+            {
+                (*client, *deadline) = (None, back_at.min(*deadline));
+            }
+        }
+        self.clients.remove(&gone);
+    }
+
+    pub(super) fn release_lost_clients(&mut self) {
+        let lost: Vec<u64> =
+            self.clients.iter().filter(|(_, until)| **until <= self.now).map(|(client, _)| *client).collect();
+        lost.into_iter().for_each(|client| self.release_client(client));
+    }
+
+    /// Nobody was heard of before the start; who keeps something has a minute.
+    pub(super) fn restarted(&mut self) {
+        let held = self.places().filter_map(|(_, sent)| match sent.state {
+            State::Leased { client, .. } => client,
+            _ => None,
+        });
+        self.clients = held.map(|client| (client, self.now + 60_000)).collect();
     }
 
     pub(super) fn give_up(&mut self, place: Place) {
@@ -417,6 +509,13 @@ impl Model {
             State::Leased { .. } | State::Fresh => Verdict::Superseded,
             State::Settled => Verdict::Settled,
         }
+    }
+}
+
+impl Draft {
+    /// What tells it from others: of the key, where it has one.
+    pub(super) fn unique_key(&self) -> String {
+        self.key.map_or_else(|| format!("id{}", self.body), |key| format!("key{key}"))
     }
 }
 

@@ -137,6 +137,185 @@ async fn a_patch_changes_what_it_names() {
 }
 
 #[tokio::test]
+async fn a_put_says_first_what_it_would_change() {
+    let face = Face::new().await;
+    let dry = async |line: &str, headers: &[(&str, &str)], body: &str| {
+        let (path, query) = line.split_once('?').unwrap_or((line, ""));
+        let answer = face.ask(&format!("{path}?dryRun=true{query}"), headers, body.to_string()).await;
+        assert!(answer.status != StatusCode::OK || answer.header("gantry-dry-run") == "true");
+        answer
+    };
+    let made = dry("PUT /v1/topics/u", &[], r#"{"messageType":"fifo"}"#).await.expect(200).json();
+    assert_eq!((&made["messageType"], &made["plan"]["creates"]), (&json!("fifo"), &json!(true)));
+    assert_eq!(made["plan"]["changes"]["writeQueues"], json!({"from": null, "to": 8}));
+    assert_eq!(face.ask("GET /v1/topics/u", &[], "").await.refused(), (404, "topic_not_found".into()));
+
+    let before = face.ask("GET /v1/topics/t", &[], "").await.expect(200);
+    let merge = [("if-match", before.header("etag"))];
+    let patched = dry("PATCH /v1/topics/t", &merge, r#"{"perm":"read","readQueues":1}"#).await.expect(200).json();
+    let plan = json!({"creates": false, "changes": {"perm": {"from": "readWrite", "to": "read"}}});
+    assert_eq!((&patched["plan"], &patched["perm"]), (&plan, &json!("read")));
+    let put = dry("PUT /v1/topics/t", &[("if-match", "*")], r#"{"readQueues":4}"#).await.expect(200).json();
+    assert_eq!(put["plan"]["changes"]["readQueues"], json!({"from": 1, "to": 4}));
+    for (line, headers, body, refused) in [
+        ("PUT /v1/topics/t", &[][..], "{}", (428, "precondition_required")),
+        ("PUT /v1/topics/t", &[("if-match", "\"0-0\"")], "{}", (412, "etag_mismatch")),
+        ("PUT /v1/topics/t", &[("if-none-match", "*")], "{}", (409, "already_exists")),
+        ("PATCH /v1/topics/t", &[("if-match", "*")], r#"{"writeQueues":0}"#, (400, "invalid_parameter")),
+        ("PATCH /v1/groups/none", &[("if-match", "*")], "{}", (404, "group_not_found")),
+        ("PUT /v1/groups/h", &[], r#"{"retryPolicy":{"type":"customized","next":[]}}"#, (400, "invalid_parameter")),
+    ] {
+        assert_eq!(dry(line, headers, body).await.refused(), (refused.0, refused.1.to_string()), "{line} {body}");
+    }
+    let after = face.ask("GET /v1/topics/t", &[], "").await.expect(200);
+    assert_eq!((after.json(), after.header("etag")), (before.json(), before.header("etag")));
+
+    let made = dry("PUT /v1/groups/h", &[], r#"{"orderly":true}"#).await.expect(200).json();
+    assert_eq!((&made["orderly"], &made["plan"]["creates"]), (&json!(true), &json!(true)));
+    face.ask("PUT /v1/groups/h", &[], "{}").await.expect(201);
+    let patched = dry("PATCH /v1/groups/h", &[("if-match", "*")], r#"{"orderly":true}"#).await.expect(200).json();
+    assert_eq!(patched["plan"]["changes"], json!({"orderly": {"from": false, "to": true}}));
+    let would_go = face.ask("DELETE /v1/groups/h?dryRun=true", &[], "").await.expect(200);
+    assert_eq!((would_go.header("gantry-dry-run"), &would_go.json()["totalLag"]), ("true", &json!(0)));
+    let nobody = face.ask("DELETE /v1/groups/none?dryRun=true", &[], "").await;
+    assert_eq!(nobody.refused(), (404, "group_not_found".into()));
+    let done = face.ask("GET /v1/groups/h", &[], "").await.expect(200).json();
+    assert_eq!((&done["orderly"], done.get("plan")), (&json!(false), None));
+}
+
+#[tokio::test]
+async fn dead_letters_go_back_to_topics_of_every_type() {
+    let face = Face::new().await;
+    let send = async |topic: &str, headers: &[(&str, &str)]| {
+        face.ask(&format!("POST /v1/topics/{topic}/messages"), headers, topic.to_string()).await.expect(201)
+    };
+    for message_type in ["fifo", "delay", "transaction"] {
+        let config = json!({"messageType": message_type, "readQueues": 1}).to_string();
+        face.ask(&format!("PUT /v1/topics/{message_type}"), &[], config).await.expect(201);
+    }
+    send("t", &[]).await;
+    send("fifo", &[("gantry-message-group", "a")]).await;
+    let now = SystemClock.wall().0.to_string();
+    send("delay", &[("gantry-deliver-at", &now)]).await;
+    let half = [("gantry-producer-group", "shop")];
+    let half = face.ask("POST /v1/topics/transaction/transactions", &half, "transaction").await.expect(201).json();
+    let commit = format!("POST /v1/transactions/{}/commit", half["transactionHandle"].as_str().unwrap());
+    face.ask(&commit, &[], "").await.expect(204);
+    let mut letters = Vec::new();
+    let receive = async |topic: &str| {
+        let body = json!({"topic": topic, "maxMessages": 32}).to_string();
+        // What is due comes in a moment, by the broker's own hand.
+        let wait = [("prefer", if topic == "delay" { "wait=20" } else { "wait=0" })];
+        let received = face.ask("POST /v1/groups/g/receive", &wait, body).await.expect(200).json();
+        received["messages"].as_array().unwrap().clone()
+    };
+    for topic in ["t", "fifo", "delay", "transaction"] {
+        let received = receive(topic).await;
+        let handle = received[0]["receiptHandle"].as_str().unwrap();
+        face.ask(&format!("POST /v1/receipts/{handle}/dead-letter"), &[], "").await.expect(200);
+        letters.push(received[0]["messageId"].clone());
+    }
+    let resend = async |query: &str, body: Value| {
+        face.ask(&format!("POST /v1/groups/g/dlq/resend{query}"), &[], body.to_string()).await
+    };
+    // What would be refused is known before.
+    let to_delay = json!({"messageIds": [letters[1]], "target": {"topic": "delay"}});
+    let refused = resend("?dryRun=true", to_delay.clone()).await.expect(207).json();
+    assert_eq!(refused["results"][0]["problem"]["code"], "message_type_mismatch");
+    assert_eq!(resend("", to_delay).await.expect(207).json()["summary"], json!({"ok": 0, "failed": 1}));
+    let retry = resend("", json!({"messageIds": letters, "target": "retry"})).await;
+    assert_eq!(retry.refused(), (501, "not_implemented".into()));
+
+    let all = json!({"messageIds": letters});
+    assert_eq!(resend("?dryRun=true", all.clone()).await.expect(200).json()["summary"]["ok"], 4);
+    assert_eq!(resend("", all).await.expect(200).json()["summary"]["ok"], 4);
+    for topic in ["t", "fifo", "delay", "transaction"] {
+        let received = receive(topic).await;
+        assert_eq!((received.len(), &received[0]["body"]), (1, &json!(topic)));
+    }
+}
+
+#[tokio::test]
+async fn an_offset_is_found_by_time() {
+    let face = Face::new().await;
+    let mut stored = Vec::new();
+    for body in ["a", "b", "c"] {
+        face.ask("POST /v1/topics/t/messages", &[], body).await.expect(201);
+        let all = face.ask("GET /v1/topics/t/messages?timeFormat=ms", &[], "").await.expect(200).json();
+        stored.push(all["items"][0]["storeTimestamp"].as_i64().unwrap());
+    }
+    const QUEUE: &str = "/v1/topics/t/queues/broker-a/0";
+    let offset = async |query: String| {
+        let found = face.ask(&format!("GET {QUEUE}/offset?{query}"), &[], "").await.expect(200).json();
+        (found["offset"].as_u64().unwrap(), found["boundary"].clone())
+    };
+    assert_eq!(offset("at=min".into()).await, (0, Value::Null));
+    assert_eq!(offset("at=max".into()).await, (3, Value::Null));
+    for at in &stored {
+        // Two may be of one millisecond.
+        let first = stored.iter().position(|stored| stored >= at).unwrap() as u64;
+        let last = stored.iter().rposition(|stored| stored <= at).unwrap() as u64;
+        assert_eq!(offset(format!("at={at}")).await, (first, json!("lower")));
+        assert_eq!(offset(format!("at={at}&boundary=upper")).await, (last, json!("upper")));
+    }
+    assert_eq!(offset("at=2000-01-01T00:00:00Z".into()).await.0, 0);
+    assert_eq!(offset("at=2100-01-01T00:00:00Z".into()).await.0, 3);
+    let page = face.ask(&format!("GET {QUEUE}/messages?at={}", stored[2]), &[], "").await.expect(200).json();
+    let first = stored.iter().position(|at| *at == stored[2]).unwrap();
+    assert_eq!((page["items"].as_array().unwrap().len(), &page["items"][0]["queueOffset"]), (3 - first, &json!(first)));
+    for (path, refused) in [
+        ("/offset", (400, "invalid_parameter")),
+        ("/offset?at=soon", (400, "invalid_timestamp")),
+        ("/offset?at=min&boundary=middle", (400, "invalid_parameter")),
+        ("/offset?at=min&x=1", (400, "unknown_field")),
+        ("/messages?at=min&offset=0", (400, "invalid_parameter")),
+    ] {
+        let answer = face.ask(&format!("GET {QUEUE}{path}"), &[], "").await;
+        assert_eq!(answer.refused(), (refused.0, refused.1.to_string()), "{path}");
+    }
+    for (path, refused) in [
+        ("t/queues/broker-a/7", (404, "not_found")),
+        ("t/queues/broker-b/0", (404, "broker_not_found")),
+        ("t/queues/broker-a/x", (400, "invalid_parameter")),
+        ("none/queues/broker-a/0", (404, "topic_not_found")),
+        ("SCHEDULE_TOPIC_XXXX/queues/broker-a/0", (403, "system_resource")),
+    ] {
+        let answer = face.ask(&format!("GET /v1/topics/{path}/offset?at=min"), &[], "").await;
+        assert_eq!(answer.refused(), (refused.0, refused.1.to_string()), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn open_transactions_are_shown_with_their_messages() {
+    let face = Face::new().await;
+    face.ask("PUT /v1/topics/pay", &[], r#"{"messageType":"transaction"}"#).await.expect(201);
+    let half = async |body: &str| {
+        let headers = [("gantry-producer-group", "shop"), ("gantry-tag", "x")];
+        face.ask("POST /v1/topics/pay/transactions", &headers, body.to_string()).await.expect(201).json()
+    };
+    let [a, b] = [half("a").await, half("b").await];
+    let list = async |query: &str| {
+        face.ask(&format!("GET /v1/topics/pay/transactions{query}"), &[], "").await.expect(200).json()
+    };
+    let listed = list("").await;
+    assert_eq!((listed["items"].as_array().unwrap().len(), &listed["nextCursor"]), (2, &Value::Null));
+    let first = &listed["items"][0];
+    assert_eq!((&first["messageId"], &first["checkCount"]), (&a["messageId"], &json!(0)));
+    let message = &first["message"];
+    assert_eq!((&message["body"], &message["tag"], &message["topic"]), (&json!("a"), &json!("x"), &json!("pay")));
+    assert_eq!(list("?bodyAs=none").await["items"][0]["message"].get("body"), None);
+    let page = list("?limit=1").await;
+    let cursor = page["nextCursor"].as_str().unwrap();
+    assert_eq!(list(&format!("?limit=1&cursor={cursor}")).await["items"][0]["messageId"], b["messageId"]);
+    let foreign = face.ask(&format!("GET /v1/topics/pay/transactions?producerGroup=x&cursor={cursor}"), &[], "").await;
+    assert_eq!(foreign.refused(), (400, "invalid_cursor".into()));
+    let commit = format!("POST /v1/transactions/{}/commit", first["transactionHandle"].as_str().unwrap());
+    face.ask(&commit, &[], "").await.expect(204);
+    let stats = face.ask("GET /v1/topics/pay/stats", &[], "").await.expect(200).json();
+    assert_eq!(stats["transactions"], json!({"open": 1, "committed": 1, "rolledBack": 0}));
+}
+
+#[tokio::test]
 async fn the_pause_after_a_nack_is_the_groups_policy() {
     let face = Face::new().await;
     face.ask("POST /v1/topics/t/messages", &[], "x").await.expect(201);

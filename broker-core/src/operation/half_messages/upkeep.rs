@@ -1,0 +1,196 @@
+//! What is done about half messages that stay open: their producers are asked, in the end they are given up, and none of
+//! them holds up what came behind it.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::broker::HalfMessageId;
+use crate::delivery::half_messages::{Decided, HalfOutcome};
+use crate::error::BrokerError;
+use crate::local_broker::Parts;
+use crate::message::property;
+use crate::offset::{CommitLogOffset, QueueOffset};
+use crate::operation::topics::ensure_topic;
+use crate::store::commit_log::{Append, AppendClass};
+use crate::store::error::StoreError;
+use crate::store::failpoint::{self, Point};
+use crate::store::record::RecordDraft;
+
+use super::{Locked, QUEUE, cell_key, half_topic, holding_topic, since, with_known};
+
+/// Most that are moved under one lock, and by one append.
+const MOVED_AT_ONCE: usize = 64;
+/// One half message that stays open for days must not have the cell remember all that were settled behind it: when the
+/// queue is this much longer than what is open, it is put back to the queue's end.
+const BEHIND_MAX: u64 = 262_144;
+/// What could not be done is tried again after this.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Checks may be due, or used up. What cannot be done now waits.
+pub(crate) fn keep_up(parts: &Parts) {
+    let kept_up = hold_given_up(parts).and_then(|()| put_back_stragglers(parts)).and_then(|()| arm(parts));
+    parts.transactions.wake();
+    if let Err(error) = kept_up {
+        tracing::warn!(%error, "half messages cannot be looked after; it is tried again and again");
+        let pair = cell_key(&parts.tables()).map(|cell| (cell.consumer_group_id, cell.topic_id));
+        pair.into_iter().for_each(|pair| parts.redelivery.arm(pair, parts.store.now().plus(PAUSE)));
+    }
+}
+
+/// After a start: those of the last life are to be known.
+pub(crate) fn arm_at_start(parts: &Parts) {
+    let cell = cell_key(&parts.tables());
+    cell.into_iter().for_each(|cell| parts.redelivery.arm((cell.consumer_group_id, cell.topic_id), parts.store.now()));
+}
+
+fn arm(parts: &Parts) -> Result<(), BrokerError> {
+    with_known(parts, |_, locked| {
+        let pair = (locked.key.consumer_group_id, locked.key.topic_id);
+        let next = locked.open.next_check(parts.store.now());
+        next.into_iter().for_each(|next| parts.redelivery.arm(pair, next));
+    })?;
+    Ok(())
+}
+
+/// Those about which producers were asked often enough go to the holding topic.
+fn hold_given_up(parts: &Parts) -> Result<(), BrokerError> {
+    let given_up = |locked: &Locked<'_>| -> Vec<QueueOffset> {
+        let given_up = locked.open.given_up(parts.config.transactions.check_max, parts.store.now());
+        given_up.take(MOVED_AT_ONCE).collect()
+    };
+    while with_known(parts, |_, locked| !given_up(&locked).is_empty())? == Some(true) {
+        ensure_topic(parts, &holding_topic(), 1)?;
+        let held = with_known(parts, |_, mut locked| {
+            let given_up = given_up(&locked);
+            locked.move_all(MoveTo::Holding, &given_up)
+        });
+        held?.unwrap_or(Ok(()))?;
+    }
+    Ok(())
+}
+
+fn put_back_stragglers(parts: &Parts) -> Result<(), BrokerError> {
+    put_back_behind(parts, BEHIND_MAX)
+}
+
+/// Puts back what lies so far behind the queue's end, and further by what is open.
+pub(crate) fn put_back_behind(parts: &Parts, behind_max: u64) -> Result<(), BrokerError> {
+    loop {
+        let put_back = with_known(parts, |_, mut locked| {
+            let end = locked.queue.max_offset().0;
+            let behind_max = behind_max + 4 * locked.open.open_count() as u64;
+            let below = QueueOffset(end.saturating_sub(behind_max));
+            let stragglers = locked.open.open_from(QueueOffset(0)).map(|(at, _)| at).take_while(|at| *at < below);
+            let stragglers: Vec<_> = stragglers.take(MOVED_AT_ONCE).collect();
+            locked.move_all(MoveTo::End, &stragglers).map(|()| stragglers.len() == MOVED_AT_ONCE)
+        });
+        if !matches!(put_back?, Some(Ok(true))) {
+            return Ok(());
+        }
+    }
+}
+
+/// The log is about to go below this place: what is open there is put back, or held if it is as old as messages get.
+/// Says whether there was anything.
+pub(crate) fn put_back_below(parts: &Parts, below: CommitLogOffset) -> Result<bool, StoreError> {
+    let Some(queue) = parts.store.queue(&half_topic(), QUEUE) else { return Ok(false) };
+    let below = parts.store.offset_at_place(&queue, below)?;
+    let before = parts.store.max_offset();
+    let holding = |error| StoreError::Failed { reason: format!("the topic of held half messages: {error}") };
+    loop {
+        let open = with_known(parts, |_, locked| {
+            let open = locked.open.open_from(QueueOffset(0)).map(|(at, _)| at).take_while(|at| *at < below);
+            let too_old = parts.store.now().minus(parts.config.retention.file_reserved_time);
+            let (mut old, mut young) = (Vec::new(), Vec::new());
+            for at in open.take(MOVED_AT_ONCE).collect::<Vec<_>>() {
+                let is_old = locked.read(at).is_some_and(|message| since(&message) <= too_old);
+                if is_old { old.push(at) } else { young.push(at) }
+            }
+            (old, young)
+        });
+        let Some((old, young)) = open? else { break };
+        if old.is_empty() && young.is_empty() {
+            break;
+        }
+        if !old.is_empty() {
+            ensure_topic(parts, &holding_topic(), 1).map_err(holding)?;
+        }
+        let moved = with_known(parts, |_, mut locked| {
+            let still_open = |all: &[QueueOffset], locked: &Locked<'_>| -> Vec<QueueOffset> {
+                all.iter().copied().filter(|at| locked.open.open(*at).is_some()).collect()
+            };
+            let (old, young) = (still_open(&old, &locked), still_open(&young, &locked));
+            locked.move_all(MoveTo::Holding, &old)?;
+            locked.move_all(MoveTo::End, &young)
+        });
+        moved?.unwrap_or(Ok(()))?;
+    }
+    Ok(parts.store.max_offset() > before)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MoveTo {
+    End,
+    Holding,
+}
+
+impl Locked<'_> {
+    /// Moves them to the end of their queue, or to the holding topic.
+    fn move_all(&mut self, to: MoveTo, wanted: &[QueueOffset]) -> Result<(), StoreError> {
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let (topic, queue) = match to {
+            MoveTo::End => (half_topic(), self.queue.counter().clone()),
+            MoveTo::Holding => {
+                let topic = holding_topic();
+                let queue = self.parts.store.queue(&topic, QUEUE).expect("made before").counter().clone();
+                (topic, queue)
+            }
+        };
+        let (mut appends, mut moved) = (Vec::with_capacity(wanted.len()), Vec::with_capacity(wanted.len()));
+        for at in wanted.iter().copied() {
+            let Some(message) = self.read(at) else {
+                self.open.settled(at);
+                continue;
+            };
+            let checks = self.open.open(at).map_or(0, |half| half.checks).to_string();
+            let (origin, since) = (self.origin(at).to_string(), since(&message).0.to_string());
+            let mut instead = vec![(property::TRANSACTION_CHECK_TIMES, &*checks)];
+            if to == MoveTo::End {
+                instead.extend([(property::PREPARED_QUEUE_OFFSET, &*origin), (property::SINCE_MS, &*since)]);
+            }
+            let host = self.parts.config.store_host;
+            let draft = RecordDraft::moved(&topic, QUEUE, host, &message, &self.source(at), &instead);
+            match draft.encode() {
+                Ok(record) => {
+                    appends.push(Append { record, queue: queue.clone(), class: AppendClass::State });
+                    moved.push((at, HalfMessageId::of(&message).key_hash));
+                }
+                Err(error) => {
+                    tracing::error!(%at, %error, "a half message is too large to be moved, and stays where it is");
+                    self.open.settled(at);
+                }
+            }
+        }
+        if appends.is_empty() {
+            return Ok(());
+        }
+        failpoint::at(Point::HalfMovedBefore);
+        let batch = self.parts.store.append(appends)?;
+        failpoint::at(Point::HalfMovedAfter);
+        let indexed = self.parts.store.dispatched_offset();
+        for (appended, (at, key_hash)) in batch.entries.into_iter().zip(moved) {
+            appended?;
+            let origin = self.origin(at);
+            self.settled(at);
+            if to == MoveTo::Holding {
+                self.parts.transactions.given_up.fetch_add(1, Ordering::Relaxed);
+                let outcome = HalfOutcome::Held;
+                self.open.decide(origin, Decided { key_hash, outcome, end: batch.end }, indexed);
+            }
+        }
+        self.parts.mark(batch.end);
+        Ok(())
+    }
+}

@@ -1,0 +1,367 @@
+//! Peers that break HTTP/2's manners on the gRPC port: they are cut off or starve alone. A client beside them is served all
+//! the while, and the server's memory stays within bounds.
+//!
+//! Frames are written by hand (RFC 9113): no client library sends what is sent here.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use gantry_proto::grpc::v2;
+use gantry_proto::grpc::v2::messaging_service_client::MessagingServiceClient;
+use harness::{Home, Server, ask};
+use prost::Message as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// What a hostile peer may cost the server.
+const GROWTH_MAX_KIB: u64 = 64 * 1024;
+const RESETS: usize = 100_000;
+/// What is sent to a server that should have hung up long ago.
+const FLOOD_BYTES: usize = 256 << 20;
+/// More than that, all in all, if somebody keeps what nobody takes.
+const LARGE_BYTES: usize = 192 << 10;
+const LARGE_IN_A_BATCH: usize = 16;
+const LARGE_BATCHES: usize = 48;
+/// Ten times what a loaded machine needs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+const INITIAL_WINDOW_SIZE: u16 = 4;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// A header that no table knows and none is to remember (RFC 7541, 6.2.2).
+fn header(block: &mut Vec<u8>, name: &str, value: &str) {
+    assert!(name.len() < 127 && value.len() < 127, "a length of one byte");
+    block.extend([0, name.len() as u8]);
+    block.extend(name.as_bytes());
+    block.push(value.len() as u8);
+    block.extend(value.as_bytes());
+}
+
+fn head_of(rpc: &str) -> Vec<u8> {
+    let mut block = Vec::new();
+    header(&mut block, ":method", "POST");
+    header(&mut block, ":scheme", "http");
+    header(&mut block, ":path", &format!("/apache.rocketmq.v2.MessagingService/{rpc}"));
+    header(&mut block, ":authority", "gantry");
+    header(&mut block, "content-type", "application/grpc");
+    header(&mut block, "te", "trailers");
+    header(&mut block, "x-mq-client-id", "hostile");
+    block
+}
+
+/// A whole call: its head, and one message.
+fn call(stream: u32, rpc: &str, message: &[u8]) -> Vec<u8> {
+    let mut body = vec![0];
+    body.extend((message.len() as u32).to_be_bytes());
+    body.extend(message);
+    let mut call = frame(HEADERS, END_HEADERS, stream, &head_of(rpc));
+    call.extend(frame(DATA, END_STREAM, stream, &body));
+    call
+}
+
+fn client_streams() -> impl Iterator<Item = u32> {
+    (1..).step_by(2)
+}
+
+async fn connect(server: &Server, settings: &[(u16, u32)]) -> TcpStream {
+    let mut socket = TcpStream::connect(&server.grpc).await.expect("the server listens");
+    let settings = settings.iter().flat_map(|(name, value)| [&name.to_be_bytes()[..], &value.to_be_bytes()].concat());
+    let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    hello.extend(frame(SETTINGS, 0, 0, &settings.collect::<Vec<u8>>()));
+    socket.write_all(&hello).await.expect("a socket just opened");
+    socket
+}
+
+/// Reads until the server hangs up; says whether it said GOAWAY before.
+async fn hung_up(socket: &mut (impl tokio::io::AsyncRead + Unpin)) -> bool {
+    let mut said_goodbye = false;
+    let mut head = [0; 9];
+    while socket.read_exact(&mut head).await.is_ok() {
+        said_goodbye |= head[3] == GOAWAY;
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        if socket.read_exact(&mut payload).await.is_err() {
+            break;
+        }
+    }
+    said_goodbye
+}
+
+fn anonymous_kib(server: &Server) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.id())).expect("a running process");
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("Linux says it");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// A well-behaved client that goes on sending, and the server's memory meanwhile.
+struct Beside {
+    ended: Arc<AtomicBool>,
+    sent: Arc<AtomicU64>,
+    client: tokio::task::JoinHandle<()>,
+    before_kib: u64,
+}
+
+impl Beside {
+    async fn start(server: &Server) -> Beside {
+        let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", server.grpc)).unwrap();
+        let mut client = MessagingServiceClient::new(channel.connect().await.expect("the server listens"));
+        let (ended, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let before_kib = anonymous_kib(server);
+        let (its_ended, its_sent) = (ended.clone(), sent.clone());
+        let client = tokio::spawn(async move {
+            while !its_ended.load(Ordering::Relaxed) {
+                let number = its_sent.load(Ordering::Relaxed);
+                let mut request = tonic::Request::new(v2::SendMessageRequest { messages: vec![message(number)] });
+                request.metadata_mut().insert("x-mq-client-id", "well-behaved".parse().unwrap());
+                let reply = tokio::time::timeout(PATIENCE, client.send_message(request)).await;
+                let reply = reply.expect("the client beside is served").expect("its connection stays").into_inner();
+                assert_eq!(reply.status.map(|status| status.code), Some(v2::Code::Ok as i32));
+                its_sent.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        Beside { ended, sent, client, before_kib }
+    }
+
+    /// While the hostile peer is at its worst.
+    #[track_caller]
+    fn holds(&self, server: &Server) {
+        let now = anonymous_kib(server);
+        assert!(now <= self.before_kib + GROWTH_MAX_KIB, "{} KiB have become {now}", self.before_kib);
+    }
+
+    async fn end(self, server: &Server) {
+        self.holds(server);
+        // Served after the peer as well.
+        let so_far = self.sent.load(Ordering::Relaxed);
+        while self.sent.load(Ordering::Relaxed) < so_far + 10 && !self.client.is_finished() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        self.ended.store(true, Ordering::Relaxed);
+        self.client.await.expect("the client beside was served to the end");
+    }
+}
+
+fn resource(name: &str) -> Option<v2::Resource> {
+    Some(v2::Resource { name: name.into(), ..v2::Resource::default() })
+}
+
+fn message(number: u64) -> v2::Message {
+    v2::Message {
+        topic: resource("t"),
+        system_properties: Some(v2::SystemProperties {
+            message_id: format!("beside-{number}"),
+            body_encoding: v2::Encoding::Identity as i32,
+            message_type: v2::MessageType::Normal as i32,
+            ..v2::SystemProperties::default()
+        }),
+        body: vec![b'x'; 1_024].into(),
+        ..v2::Message::default()
+    }
+}
+
+fn receive(batch_size: i32, wait: i64) -> Vec<u8> {
+    v2::ReceiveMessageRequest {
+        group: resource("g"),
+        message_queue: Some(v2::MessageQueue { topic: resource("t"), ..v2::MessageQueue::default() }),
+        batch_size,
+        invisible_duration: Some(prost_types::Duration { seconds: 30, nanos: 0 }),
+        long_polling_timeout: Some(prost_types::Duration { seconds: wait, nanos: 0 }),
+        ..v2::ReceiveMessageRequest::default()
+    }
+    .encode_to_vec()
+}
+
+async fn started(home: &Home) -> Server {
+    let server = Server::start(&home.data(), &["--durability", "memory"]);
+    let topic = reqwest::Client::new().put(server.url("/v1/topics/t")).json(&serde_json::json!({}));
+    ask(topic).await.expect("an answer").expect(201);
+    server
+}
+
+#[tokio::test]
+async fn streams_opened_and_reset_without_end() {
+    let home = Home::new();
+    let server = started(&home).await;
+    let beside = Beside::start(&server).await;
+    let (mut sent, mut connections) = (0, 0);
+    while sent < RESETS {
+        let (mut reader, mut writer) = connect(&server, &[]).await.into_split();
+        let goodbye = tokio::spawn(async move { hung_up(&mut reader).await });
+        for stream in client_streams().take(RESETS) {
+            let mut both = frame(HEADERS, END_HEADERS, stream, &head_of("Heartbeat"));
+            both.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+            if sent == RESETS || writer.write_all(&both).await.is_err() {
+                break;
+            }
+            sent += 1;
+        }
+        // The server has hung up already, unless these were the last.
+        drop(writer);
+        tokio::time::timeout(PATIENCE, goodbye).await.expect("it hangs up").unwrap();
+        beside.holds(&server);
+        connections += 1;
+    }
+    assert!(connections > 0);
+    beside.end(&server).await;
+}
+
+#[tokio::test]
+async fn a_header_list_without_end() {
+    let home = Home::new();
+    let server = started(&home).await;
+    let beside = Beside::start(&server).await;
+    for filler in ["", "x"] {
+        let (mut reader, mut writer) = connect(&server, &[]).await.into_split();
+        let goodbye = tokio::spawn(async move { hung_up(&mut reader).await });
+        let mut part = Vec::new();
+        if !filler.is_empty() {
+            (0..100).for_each(|_| header(&mut part, "x-filler", &filler.repeat(100)));
+        }
+        let opening = frame(HEADERS, 0, 1, &head_of("Heartbeat"));
+        let more = frame(CONTINUATION, 0, 1, &part);
+        let mut sent = writer.write_all(&opening).await.map_or(0, |()| opening.len());
+        while sent < FLOOD_BYTES && writer.write_all(&more).await.is_ok() {
+            sent += more.len();
+        }
+        assert!(sent < FLOOD_BYTES, "it took all of the {} MiB", FLOOD_BYTES >> 20);
+        tokio::time::timeout(PATIENCE, goodbye).await.expect("it hangs up").unwrap();
+        beside.holds(&server);
+    }
+    beside.end(&server).await;
+}
+
+/// Large answers are wanted, and never let through.
+#[tokio::test]
+async fn windows_of_nothing() {
+    for window in [0] {
+        let home = Home::new();
+        let server = started(&home).await;
+        let batch: Vec<_> =
+            (0..LARGE_IN_A_BATCH).map(|_| serde_json::json!({"body": "x".repeat(LARGE_BYTES)})).collect();
+        let batch = serde_json::json!({"messages": batch});
+        let url = server.url("/v1/topics/t/messages/batch");
+        for _ in 0..LARGE_BATCHES {
+            ask(reqwest::Client::new().post(&url).json(&batch)).await.expect("an answer").expect(201);
+        }
+        let beside = Beside::start(&server).await;
+        let mut sockets = Vec::new();
+        for _ in 0..4 {
+            let (mut reader, mut writer) = connect(&server, &[(INITIAL_WINDOW_SIZE, window)]).await.into_split();
+            let goodbye = tokio::spawn(async move { hung_up(&mut reader).await });
+            for stream in client_streams().take(1_000) {
+                writer.write_all(&call(stream, "ReceiveMessage", &receive(1, 0))).await.expect("it is listened to");
+            }
+            sockets.push((goodbye, writer));
+            beside.holds(&server);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        beside.holds(&server);
+        drop(sockets);
+        beside.end(&server).await;
+    }
+}
+
+/// It asks and asks, and its socket fills up.
+#[tokio::test]
+async fn a_client_that_never_reads() {
+    let home = Home::new();
+    let server = started(&home).await;
+    let beside = Beside::start(&server).await;
+    let mut socket = connect(&server, &[(INITIAL_WINDOW_SIZE, (1 << 31) - 1)]).await;
+    for stream in client_streams().take(RESETS) {
+        let asked = call(
+            stream,
+            "QueryRoute",
+            &v2::QueryRouteRequest { topic: resource("t"), endpoints: None }.encode_to_vec(),
+        );
+        // Once the server no longer reads either, nothing goes through any more.
+        match tokio::time::timeout(Duration::from_secs(1), socket.write_all(&asked)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => break,
+        }
+    }
+    beside.holds(&server);
+    drop(socket);
+    beside.end(&server).await;
+}
+
+#[tokio::test]
+async fn telemetry_streams_that_say_nothing() {
+    let home = Home::new();
+    let server = started(&home).await;
+    let beside = Beside::start(&server).await;
+    let mut sockets = Vec::new();
+    for _ in 0..4 {
+        let mut socket = connect(&server, &[]).await;
+        for stream in client_streams().take(1_000) {
+            let opening = frame(HEADERS, END_HEADERS, stream, &head_of("Telemetry"));
+            socket.write_all(&opening).await.expect("it is listened to");
+        }
+        sockets.push(socket);
+        beside.holds(&server);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    beside.holds(&server);
+    drop(sockets);
+    beside.end(&server).await;
+}
+
+/// No message, half a message, one that is longer than it says, one that is longer than any may be.
+#[tokio::test]
+async fn messages_that_are_none() {
+    let home = Home::new();
+    let server = started(&home).await;
+    let beside = Beside::start(&server).await;
+    let (mut reader, mut writer) = connect(&server, &[]).await.into_split();
+    let mut streams = client_streams();
+    for rpc in ["SendMessage", "ReceiveMessage", "AckMessage", "Telemetry", "EndTransaction"] {
+        for body in [
+            &b""[..],
+            b"\0",
+            b"\0\0\0\0\x05\xff\xff\xff\xff\xff",
+            b"\0\0\0\0\x02\x0a\x7f",
+            b"\x01\0\0\0\x02\x0a\x7f",
+            b"\x07\0\0\0\0",
+            b"\0\xff\xff\xff\xff",
+        ] {
+            let stream = streams.next().expect("there are enough");
+            writer.write_all(&frame(HEADERS, END_HEADERS, stream, &head_of(rpc))).await.unwrap();
+            writer.write_all(&frame(DATA, END_STREAM, stream, body)).await.unwrap();
+        }
+    }
+    // Each is answered, and none by hanging up: a call behind them all is.
+    let last = streams.next().expect("there are enough");
+    writer.write_all(&call(last, "Heartbeat", &v2::HeartbeatRequest::default().encode_to_vec())).await.unwrap();
+    let mut ended = std::collections::BTreeSet::new();
+    let all = async {
+        let mut head = [0; 9];
+        while !ended.contains(&last) || ended.len() < last.div_ceil(2) as usize {
+            reader.read_exact(&mut head).await.expect("it does not hang up");
+            let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+            reader.read_exact(&mut payload).await.expect("whole frames");
+            let stream = u32::from_be_bytes(head[5..].try_into().unwrap());
+            assert_ne!(head[3], GOAWAY, "it does not hang up");
+            if head[3] == RST_STREAM || head[3] == HEADERS && head[4] & END_STREAM != 0 {
+                ended.insert(stream);
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, all).await.unwrap_or_else(|_| panic!("answered up to {last}"));
+    beside.end(&server).await;
+}
