@@ -441,7 +441,7 @@ impl Parts {
         let now = self.store.now();
         for (_, cells) in self.cells.all() {
             let cells = cells.lock().expect("nobody else is here yet");
-            self.clients.held_before(cells.values().flat_map(Cell::clients), now);
+            self.clients.held_before(cells.values().flat_map(|cell| cell.clients()), now);
         }
         for pair in self.cells.pairs() {
             let cells = self.cells.of(pair);
