@@ -589,12 +589,10 @@ impl<'a> History<'a> {
                 if self.deletes(send.topic()).any(gone) {
                     found.push(Kind::Phantom.because(format!("{} at {at} went with its topic", message.key)));
                 }
-                if send.is_delayed() {
-                    if send.due_ms().is_some_and(|due_ms| message.stored_ms + LOOKED_AT_BEFORE_MS < due_ms) {
-                        found.push(
-                            Kind::FiredEarly.because(format!("{} at {at} of {}", message.key, message.stored_ms)),
-                        );
-                    }
+                if send.is_delayed()
+                    && send.due_ms().is_some_and(|due_ms| message.stored_ms + LOOKED_AT_BEFORE_MS < due_ms)
+                {
+                    found.push(Kind::FiredEarly.because(format!("{} at {at} of {}", message.key, message.stored_ms)));
                 }
                 if send.is_delayed() || send.is_half() {
                     // It lies behind what was sent while it waited.

@@ -17,7 +17,7 @@ impl<'a> History<'a> {
             Some(_) => self.may_be_taken(half),
         };
         let is_decided = |done: &Done| done.operation == Operation::RollBack || self.is_certain(done, NEVER);
-        is_known || may_have_gone || decisions.any(|decision| is_decided(decision))
+        is_known || may_have_gone || decisions.any(is_decided)
     }
 
     /// Were its producers asked so often that it may have been given up?

@@ -48,7 +48,7 @@ impl GrpcFront {
         let resource = request.message_queue.and_then(|queue| queue.topic).unwrap_or_default();
         let first = if pulled.messages.is_empty() { status::message_not_found() } else { status::ok() };
         let messages = pulled.messages.into_iter().map(|stored| {
-            let attempts = i32::try_from(stored.reconsume_times).unwrap_or(i32::MAX);
+            let attempts = stored.reconsume_times;
             let mut message = delivery::stored(stored, &resource);
             if let Some(system) = &mut message.system_properties {
                 system.delivery_attempt = Some(attempts.saturating_add(1));
