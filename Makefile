@@ -1,7 +1,7 @@
 # The commands everybody uses. `make` alone says what there is.
 
-# The official Python client, pinned; its own environment lives beside the build.
-PYTHON_CLIENT := rocketmq-python-client==5.1.2
+# RocketMQ's official Python client, pinned; its own environment lives beside the build.
+PYTHON_CLIENT := tests/clients/python/requirements.txt
 # What judges the API document, and asks the API what it says there.
 PYTHON_JUDGES := openapi-spec-validator==0.9.0 schemathesis==4.32.5
 VENV := target/python
@@ -13,13 +13,13 @@ HAS_NODE := command -v npm >/dev/null && node -e 'process.exit(parseInt(process.
 CONSOLE_SOURCES := $(shell find web-console -type d \( -name node_modules -o -name dist \) -prune -o -type f -print) \
   $(wildcard openapi/*.yaml)
 
-.PHONY: help run console test conformance torture browser lint fuzz bench bench-needs needs python node
+.PHONY: help run console test conformance clients torture browser lint fuzz bench bench-needs needs python node clients
 
 help:
 	@echo 'make run          build Gantry and start it with its data in ./gantry-data'
 	@echo 'make console      build the browser console, which the next build of Gantry embeds (needs Node $(NODE_MIN))'
 	@echo 'make test         everything that must hold before a change lands'
-	@echo 'make conformance  the official clients and the HTTP API against real servers'
+	@echo 'make conformance  the HTTP API and every official client, in every language, against real servers'
 	@echo 'make torture      every fault with its full count: kills, power cuts, failing calls, crash states, damage, the model (two hours; power cuts need root)'
 	@echo 'make browser      the console in Chromium against a real server'
 	@echo 'make bench        Gantry beside null servers and peers (QUICK=1: under two minutes; ROW=5: one row)'
@@ -65,10 +65,10 @@ FUZZ := $(MAKE) --no-print-directory fuzz
 # Tests that compute and tests that wait, for leases, kills and delays, go side by side, with the fuzz targets, so that the
 # machine is never idle; those that wait come first when they are woken. tests/tidy knows that none is left out.
 COMPUTING := --lib --bins --test golden --test loom --test simulation --test tidy
-WAITING := --test conformance --test torture
+WAITING := --test clients --test conformance --test torture
 COMPUTED := $(TARGET)/computing-tests.log
 
-test: needs python lint console
+test: needs python clients lint console
 	$(BUILD)
 	@nice cargo test $(EVERYTHING) $(COMPUTING) >$(COMPUTED) 2>&1 & computing=$$!; \
 	  nice $(FUZZ) & fuzz=$$!; \
@@ -77,9 +77,9 @@ test: needs python lint console
 	  wait $$fuzz && exit $$((waited + computed))
 	$(MAKE) --no-print-directory browser
 
-conformance: needs python
+conformance: needs python clients
 	$(BUILD)
-	GANTRY_PYTHON=$(CURDIR)/$(VENV)/bin/python cargo test $(EVERYTHING) --test conformance
+	GANTRY_PYTHON=$(CURDIR)/$(VENV)/bin/python cargo test $(EVERYTHING) --test conformance --test clients
 
 # `make test` does a slice of each. A fault that cannot be tried here says what it needs.
 torture: needs
@@ -149,9 +149,38 @@ bench-needs:
 	want h2load nghttp2-client; want wrk wrk; \
 	$(INSTALL_MISSING)
 
+# The drivers of RocketMQ's official clients, in every language. The run counts what is missing as not run, and says so.
+CLIENTS := $(abspath $(TARGET))/clients
+HAS_GO := go version 2>/dev/null | grep -Eq 'go(1\.(2[5-9]|[3-9][0-9])|[2-9])'
+HAS_JAVA := command -v mvn >/dev/null && javac -version 2>&1 | grep -Eq 'javac (1[7-9]|[2-9][0-9])'
+
+clients: python $(CLIENTS)/node/node_modules/.package-lock.json
+	@cp tests/clients/node/driver.mjs $(CLIENTS)/node
+	@if $(HAS_GO); then cd tests/clients/go && go build -o $(CLIENTS)/go/driver .; \
+	  else echo 'Go 1.25 is missing (go.dev): the Go client is not run'; fi
+	@if $(HAS_JAVA); then $(MAKE) --no-print-directory $(CLIENTS)/java/classes/Driver.class; \
+	  else echo 'a JDK 17 with Maven is missing (apt-get install maven default-jdk-headless): the Java client is not run'; fi
+	cd tests/clients/rust && cargo build --quiet --locked --target-dir $(CLIENTS)/rust
+
+$(CLIENTS)/node/package.json: tests/clients/node/package.json tests/clients/node/package-lock.json
+	@mkdir -p $(@D) && cp $^ $(@D)
+
+# As for the console: install, and prove that it is what the lock file says.
+$(CLIENTS)/node/node_modules/.package-lock.json: $(CLIENTS)/node/package.json | node
+	cd $(CLIENTS)/node && npm install --no-audit --no-fund
+	@cmp $(CLIENTS)/node/package-lock.json tests/clients/node/package-lock.json
+	@touch $@
+
+$(CLIENTS)/java/classes/Driver.class: tests/clients/java/Driver.java $(CLIENTS)/java/lib/resolved
+	javac -d $(CLIENTS)/java/classes -cp '$(CLIENTS)/java/lib/*' tests/clients/java/Driver.java
+
+$(CLIENTS)/java/lib/resolved: tests/clients/java/pom.xml
+	cd tests/clients/java && mvn -q -B dependency:copy-dependencies -DoutputDirectory=$(CLIENTS)/java/lib
+	@touch $@
+
 python: $(VENV)/installed
 
-$(VENV)/installed: Makefile
+$(VENV)/installed: Makefile $(PYTHON_CLIENT)
 	python3 -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check $(PYTHON_CLIENT) $(PYTHON_JUDGES)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $(PYTHON_CLIENT) $(PYTHON_JUDGES)
 	@touch $@

@@ -424,7 +424,7 @@ impl Parts {
             let came_back = cell.deliverable(now, stays).map(|(offset, _)| offset);
             cell.ready().chain(came_back).take(waiting).count() as u64
         };
-        let count: u64 = cells.values().map(may_go_on).sum();
+        let count: u64 = cells.values().map(|cell| may_go_on(cell)).sum();
         let next = cells.values().filter_map(|cell| cell.next_deadline(now)).min();
         drop(cells);
         if count > 0 {
@@ -441,7 +441,7 @@ impl Parts {
         let now = self.store.now();
         for (_, cells) in self.cells.all() {
             let cells = cells.lock().expect("nobody else is here yet");
-            self.clients.held_before(cells.values().flat_map(Cell::clients), now);
+            self.clients.held_before(cells.values().flat_map(|cell| cell.clients()), now);
         }
         for pair in self.cells.pairs() {
             let cells = self.cells.of(pair);

@@ -564,8 +564,10 @@ impl StoredMessage {
         properties(&self.properties)
     }
 
+    /// Of the others not even the text is checked: every delivery of a message asks for some.
     pub fn property(&self, name: &str) -> Option<&str> {
-        self.properties().find(|(known, _)| *known == name).map(|(_, value)| value)
+        let mut of_name = raw_properties(&self.properties).filter(|(known, _)| *known == name.as_bytes());
+        of_name.find_map(|(_, value)| std::str::from_utf8(value).ok())
     }
 
     /// What the producer set itself.

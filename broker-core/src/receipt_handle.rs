@@ -66,19 +66,41 @@ pub struct ReceiptHandleError;
 /// The keys handles are signed with. Two generations: the newest signs, both verify.
 #[derive(Clone)]
 pub struct HandleKeys {
-    generations: Vec<(u8, [u8; KEY_LEN])>,
+    generations: Vec<Generation>,
+}
+
+#[derive(Clone)]
+struct Generation {
+    id: u8,
+    key: [u8; KEY_LEN],
+    /// The key taken in: two of the five blocks that a MAC of a handle would hash else.
+    keyed: Hmac<Sha256>,
+}
+
+impl Generation {
+    fn new(id: u8, key: [u8; KEY_LEN]) -> Generation {
+        Generation { id, key, keyed: Hmac::new_from_slice(&key).expect("HMAC takes a key of any length") }
+    }
+
+    fn mac(&self, prefix: &str, bytes: &[u8]) -> [u8; MAC_LEN] {
+        let mut hmac = self.keyed.clone();
+        hmac.update(prefix.as_bytes());
+        hmac.update(bytes);
+        let whole: [u8; 32] = hmac.finalize().into_bytes().into();
+        whole[..MAC_LEN].try_into().expect("16 of 32 bytes")
+    }
 }
 
 impl HandleKeys {
     pub fn generate(random: &dyn Random) -> HandleKeys {
         let mut key = [0; KEY_LEN];
         random.fill(&mut key);
-        HandleKeys { generations: vec![(1, key)] }
+        HandleKeys { generations: vec![Generation::new(1, key)] }
     }
 
     /// | u8 version | then | u8 key id | 32 key |, once or twice, newest first.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let keys = self.generations.iter().flat_map(|(id, key)| std::iter::once(*id).chain(*key));
+        let keys = self.generations.iter().flat_map(|generation| std::iter::once(generation.id).chain(generation.key));
         std::iter::once(KEYS_VERSION).chain(keys).collect()
     }
 
@@ -87,9 +109,9 @@ impl HandleKeys {
         if *version != KEYS_VERSION {
             return None;
         }
-        let generations: Vec<(u8, [u8; KEY_LEN])> = keys
+        let generations: Vec<Generation> = keys
             .chunks(1 + KEY_LEN)
-            .map(|chunk| Some((chunk[0], chunk.get(1..)?.try_into().ok()?)))
+            .map(|chunk| Some(Generation::new(chunk[0], chunk.get(1..)?.try_into().ok()?)))
             .collect::<Option<_>>()?;
         (1..=2).contains(&generations.len()).then_some(HandleKeys { generations })
     }
@@ -117,11 +139,11 @@ impl HandleKeys {
 
     /// Prefix + base64url of | u8 key id | payload | 16 MAC over prefix, key id and payload |.
     pub fn seal(&self, prefix: &str, payload: &[u8]) -> String {
-        let (key_id, key) = &self.generations[0];
+        let generation = &self.generations[0];
         let mut bytes = Vec::with_capacity(1 + payload.len() + MAC_LEN);
-        bytes.push(*key_id);
+        bytes.push(generation.id);
         bytes.extend(payload);
-        let mac = mac(key, prefix, &bytes);
+        let mac = generation.mac(prefix, &bytes);
         bytes.extend(mac);
         let mut text = String::with_capacity(prefix.len() + bytes.len().div_ceil(3) * 4);
         text.push_str(prefix);
@@ -136,22 +158,14 @@ impl HandleKeys {
         }
         let mut bytes = URL_SAFE_NO_PAD.decode(text.strip_prefix(prefix)?).ok()?;
         let (signed, claimed) = bytes.split_at_checked(bytes.len().checked_sub(MAC_LEN)?)?;
-        let (_, key) = self.generations.iter().find(|(id, _)| Some(id) == signed.first())?;
-        if !bool::from(mac(key, prefix, signed).ct_eq(claimed)) {
+        let generation = self.generations.iter().find(|generation| Some(&generation.id) == signed.first())?;
+        if !bool::from(generation.mac(prefix, signed).ct_eq(claimed)) {
             return None;
         }
         bytes.truncate(signed.len());
         bytes.remove(0);
         Some(bytes)
     }
-}
-
-fn mac(key: &[u8; KEY_LEN], prefix: &str, bytes: &[u8]) -> [u8; MAC_LEN] {
-    let mut hmac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
-    hmac.update(prefix.as_bytes());
-    hmac.update(bytes);
-    let whole: [u8; 32] = hmac.finalize().into_bytes().into();
-    whole[..MAC_LEN].try_into().expect("16 of 32 bytes")
 }
 
 /// The bytes of a handle that are not read yet.
@@ -187,7 +201,7 @@ mod tests {
     use super::*;
 
     fn keys(seed: u8) -> HandleKeys {
-        HandleKeys { generations: vec![(seed, [seed; KEY_LEN])] }
+        HandleKeys { generations: vec![Generation::new(seed, [seed; KEY_LEN])] }
     }
 
     fn handle() -> ReceiptHandle {
@@ -226,7 +240,7 @@ mod tests {
         let old = keys(1);
         let text = old.sign(&handle());
         assert_eq!(keys(2).verify(&text), Err(ReceiptHandleError));
-        let both = HandleKeys { generations: vec![(2, [2; KEY_LEN]), (1, [1; KEY_LEN])] };
+        let both = HandleKeys { generations: vec![Generation::new(2, [2; KEY_LEN]), Generation::new(1, [1; KEY_LEN])] };
         assert_eq!(both.verify(&text), Ok(handle()));
         let read_back = HandleKeys::from_bytes(&both.to_bytes()).unwrap();
         assert_eq!(read_back.verify(&both.sign(&handle())), Ok(handle()));

@@ -570,7 +570,7 @@ impl Known {
             let cells = cells.lock().expect("no code panics while holding it");
             let names = self.tables.consumer_group_by_id(pair.0).zip(self.tables.topic_by_id(pair.1));
             let Some((group, topic)) = names.filter(|_| !cells.is_empty()) else { continue };
-            snapshot.pair(pair, lost.end(), cells.iter());
+            snapshot.pair(pair, lost.end(), cells.iter().map(|(queue_id, cell)| (queue_id, &**cell)));
             let cell =
                 |queue_id: &QueueId| CellKey { consumer_group_id: pair.0, topic_id: pair.1, queue_id: *queue_id };
             consumed.push(Consumed {

@@ -13,6 +13,9 @@ use prost::Message as _;
 
 use crate::server::{Outcome, bound_to_us, connect};
 
+pub mod fanout;
+pub mod receive;
+
 /// A message id of RocketMQ's clients, in hex.
 const MESSAGE_ID_BYTES: u64 = 34;
 /// Every message's body.
@@ -42,8 +45,17 @@ pub struct Calls {
 
 /// The bytes h2load posts: one gRPC frame.
 pub fn write_request(path: &Path, messages: u64) -> Outcome<()> {
+    let request = v2::SendMessageRequest { messages: messages_of("t", messages) }.encode_to_vec();
+    let mut frame = vec![0];
+    frame.extend(u32::try_from(request.len()).map_err(|error| error.to_string())?.to_be_bytes());
+    frame.extend(request);
+    std::fs::write(path, frame).map_err(|error| error.to_string())
+}
+
+/// As a producer makes them.
+fn messages_of(topic: &str, messages: u64) -> Vec<v2::Message> {
     let message = |number: u64| v2::Message {
-        topic: Some(v2::Resource { name: "t".into(), ..v2::Resource::default() }),
+        topic: Some(v2::Resource { name: topic.into(), ..v2::Resource::default() }),
         system_properties: Some(v2::SystemProperties {
             message_id: format!("01AABBCCDDEEFF001122334455{number:08X}"),
             message_type: v2::MessageType::Normal.into(),
@@ -54,11 +66,7 @@ pub fn write_request(path: &Path, messages: u64) -> Outcome<()> {
         body: vec![b'x'; BODY_BYTES].into(),
         ..v2::Message::default()
     };
-    let request = v2::SendMessageRequest { messages: (0..messages).map(message).collect() }.encode_to_vec();
-    let mut frame = vec![0];
-    frame.extend(u32::try_from(request.len()).map_err(|error| error.to_string())?.to_be_bytes());
-    frame.extend(request);
-    std::fs::write(path, frame).map_err(|error| error.to_string())
+    (0..messages).map(message).collect()
 }
 
 pub fn h2load(address: SocketAddr, request: &Path, calls: Calls, seconds: u64) -> Outcome<Load> {
@@ -164,11 +172,17 @@ const API_INBOX: &str = "_INBOX.api";
 
 impl Nats {
     pub fn connect(port: u16) -> Outcome<Nats> {
+        let mut nats = Nats::connect_bare(port)?;
+        nats.write(format!("SUB {INBOX} 1\r\nSUB {API_INBOX} 2\r\n").as_bytes())?;
+        Ok(nats)
+    }
+
+    /// Nothing is sent to it that it does not ask for.
+    fn connect_bare(port: u16) -> Outcome<Nats> {
         let writer = connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
         let reader = BufReader::with_capacity(256 << 10, writer.try_clone().map_err(|error| error.to_string())?);
         let mut nats = Nats { reader, writer };
         nats.write(b"CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"bench\",\"version\":\"0\"}\r\n")?;
-        nats.write(format!("SUB {INBOX} 1\r\nSUB {API_INBOX} 2\r\n").as_bytes())?;
         Ok(nats)
     }
 
@@ -199,11 +213,17 @@ impl Nats {
 
     /// `in_flight` messages are always under way, until the time is up.
     pub fn publish_for(&mut self, in_flight: u64, seconds: u64) -> Outcome<Load> {
+        let begin = Instant::now();
+        let limit = Duration::from_secs(seconds);
+        self.publish_while(in_flight, |_| begin.elapsed() < limit)
+    }
+
+    /// The same until `goes_on`, asked with how many were begun, says that there are no more.
+    fn publish_while(&mut self, in_flight: u64, goes_on: impl Fn(u64) -> bool) -> Outcome<Load> {
         let frame = frame();
         let mut batch = Vec::new();
         let mut line = String::new();
         let begin = Instant::now();
-        let limit = Duration::from_secs(seconds);
         self.write(&frame.repeat(in_flight as usize))?;
         let mut succeeded = 0u64;
         let mut under_way = in_flight;
@@ -211,7 +231,7 @@ impl Nats {
             self.acknowledged(&mut line)?;
             succeeded += 1;
             under_way -= 1;
-            if begin.elapsed() < limit {
+            if goes_on(succeeded + under_way) {
                 batch.extend_from_slice(&frame);
                 under_way += 1;
             }

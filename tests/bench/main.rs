@@ -15,6 +15,7 @@ use crate::table::Report;
 use crate::warm::WarmMemory;
 
 mod device;
+mod h2;
 mod loads;
 mod measure;
 mod null_servers;

@@ -182,8 +182,9 @@ impl MessagingService for Null {
 
     type ReceiveMessageStream = BoxStream<ReceiveMessageResponse>;
 
+    /// There is never a message.
     async fn receive_message(&self, _: Request<ReceiveMessageRequest>) -> Reply<Self::ReceiveMessageStream> {
-        nothing()
+        std::future::pending().await
     }
 
     type TelemetryStream = BoxStream<TelemetryCommand>;

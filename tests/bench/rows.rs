@@ -10,20 +10,22 @@ use crate::table::{Better, Reference, Row};
 use crate::warm::WarmMemory;
 
 mod backlog;
+mod consume;
 mod deep;
 mod delivery;
+mod fanout;
 mod footprint;
 mod store;
 
 const GANTRY: &str = "Gantry";
 
 /// Goals that have rows, in the table's order.
-pub const GOALS: [&str; 20] = [
-    "1", "2", "3", "5", "9", "11", "14", "15", "16", "17", "19", "20", "21", "append", "read", "filter", "settle",
-    "timers", "durable", "curves",
+pub const GOALS: [&str; 23] = [
+    "1", "2", "3", "4", "5", "9", "11", "14", "15", "16", "17", "18", "19", "20", "21", "append", "read", "filter",
+    "settle", "timers", "durable", "curves", "growth",
 ];
 /// Goals whose stores take a minute to make: a smoke run has them only by name.
-pub const LONG_GOALS: [&str; 6] = ["15", "17", "19", "20", "settle", "curves"];
+pub const LONG_GOALS: [&str; 9] = ["15", "17", "18", "19", "20", "settle", "timers", "curves", "growth"];
 /// A stored message: its body, and about what its record and queue entry add.
 const STORED_BYTES: u64 = BODY_BYTES as u64 + 150;
 /// Sends at a fixed rate, where a row has such.
@@ -50,6 +52,7 @@ impl Bench {
             "1" => self.grpc_single(),
             "2" => self.grpc_one_connection(),
             "3" => self.grpc_batch(),
+            "4" => consume::consume(self),
             "5" => self.rest(),
             "9" => self.durable(),
             "11" => store::tail(self),
@@ -57,6 +60,7 @@ impl Bench {
             "15" => backlog::many_queues(self),
             "16" => footprint::start(self),
             "17" => backlog::recovery(self),
+            "18" => fanout::fanout(self),
             "19" => deep::depth(self),
             "20" => backlog::cold_read(self),
             "21" => footprint::size(self),
@@ -66,6 +70,7 @@ impl Bench {
             "settle" => delivery::settle(self),
             "timers" => delivery::timers(self),
             "curves" => backlog::curves(self),
+            "growth" => delivery::growth(self),
             "durable" => store::durable(self),
             _ => Vec::new(),
         }

@@ -64,8 +64,8 @@ pub enum StoreLoad {
     Read { messages: usize, seconds: u64 },
     /// One thread asks an SQL92 filter about messages whose properties it names three of.
     Filter { seconds: u64 },
-    /// One thread receives and acks so many messages, after others that were acked out of order or are still leased.
-    Settle { messages: usize, acked: usize, leased: usize },
+    /// One thread receives and acks what lies in so many queues, beside a past.
+    Settle { messages: usize, queues: usize, past: Past },
     /// One thread sends so many messages, with one delivery time if it is not 0; then they are all delivered.
     Timers { messages: usize, delayed: u64 },
     /// Senders at `disk`, each with one call under way.
@@ -87,6 +87,15 @@ pub enum StoreLoad {
     ColdFiles,
     /// No Gantry: writes of so many bytes, each with its fdatasync, into reserved blocks.
     Syncs { bytes: usize, seconds: u64 },
+}
+
+/// What a group has behind it when it receives and acks: messages that it acked out of order, messages that are still in
+/// somebody's hands, and other groups that hold a message of the topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Past {
+    pub acked: usize,
+    pub leased: usize,
+    pub groups: usize,
 }
 
 /// What a load took.
@@ -122,8 +131,8 @@ impl StoreLoad {
             StoreLoad::Append { batch, messages } => ("append", vec![batch as u64, messages as u64]),
             StoreLoad::Read { messages, seconds } => ("read", vec![messages as u64, seconds]),
             StoreLoad::Filter { seconds } => ("filter", vec![seconds]),
-            StoreLoad::Settle { messages, acked, leased } => {
-                ("settle", [messages, acked, leased].map(|number| number as u64).to_vec())
+            StoreLoad::Settle { messages, queues, past: Past { acked, leased, groups } } => {
+                ("settle", [messages, queues, acked, leased, groups].map(|number| number as u64).to_vec())
             }
             StoreLoad::Timers { messages, delayed } => ("timers", vec![messages as u64, delayed]),
             StoreLoad::Durable { senders, batch, seconds } => ("durable", vec![senders as u64, batch as u64, seconds]),
@@ -150,8 +159,9 @@ impl StoreLoad {
             }
             ("read", &[messages, seconds]) => Some(StoreLoad::Read { messages: messages as usize, seconds }),
             ("filter", &[seconds]) => Some(StoreLoad::Filter { seconds }),
-            ("settle", &[messages, acked, leased]) => {
-                Some(StoreLoad::Settle { messages: messages as usize, acked: acked as usize, leased: leased as usize })
+            ("settle", &[messages, queues, acked, leased, groups]) => {
+                let past = Past { acked: acked as usize, leased: leased as usize, groups: groups as usize };
+                Some(StoreLoad::Settle { messages: messages as usize, queues: queues as usize, past })
             }
             ("timers", &[messages, delayed]) => Some(StoreLoad::Timers { messages: messages as usize, delayed }),
             ("durable", &[senders, batch, seconds]) => {
@@ -183,7 +193,7 @@ pub fn run(arguments: &[String]) -> Outcome<()> {
         StoreLoad::Append { batch, messages } => append(&dir, batch, messages),
         StoreLoad::Read { messages, seconds } => read(&dir, messages, Duration::from_secs(seconds)),
         StoreLoad::Filter { seconds } => filter(Duration::from_secs(seconds)),
-        StoreLoad::Settle { messages, acked, leased } => delivery::settle(&dir, messages, acked, leased),
+        StoreLoad::Settle { messages, queues, past } => delivery::settle(&dir, messages, queues, past),
         StoreLoad::Timers { messages, delayed } => delivery::timers(&dir, messages, delayed != 0),
         StoreLoad::Durable { senders, batch, seconds } => durable(&dir, senders, batch, Duration::from_secs(seconds)),
         StoreLoad::Paced { per_second, seconds } => paced(&dir, per_second, Duration::from_secs(seconds)),
@@ -647,7 +657,7 @@ mod tests {
         for load in [
             StoreLoad::Append { batch: 32, messages: 1_000 },
             StoreLoad::Read { messages: 5, seconds: 3 },
-            StoreLoad::Settle { messages: 5, acked: 6, leased: 7 },
+            StoreLoad::Settle { messages: 5, queues: 4, past: Past { acked: 6, leased: 7, groups: 8 } },
             StoreLoad::Timers { messages: 8, delayed: 1 },
             StoreLoad::Durable { senders: 64, batch: 1, seconds: 5 },
             StoreLoad::Paced { per_second: 5_000, seconds: 20 },

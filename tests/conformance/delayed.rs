@@ -1,7 +1,5 @@
 //! Delayed messages through both faces: sent by one, taken by the other; recalled; and a kill in between.
 
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gantry_proto::grpc::v2;
@@ -134,24 +132,4 @@ async fn grpc_sends_with_a_delivery_time_and_recalls_by_rocketmqs_handle() {
     assert_eq!(recall("garbage").await.0, v2::Code::BadRequest as i32);
     assert_eq!(receive(&server, 1).await[0].0, "kept");
     assert_eq!(recall(&sent.entries[0].recall_handle).await.0, v2::Code::IllegalDeliveryTime as i32);
-}
-
-/// RocketMQ's official Python client, from its registry.
-#[tokio::test]
-async fn the_official_client_sends_with_a_delivery_time_and_recalls() {
-    let home = Home::new();
-    let server = Server::start(&home.data(), &[]);
-    with_topic(&server).await;
-    let python = std::env::var_os("GANTRY_PYTHON").unwrap_or_else(|| {
-        panic!("GANTRY_PYTHON must name a Python with rocketmq-python-client 5.1.2: run `make conformance`")
-    });
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance/python/delay_producer.py");
-    let mut command = Command::new(python);
-    let output = command.arg(script).arg(&server.grpc).env("HOME", home.data()).output().expect("python");
-    let (said, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{said}\n{log}\n{}", server.log());
-    let due: u128 = said.trim().parse().expect("when it is due");
-    let (body, came_at) = receive(&server, 1).await.remove(0);
-    assert_eq!(body, "kept");
-    assert!(came_at >= due, "{} ms early", due - came_at);
 }

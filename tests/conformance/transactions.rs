@@ -1,12 +1,9 @@
 //! Transactions through both faces: begun by one and decided by the other, checked over HTTP and over Telemetry, with a
-//! kill in between; and RocketMQ's own client with a checker.
-
-use std::path::Path;
-use std::process::Command;
+//! kill in between.
 
 use gantry_proto::grpc::v2;
 use gantry_proto::grpc::v2::telemetry_command::Command as Telemetry;
-use harness::{Home, Server, ask};
+use harness::ask;
 use reqwest::Client;
 use serde_json::{Value, json};
 
@@ -247,40 +244,4 @@ async fn what_cannot_be_a_transaction_is_refused_and_leaves_nothing() {
     let refused = stage.grpc.end_transaction(asked(elsewhere)).await.unwrap().into_inner();
     assert_eq!(refused.status.unwrap().code(), v2::Code::InvalidTransactionId);
     assert_eq!(stage.open().await.len(), 1);
-}
-
-#[tokio::test]
-async fn the_official_python_producer_commits_rolls_back_and_answers_checks() {
-    let home = Home::new();
-    let server = Server::start(&home.data(), &HURRIED);
-    let put = Client::new().put(server.url("/v1/topics/t")).json(&json!({"messageType": "transaction"}));
-    ask(put).await.unwrap().expect(201);
-    let python = std::env::var_os("GANTRY_PYTHON").unwrap_or_else(|| {
-        panic!("GANTRY_PYTHON must name a Python with rocketmq-python-client 5.1.2: run `make conformance`")
-    });
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance/python/transactions.py");
-    let address = server.grpc.clone();
-    let home_dir = home.data();
-    let run = move || Command::new(python).arg(script).arg(address).env("HOME", home_dir).output().expect("python");
-    let output = tokio::task::spawn_blocking(run).await.unwrap();
-    let (said, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{said}\n{log}\n{}", server.log());
-    let mut bodies = Vec::new();
-    let receive = json!({"topic": "t", "maxMessages": 32});
-    while bodies.len() < 2 {
-        let post = Client::new().post(server.url("/v1/groups/g/receive")).header("prefer", "wait=20").json(&receive);
-        let received = ask(post).await.unwrap().expect(200).json();
-        let messages = received["messages"].as_array().unwrap().clone();
-        bodies.extend(messages.iter().map(|message| message["body"].as_str().unwrap().to_string()));
-    }
-    bodies.sort_unstable();
-    assert_eq!(bodies, ["answered yes", "committed"]);
-    let open = || async {
-        let open = ask(Client::new().get(server.url("/v1/topics/t/transactions"))).await.unwrap().expect(200).json();
-        open["items"].as_array().unwrap().len()
-    };
-    // The rollback that answers the second check may still be on its way.
-    while open().await > 0 {
-        tokio::task::yield_now().await;
-    }
 }

@@ -334,6 +334,12 @@ async fn tools_find_the_services_and_load_balancers_their_health() {
         assert!(names.contains(&name), "{names:?}");
     }
     assert!(!files.file_descriptor_proto.is_empty());
+    use tonic_reflection::pb::v1alpha;
+    let of_old = v1alpha::server_reflection_request::MessageRequest::ListServices(String::new());
+    let request = v1alpha::ServerReflectionRequest { host: String::new(), message_request: Some(of_old) };
+    let mut old = v1alpha::server_reflection_client::ServerReflectionClient::new(channel.clone());
+    let mut answers = old.server_reflection_info(tokio_stream::once(request)).await.unwrap().into_inner();
+    assert!(answers.message().await.unwrap().is_some(), "older tools ask so");
 
     let mut health = HealthClient::new(channel);
     let check = |service: &str| HealthCheckRequest { service: service.into() };

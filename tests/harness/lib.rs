@@ -63,13 +63,12 @@ impl Starting {
     pub fn spawn(mut command: Command, data_dir: &Path, args: &[&str]) -> Starting {
         let stderr = data_dir.with_extension("log");
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&stderr).expect("a log file");
-        let mut child = command
-            .args(["--http-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0"])
-            .args(args)
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .expect("the program starts");
+        for listen in ["--http-listen", "--grpc-listen"] {
+            if !args.contains(&listen) {
+                command.args([listen, "127.0.0.1:0"]);
+            }
+        }
+        let mut child = command.args(args).stdout(Stdio::piped()).stderr(log).spawn().expect("the program starts");
         let (sender, lines) = mpsc::channel();
         let stdout = BufReader::new(child.stdout.take().expect("piped"));
         std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));

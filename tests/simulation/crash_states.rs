@@ -44,6 +44,8 @@ const STEPS_MAX: u64 = 50;
 const COPIED_ONE_IN: u64 = 12;
 /// ...but not more often in one life.
 const COPIES_MAX: usize = 40;
+/// At one time: most of a run is waiting for the broker's own threads.
+const RUNS_PER_CORE: usize = 6;
 /// Lives of one run, one after the other, each from a crash of the one before.
 const LIVES: usize = 3;
 const TOPICS: [&str; 3] = ["a", "b", MIXED];
@@ -1003,7 +1005,7 @@ fn work(setting: &Setting, life: &Life, number: usize, chance: &mut Chance) {
     }
 }
 
-/// Runs seeds one after the other, on every core, until so many states were judged.
+/// Runs seeds one after the other, several on every core, until so many states were judged.
 fn runs(states: u64, faults: Faults, prepare: fn(&SimulatedFiles), durability: Option<Durability>) -> Outcome {
     let first_seed = number_of("GANTRY_SEED").unwrap_or(1);
     let next_seed = AtomicU64::new(first_seed);
@@ -1030,7 +1032,7 @@ fn runs(states: u64, faults: Faults, prepare: fn(&SimulatedFiles), durability: O
         all.with_open += outcome.with_open;
         all.failures.extend(outcome.failures);
     };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = RUNS_PER_CORE * std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(life))));
     all.into_inner().expect("nobody panics holding it")
 }

@@ -274,7 +274,14 @@ async fn open_transactions(broker: &LocalBroker, topic: &TopicName) -> Result<Ve
     let mut from = QueueOffset(0);
     loop {
         let (topic, transactions_max) = (topic.clone(), TRANSACTIONS_MAX);
-        let list = ListTransactions { topic, producer_group: None, born_before: None, from, transactions_max };
+        let list = ListTransactions {
+            topic,
+            producer_group: None,
+            born_before: None,
+            from,
+            transactions_max,
+            bytes_max: u32::MAX,
+        };
         let open = broker.list_transactions(list).await.map_err(|error| format!("open transactions: {error}"))?;
         let key = |open: &OpenTransaction| open.message.unique_key().unwrap_or_default().to_string();
         keys.extend(open.transactions.iter().map(key));

@@ -16,7 +16,8 @@ use super::redelivery::Pair;
 /// The cells of one consumer group and one topic, by queue.
 #[derive(Default)]
 pub struct Cells {
-    by_queue: BTreeMap<QueueId, Cell>,
+    /// Boxed: a node of the map holds eleven, and most groups use a topic of one queue or eight.
+    by_queue: BTreeMap<QueueId, Box<Cell>>,
     /// Handed out since the start, repeated deliveries included.
     pub messages_out: u64,
     pub bytes_out: u64,
@@ -47,7 +48,7 @@ impl Cells {
 }
 
 impl Deref for Cells {
-    type Target = BTreeMap<QueueId, Cell>;
+    type Target = BTreeMap<QueueId, Box<Cell>>;
 
     fn deref(&self) -> &Self::Target {
         &self.by_queue
@@ -105,7 +106,7 @@ impl AllCells {
     pub fn next_of(&self, key: CellKey) -> Option<u64> {
         let cells = self.of((key.consumer_group_id, key.topic_id));
         let cells = cells.lock().expect("no code panics while holding it");
-        cells.get(&key.queue_id).map(Cell::next)
+        cells.get(&key.queue_id).map(|cell| cell.next())
     }
 
     /// Feeds replay; operations apply to cells that they have locked.

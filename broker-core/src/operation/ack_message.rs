@@ -62,7 +62,7 @@ pub(crate) fn wake_lanes(parts: &Parts, tables: &Tables, locked: &BTreeMap<Pair,
             let came_back = cell.deliverable(now, |lease| limit.is_reached(lease.attempt)).map(|(offset, _)| offset);
             cell.ready().chain(came_back).take(POP_MESSAGES_MAX as usize).count() as u64
         };
-        let count: u64 = cells.values().filter(|cell| cell.order() != Order::Nothing).map(may_go_on).sum();
+        let count: u64 = cells.values().filter(|cell| cell.order() != Order::Nothing).map(|cell| may_go_on(cell)).sum();
         if count > 0 {
             parts.long_polling.may_go_on(&topic.config.topic, &group.config.consumer_group, count);
         }

@@ -1,7 +1,6 @@
 //! How far a consumer group is, and saying so oneself.
 
 use crate::broker::{ConsumeProgress, Consumption};
-use crate::delivery::cell::Cell;
 use crate::delivery::cells::Consumed;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
@@ -37,7 +36,7 @@ pub(crate) fn query_consume_offsets(
             },
             in_flight: cell.map_or(0, |cell| cell.in_flight() as u64),
             redelivered: cell.map_or(0, |cell| cell.redelivered() as u64),
-            attempt_max: cell.map_or(0, Cell::attempt_max),
+            attempt_max: cell.map_or(0, |cell| cell.attempt_max()),
             next_visible: cell.and_then(|cell| cell.next_deadline(now)),
             stands_still: cell.is_some_and(|cell| cell.stands_still(max_offset.0)),
             min_offset: queue.min_offset(),

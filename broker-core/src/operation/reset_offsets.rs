@@ -63,7 +63,8 @@ pub(crate) fn reset_offsets(parts: &Parts, reset: &ResetOffsets) -> Result<Vec<O
     let mut cells = cells.lock().expect("no code panics while holding it");
     let now = parts.store.now();
     let takes = |cell: &Cell| cell.next_deadline(now).is_some();
-    let is_online = parts.long_polling.is_parked(&reset.topic, &reset.consumer_group) || cells.values().any(takes);
+    let is_online =
+        parts.long_polling.is_parked(&reset.topic, &reset.consumer_group) || cells.values().any(|cell| takes(cell));
     if is_online && !reset.force && !reset.dry_run {
         return Err(BrokerError::GroupOnline { consumer_group: reset.consumer_group.to_string() });
     }

@@ -80,7 +80,7 @@ pub(crate) async fn send_messages(
         if appends.is_empty() {
             return Ok(results);
         }
-        let has_halves = owners.iter().any(|owner| owner.transaction.is_some());
+        let has_halves = owners.iter().any(|(_, owner)| owner.transaction.is_some());
         if has_halves {
             failpoint::at(Point::HalfBefore);
         }

@@ -49,7 +49,7 @@ pub(crate) fn take_snapshot(parts: &Parts) -> Result<(), StoreError> {
     for (pair, cells) in parts.cells.all() {
         let cells = cells.lock().expect("no code panics while holding it");
         if !cells.is_empty() {
-            snapshot.pair(pair, store.max_offset(), cells.iter());
+            snapshot.pair(pair, store.max_offset(), cells.iter().map(|(queue_id, cell)| (queue_id, &**cell)));
         }
     }
     let timers = parts.delayed.timers();

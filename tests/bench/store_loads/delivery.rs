@@ -12,8 +12,8 @@ use gantry_broker_core::message::{Delivery, MessageType};
 use gantry_broker_core::names::ConsumerGroup;
 
 use super::{
-    BODY_BYTES, Done, FILL_BATCH, Measure, Outcome, PULL, QUEUES, create_topic, make, open, runtime, said, send_all,
-    sent, topic,
+    BODY_BYTES, Done, FILL_BATCH, Measure, Outcome, PULL, Past, QUEUES, create_topic, make, open, runtime, said,
+    send_all, sent, topic,
 };
 
 /// So many older messages are in hand at once while they are acked out of order.
@@ -21,13 +21,15 @@ const OUT_OF_ORDER: usize = 100_000;
 /// Older messages need no body to speak of.
 const OLD_BODY_BYTES: usize = 16;
 /// Nothing is due before all of it was sent.
-const AHEAD_BASE: Duration = Duration::from_secs(5);
+const AHEAD_BASE: Duration = Duration::from_secs(2);
 /// Of sending, slower than any machine that this is run on.
-const AHEAD_EACH: Duration = Duration::from_micros(20);
+const AHEAD_EACH: Duration = Duration::from_micros(10);
 
-fn pop() -> PopMessages {
+const GROUP: &str = "bench";
+
+fn pop(consumer_group: &str) -> PopMessages {
     PopMessages {
-        consumer_group: ConsumerGroup::from_client("bench").expect("a legal name"),
+        consumer_group: ConsumerGroup::from_client(consumer_group).expect("a legal name"),
         topic: topic(),
         messages_max: PULL,
         lease: LeaseLength::Exactly(Duration::from_secs(12 * 3_600)),
@@ -41,19 +43,26 @@ async fn ack(broker: &LocalBroker, popped: Vec<PoppedMessage>) -> Outcome<()> {
     broker.ack_messages(handles).await.map_err(said)?.into_iter().collect::<Result<_, _>>().map_err(said)
 }
 
-/// `messages` of 1 KiB, received and acked by 32. Before them, `acked` others were acked in another order than that in which
-/// they were received, the very first not at all; and `leased` others are in somebody's hands.
-pub fn settle(dir: &Path, messages: usize, acked: usize, leased: usize) -> Outcome<Done> {
+/// `messages` of 1 KiB, received and acked by 32. What was acked before was acked in another order than that in which it was
+/// received, the very first not at all.
+pub fn settle(dir: &Path, messages: usize, queues: usize, past: Past) -> Outcome<Done> {
     let broker = open(dir, Durability::Memory)?;
+    let Past { acked, leased, groups } = past;
     runtime()?.block_on(async {
-        create_topic(&broker, QUEUES).await?;
-        send_all(&broker, &topic(), 0, acked + leased, OLD_BODY_BYTES, QUEUES as usize).await?;
+        create_topic(&broker, queues as u32).await?;
+        send_all(&broker, &topic(), 0, acked + leased, OLD_BODY_BYTES, queues).await?;
         out_of_order(&broker, acked).await?;
         let mut held = 0;
         while held < leased {
             held += take(&broker).await?.len();
         }
-        send_all(&broker, &topic(), (acked + leased) as u64, messages, BODY_BYTES, QUEUES as usize).await?;
+        send_all(&broker, &topic(), (acked + leased) as u64, messages, BODY_BYTES, queues).await?;
+        for group in 0..groups {
+            broker
+                .pop_messages(PopMessages { messages_max: 1, ..pop(&format!("other-{group}")) })
+                .await
+                .map_err(said)?;
+        }
         let (mut settled, mut times) = (0, Vec::new());
         let measure = Measure::begin()?;
         let mut last = measure.begin;
@@ -70,7 +79,7 @@ pub fn settle(dir: &Path, messages: usize, acked: usize, leased: usize) -> Outco
 }
 
 async fn take(broker: &LocalBroker) -> Outcome<Vec<PoppedMessage>> {
-    let popped = broker.pop_messages(pop()).await.map_err(said)?;
+    let popped = broker.pop_messages(pop(GROUP)).await.map_err(said)?;
     if popped.is_empty() { Err("failed: a receive gave nothing before the end".into()) } else { Ok(popped) }
 }
 

@@ -1925,6 +1925,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -1991,6 +2000,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2069,6 +2087,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description An error of ours; the log has it under the request's id */
             500: {
                 headers: {
@@ -2138,6 +2165,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description An error of ours; the log has it under the request's id */
             500: {
                 headers: {
@@ -2200,6 +2236,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2290,6 +2335,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2442,6 +2496,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Not allowed: a system name, or switched off */
             403: {
                 headers: {
@@ -2532,6 +2595,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2675,6 +2747,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -2751,6 +2832,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2852,6 +2942,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -2931,6 +3030,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3034,6 +3142,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -3111,6 +3228,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -3181,6 +3307,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3294,6 +3429,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3416,6 +3560,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3562,6 +3715,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Not allowed: a system name, or switched off */
             403: {
                 headers: {
@@ -3700,6 +3862,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Not allowed: a system name, or switched off */
             403: {
                 headers: {
@@ -3795,6 +3966,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description An error of ours; the log has it under the request's id */
             500: {
                 headers: {
@@ -3857,6 +4037,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3943,6 +4132,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4052,6 +4250,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Too large */
             413: {
                 headers: {
@@ -4123,6 +4330,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4219,6 +4435,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4330,6 +4555,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4451,6 +4685,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -4558,6 +4801,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -4645,6 +4897,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description An error of ours; the log has it under the request's id */
             500: {
                 headers: {
@@ -4707,6 +4968,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4797,6 +5067,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4929,6 +5208,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Not allowed: a system name, or switched off */
             403: {
                 headers: {
@@ -5019,6 +5307,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5153,6 +5450,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -5240,6 +5546,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5372,6 +5687,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5539,6 +5863,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Not allowed: a system name, or switched off */
             403: {
                 headers: {
@@ -5671,6 +6004,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Not allowed: a system name, or switched off */
             403: {
                 headers: {
@@ -5744,6 +6086,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5833,6 +6184,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -5910,6 +6270,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6021,6 +6390,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Not allowed: a system name, or switched off */
             403: {
                 headers: {
@@ -6093,6 +6471,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6176,6 +6563,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6303,6 +6699,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6450,6 +6855,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -6547,6 +6961,15 @@ export interface operations {
             };
             /** @description The request is malformed; `errors` names the place */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No credentials, or wrong ones; only where users are configured */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };

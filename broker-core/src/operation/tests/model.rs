@@ -186,7 +186,8 @@ fn the_broker_does_what_the_model_does() {
     let next = AtomicU64::new(first);
     let failed = AtomicU64::new(u64::MAX);
     std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+        // More than one a core: starts and stops of a broker wait for its threads.
+        for _ in 0..2 * std::thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);

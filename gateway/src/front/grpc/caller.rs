@@ -65,6 +65,11 @@ pub fn is_node(metadata: &MetadataMap) -> bool {
     metadata.get("x-mq-language").is_some_and(|language| matches!(language.as_bytes(), b"HTTP" | b"NODE_JS"))
 }
 
+/// Clients that hand a body on as it came, compressed or not: Rust always, Node unless it is gzip (see `delivery`).
+pub fn is_without_inflate(metadata: &MetadataMap) -> bool {
+    metadata.get("x-mq-language").is_some_and(|language| language == "RUST") || is_node(metadata)
+}
+
 /// How long the caller will wait for the whole call.
 pub fn time_to_deadline(metadata: &MetadataMap) -> Option<Duration> {
     parse_timeout(metadata.get("grpc-timeout")?.to_str().ok()?)

@@ -1,9 +1,11 @@
 //! A stored message as a consumer gets it.
 
+use std::io::Read as _;
 use std::net::SocketAddr;
 
+use flate2::read::{GzDecoder, ZlibDecoder};
 use gantry_broker_core::clock::Timestamp;
-use gantry_broker_core::message::{StoredMessage, is_reserved_property, property, sys_flag};
+use gantry_broker_core::message::{BODY_BYTES_MAX, StoredMessage, is_reserved_property, property, sys_flag};
 use gantry_proto::grpc::v2;
 use md5::{Digest as _, Md5};
 
@@ -75,6 +77,28 @@ pub fn stored(stored: StoredMessage, topic: &v2::Resource) -> v2::Message {
     v2::Message { topic: Some(topic.clone()), user_properties, system_properties: Some(system), body: stored.body }
 }
 
+/// Takes the compression off, for clients that cannot. A body that is none of RocketMQ's two kinds, or would be larger than
+/// any that may be sent, stays as it is.
+pub fn inflate(message: &mut StoredMessage) {
+    if message.sys_flag & sys_flag::COMPRESSED != 0
+        && let Some(plain) = inflated(&message.body)
+    {
+        message.body = plain.into();
+        message.sys_flag &= !sys_flag::COMPRESSED;
+    }
+}
+
+fn inflated(body: &[u8]) -> Option<Vec<u8>> {
+    let limit = BODY_BYTES_MAX as u64 + 1;
+    let mut plain = Vec::new();
+    let read = if body.starts_with(&[0x1F, 0x8B]) {
+        GzDecoder::new(body).take(limit).read_to_end(&mut plain)
+    } else {
+        ZlibDecoder::new(body).take(limit).read_to_end(&mut plain)
+    };
+    read.is_ok_and(|bytes| bytes <= BODY_BYTES_MAX).then_some(plain)
+}
+
 /// A producer that named only its address has no port.
 fn host(host: SocketAddr) -> String {
     if host.port() == 0 { host.ip().to_string() } else { host.to_string() }
@@ -90,4 +114,31 @@ fn md5_hex(body: &[u8]) -> String {
         hex.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
     hex
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use flate2::write::{GzEncoder, ZlibEncoder};
+
+    use super::*;
+
+    #[test]
+    fn both_kinds_are_taken_apart_and_nothing_grows_beyond_a_body() {
+        let gzip = |plain: &[u8]| {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+            encoder.write_all(plain).unwrap();
+            encoder.finish().unwrap()
+        };
+        let mut zlib = ZlibEncoder::new(Vec::new(), Compression::fast());
+        zlib.write_all(b"again").unwrap();
+        assert_eq!(inflated(&zlib.finish().unwrap()).as_deref(), Some(&b"again"[..]));
+        assert_eq!(inflated(&gzip(b"again")).as_deref(), Some(&b"again"[..]));
+        assert_eq!(inflated(&gzip(&vec![0; BODY_BYTES_MAX])).map(|plain| plain.len()), Some(BODY_BYTES_MAX));
+        assert_eq!(inflated(&gzip(&vec![0; BODY_BYTES_MAX + 1])), None);
+        assert_eq!(inflated(&gzip(b"again")[..12]), None);
+        assert_eq!(inflated(b"plain"), None);
+    }
 }

@@ -66,11 +66,12 @@ impl MessagingService for GrpcFront {
 
     async fn receive_message(&self, request: Request<ReceiveMessageRequest>) -> Reply<Frames> {
         let time_to_deadline = caller::time_to_deadline(request.metadata());
+        let inflate = caller::is_without_inflate(request.metadata());
         Ok(Response::new(match self.identified(&request) {
             Ok(()) => {
                 let (metadata, _, request) = request.into_parts();
                 let client = caller::client_id(&metadata).unwrap_or_default();
-                self.receive(request, client, time_to_deadline).await
+                self.receive(request, client, time_to_deadline, inflate).await
             }
             Err(error) => self.refused(&error),
         }))

@@ -37,8 +37,9 @@ impl GrpcFront {
         request: v2::ReceiveMessageRequest,
         client: &[u8],
         time_to_deadline: Option<Duration>,
+        inflate: bool,
     ) -> Frames {
-        match self.delivery(request, client, time_to_deadline).await {
+        match self.delivery(request, client, time_to_deadline, inflate).await {
             Ok(Some(frames)) => frames,
             Ok(None) => self.without_messages(status::message_not_found()),
             Err(error) => self.refused(&error),
@@ -55,6 +56,7 @@ impl GrpcFront {
         request: v2::ReceiveMessageRequest,
         client: &[u8],
         time_to_deadline: Option<Duration>,
+        inflate: bool,
     ) -> Result<Option<Frames>, GatewayError> {
         let pop = pop_messages(&request, client)?;
         let polling = request.long_polling_timeout.as_ref().map(|wire| words::duration(wire).unwrap_or_default());
@@ -71,9 +73,9 @@ impl GrpcFront {
         let now = self.clock.wall();
         let bytes: usize = received.iter().map(|received| received.popped.message.body.len()).sum();
         let frames = if bytes <= DIGEST_INLINE_BYTES_MAX {
-            with_messages(received, &topic, now)
+            with_messages(received, &topic, now, inflate)
         } else {
-            tokio::task::spawn_blocking(move || with_messages(received, &topic, now))
+            tokio::task::spawn_blocking(move || with_messages(received, &topic, now, inflate))
                 .await
                 .map_err(|error| GatewayError::Internal { reason: format!("a digest was not made: {error}") })?
         };
@@ -174,10 +176,15 @@ pub(super) fn poll_time(long_polling_timeout: Option<Duration>, time_to_deadline
     asked.clamp(POLL_MIN, POLL_MAX).min(deadline.saturating_sub(margin))
 }
 
-fn with_messages(received: Vec<ReceivedMessage>, topic: &v2::Resource, now: Timestamp) -> Vec<Frame> {
+fn with_messages(received: Vec<ReceivedMessage>, topic: &v2::Resource, now: Timestamp, inflate: bool) -> Vec<Frame> {
     let mut frames = Vec::with_capacity(received.len() + 2);
     frames.push(frame(Content::Status(status::ok())));
-    frames.extend(received.into_iter().map(|received| frame(Content::Message(delivery::message(received, topic)))));
+    frames.extend(received.into_iter().map(|mut received| {
+        if inflate {
+            delivery::inflate(&mut received.popped.message);
+        }
+        frame(Content::Message(delivery::message(received, topic)))
+    }));
     frames.push(last_frame(now));
     frames
 }

@@ -64,10 +64,13 @@ fn for_producer(mut settings: v2::Settings) -> v2::Settings {
 }
 
 fn for_consumer(mut settings: v2::Settings, group: &ConsumerGroupConfig, is_node: bool) -> v2::Settings {
-    let is_node = is_node || settings.user_agent.as_ref().is_some_and(|agent| agent.language() == v2::Language::NodeJs);
+    let is_of = |language| settings.user_agent.as_ref().is_some_and(|agent| agent.language() == language);
+    let is_node = is_node || is_of(v2::Language::NodeJs);
+    // The Go client goes on to the next message it holds while it repeats one that failed: in order, it holds one at a time.
+    let batch = if group.orderly && is_of(v2::Language::Golang) { 1 } else { POP_MESSAGES_MAX.cast_signed() };
     if let Some(PubSub::Subscription(subscription)) = &mut settings.pub_sub {
         subscription.fifo = Some(group.orderly);
-        subscription.receive_batch_size = Some(POP_MESSAGES_MAX.cast_signed());
+        subscription.receive_batch_size = Some(batch);
         subscription.long_polling_timeout = Some(words::wire_duration(POLL_MAX));
         subscription.lite_subscription_quota = None;
         subscription.max_lite_topic_size = None;
@@ -186,6 +189,17 @@ mod tests {
         assert_eq!(subscription.long_polling_timeout.unwrap().seconds, 20);
         let Strategy::CustomizedBackoff(backoff) = strategy(settings) else { panic!("not the group's own") };
         assert_eq!((backoff.next.len(), backoff.next[0].seconds, backoff.next[17].seconds), (18, 1, 7_200));
+    }
+
+    #[test]
+    fn the_go_client_holds_one_message_at_a_time_where_order_counts() {
+        let batch = |language, orderly| {
+            let settings = for_consumer(subscription(language), &ConsumerGroupConfig { orderly, ..group() }, false);
+            let Some(PubSub::Subscription(subscription)) = settings.pub_sub else { panic!("another arm") };
+            subscription.receive_batch_size
+        };
+        assert_eq!(batch(v2::Language::Golang, true), Some(1));
+        assert_eq!((batch(v2::Language::Golang, false), batch(v2::Language::Java, true)), (Some(32), Some(32)));
     }
 
     #[test]

@@ -22,6 +22,7 @@ use gantry_broker_core::{Broker, BrokerError};
 use gantry_proto::grpc::v2;
 use gantry_proto::grpc::v2::admin_client::AdminClient;
 use gantry_proto::grpc::v2::messaging_service_client::MessagingServiceClient;
+use md5::{Digest as _, Md5};
 use tokio::sync::{Notify, mpsc, watch};
 use tonic::transport::Channel;
 use tonic::{Code as TransportCode, Request};
@@ -751,6 +752,31 @@ async fn a_message_of_an_old_producer_or_a_dead_letter_queue_says_where_it_came_
     assert_eq!(system.dead_letter_queue, Some(origin));
     assert_eq!(system.body_encoding(), v2::Encoding::Identity);
     assert_eq!(message.user_properties, [("a".to_string(), "b".to_string())].into());
+}
+
+#[tokio::test]
+async fn who_cannot_inflate_gets_plain_bodies_with_their_own_digest() {
+    let mut house = house(Memory::default()).await;
+    // "x", as zlib packs it.
+    const PACKED: &[u8] = &[0x78, 0x9C, 0xAB, 0x00, 0x00, 0x00, 0x79, 0x00, 0x79];
+    for (language, body, encoding) in [
+        ("RUST", &b"x"[..], v2::Encoding::Identity),
+        ("HTTP", b"x", v2::Encoding::Identity),
+        ("JAVA", PACKED, v2::Encoding::Gzip),
+    ] {
+        let mut message = plain(Bytes::from_static(PACKED));
+        message.body_compressed = true;
+        house.memory.to_pop.lock().unwrap().push_back(stored(&message, 0));
+        let mut call = call(receive());
+        call.metadata_mut().insert("x-mq-language", language.parse().unwrap());
+        let stream = house.client.receive_message(call).await.unwrap().into_inner();
+        let frames: Vec<Content> = stream.map(|frame| frame.unwrap().content.unwrap()).collect().await;
+        let Content::Message(message) = &frames[1] else { panic!("{frames:?}") };
+        let system = message.system_properties.as_ref().unwrap();
+        assert_eq!((&message.body[..], system.body_encoding()), (body, encoding), "{language}");
+        let digest = Md5::digest(body).iter().map(|byte| format!("{byte:02X}")).collect::<String>();
+        assert_eq!(system.body_digest.as_ref().unwrap().checksum, digest, "{language}");
+    }
 }
 
 #[tokio::test]
