@@ -295,7 +295,7 @@ fn pull(mut nats: Nats, number: usize, receives: Receives) -> Outcome<u64> {
     };
     let pulls: Vec<String> = (0..receives.streams).map(pull_for).collect();
     nats.write(pulls.concat().as_bytes())?;
-    let mut of_stream = vec![0; receives.streams];
+    let mut of_stream = vec![0_usize; receives.streams];
     let (mut out, mut line, mut payload) = (Vec::new(), String::new(), Vec::new());
     let mut received = 0;
     loop {
@@ -318,7 +318,7 @@ fn pull(mut nats: Nats, number: usize, receives: Receives) -> Outcome<u64> {
             received += 1;
             let _ = write!(out, "PUB {reply} 0\r\n\r\n");
             of_stream[stream] += 1;
-            if of_stream[stream] % receives.messages == 0 {
+            if of_stream[stream].is_multiple_of(receives.messages) {
                 out.extend_from_slice(pulls[stream].as_bytes());
             }
         } else if line.starts_with("PING") {
