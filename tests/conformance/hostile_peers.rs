@@ -19,10 +19,6 @@ const GROWTH_MAX_KIB: u64 = 64 * 1024;
 const RESETS: usize = 100_000;
 /// What is sent to a server that should have hung up long ago.
 const FLOOD_BYTES: usize = 256 << 20;
-/// More than that, all in all, if somebody keeps what nobody takes.
-const LARGE_BYTES: usize = 192 << 10;
-const LARGE_IN_A_BATCH: usize = 16;
-const LARGE_BATCHES: usize = 48;
 /// Ten times what a loaded machine needs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -175,18 +171,6 @@ fn message(number: u64) -> v2::Message {
     }
 }
 
-fn receive(batch_size: i32, wait: i64) -> Vec<u8> {
-    v2::ReceiveMessageRequest {
-        group: resource("g"),
-        message_queue: Some(v2::MessageQueue { topic: resource("t"), ..v2::MessageQueue::default() }),
-        batch_size,
-        invisible_duration: Some(prost_types::Duration { seconds: 30, nanos: 0 }),
-        long_polling_timeout: Some(prost_types::Duration { seconds: wait, nanos: 0 }),
-        ..v2::ReceiveMessageRequest::default()
-    }
-    .encode_to_vec()
-}
-
 async fn started(home: &Home) -> Server {
     let server = Server::start(&home.data(), &["--durability", "memory"]);
     let topic = reqwest::Client::new().put(server.url("/v1/topics/t")).json(&serde_json::json!({}));
@@ -244,37 +228,6 @@ async fn a_header_list_without_end() {
         beside.holds(&server);
     }
     beside.end(&server).await;
-}
-
-/// Large answers are wanted, and never let through.
-#[tokio::test]
-async fn windows_of_nothing() {
-    for window in [0] {
-        let home = Home::new();
-        let server = started(&home).await;
-        let batch: Vec<_> =
-            (0..LARGE_IN_A_BATCH).map(|_| serde_json::json!({"body": "x".repeat(LARGE_BYTES)})).collect();
-        let batch = serde_json::json!({"messages": batch});
-        let url = server.url("/v1/topics/t/messages/batch");
-        for _ in 0..LARGE_BATCHES {
-            ask(reqwest::Client::new().post(&url).json(&batch)).await.expect("an answer").expect(201);
-        }
-        let beside = Beside::start(&server).await;
-        let mut sockets = Vec::new();
-        for _ in 0..4 {
-            let (mut reader, mut writer) = connect(&server, &[(INITIAL_WINDOW_SIZE, window)]).await.into_split();
-            let goodbye = tokio::spawn(async move { hung_up(&mut reader).await });
-            for stream in client_streams().take(1_000) {
-                writer.write_all(&call(stream, "ReceiveMessage", &receive(1, 0))).await.expect("it is listened to");
-            }
-            sockets.push((goodbye, writer));
-            beside.holds(&server);
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        beside.holds(&server);
-        drop(sockets);
-        beside.end(&server).await;
-    }
 }
 
 /// It asks and asks, and its socket fills up.
