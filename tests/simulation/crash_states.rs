@@ -238,7 +238,7 @@ fn decide_all(
                 broken.push(format!("{key} cannot be decided: {error}"));
             }
             if !asked.insert(key.clone()) {
-                broken.push(format!("AskedTwice: about {key}, at one time"));
+                return Err(format!("AskedTwice: about {key}, at one time"));
             }
         }
     }

@@ -79,6 +79,7 @@ fn take(mut locked: Locked<'_>, check: &CheckTransactions) -> Result<Vec<Transac
     if taken.is_empty() {
         return Ok(taken);
     }
+    let places: Vec<QueueOffset> = messages.iter().map(|(at, _)| QueueOffset(*at)).collect();
     let entry = Entry::Lease(LeaseEntry {
         cell: locked.key,
         deadline: next_check,
@@ -91,7 +92,8 @@ fn take(mut locked: Locked<'_>, check: &CheckTransactions) -> Result<Vec<Transac
     });
     parts.append_state(std::slice::from_ref(&entry))?;
     locked.cell.apply(&entry);
-    taken.iter().for_each(|check| locked.open.checked(check.half.queue_offset, next_check));
+    // Where they are now: a handle names where they were first.
+    places.into_iter().for_each(|at| locked.open.checked(at, next_check));
     parts.redelivery.arm((locked.key.consumer_group_id, locked.key.topic_id), next_check);
     Ok(taken)
 }

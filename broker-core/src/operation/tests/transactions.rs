@@ -553,7 +553,10 @@ async fn what_is_put_back_again_answers_to_every_handle_it_had() {
         }
         put_back_behind(broker.parts(), 4).unwrap();
         hands.pass(30_000);
-        handles.extend(checks(&broker).await.iter().map(|check| check.half));
+        let asked = checks(&broker).await;
+        assert_eq!(ids(&asked), [("a", round + 1)]);
+        assert!(checks(&broker).await.is_empty(), "asked a moment ago");
+        handles.extend(asked.iter().map(|check| check.half));
     }
     assert_eq!((handles.len(), in_queue_of(&broker, HALF_TOPIC)), (4, 64), "put back three times");
     commit(&broker, handles[1]).await.unwrap();
