@@ -718,6 +718,6 @@ fn log_offset(id: &str) -> Option<u64> {
     u64::from_str_radix(id.get(id.len().checked_sub(16)?..)?, 16).ok()
 }
 
-fn wall_us() -> u64 {
+pub fn wall_us() -> u64 {
     std::time::SystemTime::UNIX_EPOCH.elapsed().expect("later than 1970").as_micros() as u64
 }

@@ -6,9 +6,9 @@ use gantry_broker_core::names::HOLDING_TOPIC;
 use harness::history::{MessageRead, QueueRead, ReadBack};
 use harness::{Answer, ask};
 use reqwest::Client;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::clients::{GROUP, TRANSACTION_TOPIC, seen};
+use crate::clients::{GROUP, TRANSACTION_TOPIC, seen, wall_us};
 use crate::store;
 
 /// More pages than any rig fills.
@@ -38,11 +38,19 @@ pub async fn read_back(base: &str) -> Result<ReadBack, String> {
     }
     if read.topics.iter().any(|topic| topic == TRANSACTION_TOPIC) {
         read.open = open_transactions(base).await?;
+        confirm(&http, base).await?;
     }
-    // Behind what is open: what was given up in between is in one of the two.
+    // Behind what is open: what was given up before or in between is in one of the two.
     read.held = read_if_any(&http, base, HOLDING_TOPIC).await?.unwrap_or_default();
     read.check_max = store::CHECK_MAX;
     Ok(read)
+}
+
+/// What is answered at the broker's level speaks for all that lies before it in the log: from then on it can be read.
+async fn confirm(http: &Client, base: &str) -> Result<(), String> {
+    let url = format!("{base}/v1/groups/rig-{}", wall_us());
+    let made = ask(http.put(&url).json(&json!({}))).await.ok_or_else(|| format!("no answer from {url}"))?;
+    if made.status == 201 { Ok(()) } else { Err(format!("{} from {url}", made.status)) }
 }
 
 /// The messages of a topic that comes with the first of them.
