@@ -64,8 +64,8 @@ FUZZ := $(MAKE) --no-print-directory fuzz
 
 # Tests that compute and tests that wait, for leases, kills and delays, go side by side, with the fuzz targets, so that the
 # machine is never idle; those that wait come first when they are woken. tests/tidy knows that none is left out.
-COMPUTING := --lib --bins --test golden --test loom --test simulation --test tidy
-WAITING := --test clients --test conformance --test torture
+COMPUTING := --lib --bins --test loom --test simulation --test tidy
+WAITING := --test clients --test conformance --test golden --test torture
 COMPUTED := $(TARGET)/computing-tests.log
 
 test: needs python clients lint console
