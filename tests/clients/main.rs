@@ -27,7 +27,7 @@ const AT_ONCE: usize = 3;
 const HURRIED: [&str; 2] = ["--transaction-timeout=1s", "--transaction-check-interval=1s"];
 
 fn main() -> ExitCode {
-    let words = words(std::env::args().skip(1));
+    let words = harness::words(std::env::args().skip(1));
     let picked = |names: &[&str]| words.is_empty() || words.iter().any(|word| names.contains(&word.as_str()));
     let is_client = |word: &String| languages::ALL.iter().any(|language| language.name() == word);
     let names_clients = words.iter().any(is_client);
@@ -47,19 +47,6 @@ fn main() -> ExitCode {
     });
     let is_whole = !names_clients && !names_scenarios;
     if table::report(&rows, &tried, is_whole) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// As the other test binaries take it: words pick, options are for them.
-fn words(mut given: impl Iterator<Item = String>) -> Vec<String> {
-    let mut words = Vec::new();
-    while let Some(word) = given.next() {
-        match &*word {
-            "--test-threads" | "--skip" | "--color" | "--format" => drop(given.next()),
-            option if option.starts_with('-') => {}
-            _ => words.push(word),
-        }
-    }
-    words
 }
 
 /// All scenarios of one client, on a server of its own.

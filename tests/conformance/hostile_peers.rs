@@ -84,18 +84,15 @@ async fn connect(server: &Server, settings: &[(u16, u32)]) -> TcpStream {
     socket
 }
 
-/// Reads until the server hangs up; says whether it said GOAWAY before.
-async fn hung_up(socket: &mut (impl tokio::io::AsyncRead + Unpin)) -> bool {
-    let mut said_goodbye = false;
+/// Reads until the server hangs up.
+async fn hung_up(socket: &mut (impl tokio::io::AsyncRead + Unpin)) {
     let mut head = [0; 9];
     while socket.read_exact(&mut head).await.is_ok() {
-        said_goodbye |= head[3] == GOAWAY;
         let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
         if socket.read_exact(&mut payload).await.is_err() {
             break;
         }
     }
-    said_goodbye
 }
 
 fn anonymous_kib(server: &Server) -> u64 {
@@ -201,7 +198,7 @@ async fn streams_opened_and_reset_without_end() {
         beside.holds(&server);
         connections += 1;
     }
-    assert!(connections > 0);
+    assert!(connections > 1, "one connection may reset as often as it likes");
     beside.end(&server).await;
 }
 

@@ -242,3 +242,16 @@ pub fn bytes_of(seed: u64, len: usize) -> Vec<u8> {
     bytes.truncate(len);
     bytes
 }
+
+/// What the command line of a test with its own `main` picks, taken as others take it: words pick, options are for them.
+pub fn words(mut given: impl Iterator<Item = String>) -> Vec<String> {
+    let mut words = Vec::new();
+    while let Some(word) = given.next() {
+        match &*word {
+            "--test-threads" | "--skip" | "--color" | "--format" => drop(given.next()),
+            option if option.starts_with('-') => {}
+            _ => words.push(word),
+        }
+    }
+    words
+}

@@ -22,7 +22,7 @@ use report::{Plan, Rig};
 const RIGS: &[Rig] = &[failpoints::LEFT_OUT, failpoints::EACH_HIT, kill_9::RIG, failing_calls::RIG, power_cut::RIG];
 
 fn main() -> ExitCode {
-    let words = words(std::env::args().skip(1));
+    let words = harness::words(std::env::args().skip(1));
     let is_picked = |rig: &&Rig| words.is_empty() || words.iter().any(|word| rig.name.contains(word.as_str()));
     let rigs: Vec<&Rig> = RIGS.iter().filter(is_picked).collect();
     if std::env::args().any(|word| word == "--list") || rigs.is_empty() {
@@ -34,17 +34,4 @@ fn main() -> ExitCode {
     let rows: Vec<report::Row> = rigs.into_iter().map(|rig| report::run(rig, &plan)).collect();
     report::print(&rows);
     if rows.iter().all(report::Row::is_good) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// As the other test binaries take it: words pick, options are for them.
-fn words(mut given: impl Iterator<Item = String>) -> Vec<String> {
-    let mut words = Vec::new();
-    while let Some(word) = given.next() {
-        match &*word {
-            "--test-threads" | "--skip" | "--color" | "--format" => drop(given.next()),
-            option if option.starts_with('-') => {}
-            _ => words.push(word),
-        }
-    }
-    words
 }

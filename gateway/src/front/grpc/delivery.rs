@@ -26,7 +26,7 @@ pub fn message(received: ReceivedMessage, topic: &v2::Resource) -> v2::Message {
 
 /// Without what makes it a delivery.
 pub fn stored(stored: StoredMessage, topic: &v2::Resource) -> v2::Message {
-    let compressed = stored.sys_flag & sys_flag::COMPRESSED != 0;
+    let compressed = is_compressed(&stored);
     let mut system = v2::SystemProperties {
         body_digest: Some(v2::Digest { r#type: v2::DigestType::Md5.into(), checksum: md5_hex(&stored.body) }),
         body_encoding: if compressed { v2::Encoding::Gzip } else { v2::Encoding::Identity }.into(),
@@ -77,10 +77,14 @@ pub fn stored(stored: StoredMessage, topic: &v2::Resource) -> v2::Message {
     v2::Message { topic: Some(topic.clone()), user_properties, system_properties: Some(system), body: stored.body }
 }
 
+pub fn is_compressed(message: &StoredMessage) -> bool {
+    message.sys_flag & sys_flag::COMPRESSED != 0
+}
+
 /// Takes the compression off, for clients that cannot. A body that is none of RocketMQ's two kinds, or would be larger than
 /// any that may be sent, stays as it is.
 pub fn inflate(message: &mut StoredMessage) {
-    if message.sys_flag & sys_flag::COMPRESSED != 0
+    if is_compressed(message)
         && let Some(plain) = inflated(&message.body)
     {
         message.body = plain.into();

@@ -72,7 +72,9 @@ impl GrpcFront {
         let topic = request.message_queue.and_then(|queue| queue.topic).unwrap_or_default();
         let now = self.clock.wall();
         let bytes: usize = received.iter().map(|received| received.popped.message.body.len()).sum();
-        let frames = if bytes <= DIGEST_INLINE_BYTES_MAX {
+        // How much comes out of a compressed body nobody knows before.
+        let inflates = inflate && received.iter().any(|received| delivery::is_compressed(&received.popped.message));
+        let frames = if bytes <= DIGEST_INLINE_BYTES_MAX && !inflates {
             with_messages(received, &topic, now, inflate)
         } else {
             tokio::task::spawn_blocking(move || with_messages(received, &topic, now, inflate))
