@@ -17,6 +17,8 @@ use tokio::net::TcpStream;
 /// What a hostile peer may cost the server.
 const GROWTH_MAX_KIB: u64 = 64 * 1024;
 const RESETS: usize = 100_000;
+/// One write carries so many that the server has them all before it, also when it keeps pace with the client.
+const RESETS_AT_ONCE: usize = 100;
 /// What is sent to a server that should have hung up long ago.
 const FLOOD_BYTES: usize = 256 << 20;
 /// Ten times what a loaded machine needs.
@@ -184,13 +186,16 @@ async fn streams_opened_and_reset_without_end() {
     while sent < RESETS {
         let (mut reader, mut writer) = connect(&server, &[]).await.into_split();
         let goodbye = tokio::spawn(async move { hung_up(&mut reader).await });
-        for stream in client_streams().take(RESETS) {
-            let mut both = frame(HEADERS, END_HEADERS, stream, &head_of("Heartbeat"));
-            both.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
-            if sent == RESETS || writer.write_all(&both).await.is_err() {
+        for streams in client_streams().take(RESETS).collect::<Vec<_>>().chunks(RESETS_AT_ONCE) {
+            let mut together = Vec::new();
+            for &stream in streams {
+                together.extend(frame(HEADERS, END_HEADERS, stream, &head_of("Heartbeat")));
+                together.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+            }
+            if sent >= RESETS || writer.write_all(&together).await.is_err() {
                 break;
             }
-            sent += 1;
+            sent += streams.len();
         }
         // The server has hung up already, unless these were the last.
         drop(writer);
