@@ -366,6 +366,7 @@ impl Known {
             } else if Moved::is_in(&record.properties) {
                 match source_of(record)? {
                     Moved::Timer { offset } => self.timers.apply_fired(offset),
+                    Moved::TimerKept { offset } => self.timers.apply_kept(offset),
                     Moved::Level { level, offset } => self.timers.apply_level_fired(level, offset),
                     Moved::Lease { cell, offset } => {
                         self.apply(lost, &Entry::Ack { cell, offsets: vec![offset] }, record.commit_log_offset);
@@ -432,7 +433,10 @@ impl Known {
             }
             Entry::Boot { .. } | Entry::Stop { .. } | Entry::Mark => {}
             Entry::IdempotencyKeys { .. } => self.idempotency.apply(entry),
-            Entry::TimersFired { .. } | Entry::LevelFired { .. } | Entry::TimersDone { .. } => self.timers.apply(entry),
+            Entry::TimersFired { .. }
+            | Entry::LevelFired { .. }
+            | Entry::TimersDone { .. }
+            | Entry::TimersKept { .. } => self.timers.apply(entry),
             Entry::Start { .. }
             | Entry::Lease(_)
             | Entry::Ack { .. }

@@ -103,7 +103,7 @@ fn run(plan: &Plan, progress: &Progress) -> Outcome {
     let (kills, in_recovery) = (progress.count(), of(&counts.in_recovery));
     let notes = vec![format!(
         "{in_recovery} of {kills} kills in recovery, {} at failpoints, {} clean stops between them; {} acknowledged sends \
-         and {} decisions of transactions, {} questions about them, {} of them given up; {} stores verified; retention took messages in {} of its {} lives, where nothing waits for its time but at the full count",
+         and {} decisions of transactions, {} questions about them, {} of them given up; {} stores verified; retention took messages in {} of its {} lives",
         of(&counts.at_failpoints),
         of(&counts.stops),
         of(&counts.sends),

@@ -348,6 +348,7 @@ impl Cell {
             | Entry::TimersFired { .. }
             | Entry::LevelFired { .. }
             | Entry::TimersDone { .. }
+            | Entry::TimersKept { .. }
             | Entry::IdempotencyKeys { .. } => unreachable!("not an entry of a cell"),
         }
     }

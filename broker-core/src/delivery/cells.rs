@@ -145,6 +145,7 @@ pub fn cell_of(entry: &Entry) -> Option<CellKey> {
         | Entry::TimersFired { .. }
         | Entry::LevelFired { .. }
         | Entry::TimersDone { .. }
+        | Entry::TimersKept { .. }
         | Entry::IdempotencyKeys { .. } => None,
     }
 }

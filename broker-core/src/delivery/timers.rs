@@ -20,8 +20,10 @@ pub struct Timers {
     read_to: QueueOffset,
     /// Everything below is done, whatever its time.
     kept_from: QueueOffset,
-    /// Done, and not covered by the three above.
+    /// Done in their second, and not covered by the three above.
     done: HashSet<u64>,
+    /// Done before their second, since retention put them back: what is said of seconds does not cover them.
+    kept: HashSet<u64>,
     /// By delay level: its messages below this offset are done.
     levels: BTreeMap<u32, QueueOffset>,
     /// By second, then by what is recalled: where the recall's record lies in the topic of timers.
@@ -33,7 +35,7 @@ impl Timers {
     pub fn apply(&mut self, entry: &Entry) {
         match entry {
             Entry::TimersFired { through, read_to, kept_from } => {
-                // It speaks for all proofs before it, unless it says nothing new of the seconds.
+                // It speaks for all proofs of seconds before it, unless it says nothing new of those.
                 if (self.through, self.read_to) != (*through, *read_to) {
                     self.done.clear();
                 }
@@ -42,16 +44,23 @@ impl Timers {
                 self.read_to = self.read_to.max(*read_to);
                 self.kept_from = self.kept_from.max(*kept_from);
                 self.done.retain(|at| *at >= kept_from.0);
+                self.kept.retain(|at| *at >= kept_from.0);
             }
             Entry::LevelFired { level, next } => self.level_done(*level, *next),
             Entry::TimersDone { offsets } => self.done.extend(offsets),
+            Entry::TimersKept { offsets } => self.kept.extend(offsets),
             _ => {}
         }
     }
 
-    /// A record of the log proves that this message was delivered, or put back for later.
+    /// A record of the log proves that this message's second came: it was delivered, or put back for a later one.
     pub fn apply_fired(&mut self, at: QueueOffset) {
         self.done.insert(at.0);
+    }
+
+    /// A record of the log proves that this message waits elsewhere.
+    pub fn apply_kept(&mut self, at: QueueOffset) {
+        self.kept.insert(at.0);
     }
 
     /// A record of the log proves that this message of a delay level was delivered, and with it all before it.
@@ -66,7 +75,10 @@ impl Timers {
 
     /// Is nothing left to do for this message of the topic of timers, which waits in this second?
     pub fn is_done(&self, at: QueueOffset, second: Timestamp) -> bool {
-        at < self.kept_from || (at < self.read_to && second <= self.through) || self.done.contains(&at.0)
+        at < self.kept_from
+            || (at < self.read_to && second <= self.through)
+            || self.done.contains(&at.0)
+            || self.kept.contains(&at.0)
     }
 
     /// The first message of a delay level that is not delivered.
@@ -90,7 +102,7 @@ impl Timers {
         self.kept_from
     }
 
-    /// Are there proofs that no state record covers yet?
+    /// Are there proofs of seconds that no state record covers yet?
     pub fn has_proofs(&self) -> bool {
         !self.done.is_empty()
     }
@@ -103,10 +115,16 @@ impl Timers {
             entries.push(Entry::TimersFired { through, read_to, kept_from });
         }
         entries.extend(self.levels().map(|(level, next)| Entry::LevelFired { level, next }));
-        if !self.done.is_empty() {
-            let mut offsets: Vec<u64> = self.done.iter().copied().collect();
+        let ascending = |offsets: &HashSet<u64>| {
+            let mut offsets: Vec<u64> = offsets.iter().copied().collect();
             offsets.sort_unstable();
-            entries.push(Entry::TimersDone { offsets });
+            offsets
+        };
+        if !self.done.is_empty() {
+            entries.push(Entry::TimersDone { offsets: ascending(&self.done) });
+        }
+        if !self.kept.is_empty() {
+            entries.push(Entry::TimersKept { offsets: ascending(&self.kept) });
         }
         entries
     }
@@ -162,6 +180,7 @@ mod tests {
         timers.apply(&fired);
         assert!(!timers.has_proofs());
         timers.apply_fired(QueueOffset(12));
+        timers.apply_kept(QueueOffset(8));
         let mut again = Timers::default();
         timers.entries().iter().for_each(|entry| again.apply(entry));
         assert_eq!(again, timers);
@@ -175,6 +194,12 @@ mod tests {
         {
             assert_eq!(again.is_done(QueueOffset(at), Timestamp(second)), done, "{at} {second}");
         }
+        // Of seconds: the proof is covered. What was put back before its second is not.
+        let next =
+            Entry::TimersFired { through: Timestamp(10_000), read_to: QueueOffset(13), kept_from: QueueOffset(2) };
+        again.apply(&next);
+        let far = Timestamp(99_000);
+        assert!(!again.has_proofs() && !again.is_done(QueueOffset(12), far) && again.is_done(QueueOffset(8), far));
         assert_eq!((again.level_next(2), again.level_next(1)), (QueueOffset(8), QueueOffset(0)));
     }
 

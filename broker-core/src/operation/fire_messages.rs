@@ -785,12 +785,12 @@ fn put_wheel_back(
                 call.given_up.push(at);
                 continue;
             }
-            match put_back(parts, Source::Timer { offset: at }, &message) {
+            match put_back(parts, Source::TimerKept { offset: at }, &message) {
                 Ok(record) => call.put(at, record, queue, None, 0),
                 Err(_) => parts.delayed.dropped(&message, "its properties do not fit a record any more"),
             }
         }
-        call.append(parts, Timers::apply_fired)?;
+        call.append(parts, Timers::apply_kept)?;
     }
     let mut timers = parts.delayed.timers();
     let Complete { through, read_to } =

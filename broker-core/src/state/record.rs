@@ -27,6 +27,7 @@
 //! | 48 | timers fired | through ms, wheel offset read to, wheel offset below which nothing waits |
 //! | 49 | level fired | level, next offset |
 //! | 50 | timers done | count, then per message: wheel offset minus the one before (in snapshots alone) |
+//! | 51 | timers kept | as timers done (in snapshots alone) |
 //! | 54 | idempotency keys | count, then per message: 16 bytes key, 8 bytes body digest, commit-log offset, queue id, queue offset, stored ms, second it waits for or 0 (in snapshots alone) |
 //!
 //! Cell: group id, topic id, queue id. Retry policy: u8 0, count, ms each; or u8 1, initial ms, max ms, f32 bits as u32.
@@ -131,8 +132,12 @@ pub enum Entry {
         level: u32,
         next: QueueOffset,
     },
-    /// Nothing is left to do for these messages in the topic of timers. Offsets ascend.
+    /// Nothing is left to do for these messages in the topic of timers, whose seconds are over. Offsets ascend.
     TimersDone {
+        offsets: Vec<u64>,
+    },
+    /// These messages in the topic of timers wait elsewhere in it, whatever their seconds. Offsets ascend.
+    TimersKept {
         offsets: Vec<u64>,
     },
     /// Messages that were sent with an idempotency key.
@@ -350,6 +355,10 @@ impl Writer {
                 self.offsets(offsets);
                 50
             }
+            Entry::TimersKept { offsets } => {
+                self.offsets(offsets);
+                51
+            }
             Entry::IdempotencyKeys { messages } => {
                 self.number(messages.len() as u64);
                 messages.iter().for_each(|message| self.keyed(message));
@@ -563,6 +572,7 @@ impl<'a> Reader<'a> {
             },
             49 => Entry::LevelFired { level: self.small()?, next: QueueOffset(self.number()?) },
             50 => Entry::TimersDone { offsets: self.offsets()? },
+            51 => Entry::TimersKept { offsets: self.offsets()? },
             54 => {
                 let mut messages = Vec::new();
                 for _ in 0..self.len()? {
@@ -869,6 +879,7 @@ mod tests {
             },
             Entry::LevelFired { level: 3, next: QueueOffset(129) },
             Entry::TimersDone { offsets: vec![5, 5 + 128] },
+            Entry::TimersKept { offsets: vec![7, 7 + 128] },
             Entry::IdempotencyKeys { messages: vec![keyed(None), keyed(Some(Timestamp(4_000)))] },
             Entry::Lease(LeaseEntry {
                 cell: cell(),
@@ -961,11 +972,12 @@ mod tests {
         assert_eq!(hex(&samples[17]), "01023009".to_owned() + "80d095ffbc31" + "ac02" + "07");
         assert_eq!(hex(&samples[18]), "01023103".to_owned() + "03" + "8101");
         assert_eq!(hex(&samples[19]), "01023204".to_owned() + "02" + "05" + "8001");
+        assert_eq!(hex(&samples[20]), "01023304".to_owned() + "02" + "07" + "8001");
         let keyed = "a79e98b6000000000000000000000001".to_owned() + "2cf24dba5fb0a30e" + "ac02078101" + "80d095ffbc31";
-        assert_eq!(hex(&samples[20]), "010236".to_owned() + "4a" + "02" + &keyed + "00" + &keyed + "a01f");
+        assert_eq!(hex(&samples[21]), "010236".to_owned() + "4a" + "02" + &keyed + "00" + &keyed + "a01f");
         let held = "0102211b01ac0207".to_owned() + "80d095ffbc31" + "02" + "28" + "8201" + "05";
-        assert_eq!(hex(&samples[21]), held + "0102030405060708" + "01" + "810101");
-        assert_eq!(hex(&samples[22]), "0102251201ac0207".to_owned() + "0102030405060708" + "80d095ffbc31");
+        assert_eq!(hex(&samples[22]), held + "0102030405060708" + "01" + "810101");
+        assert_eq!(hex(&samples[23]), "0102251201ac0207".to_owned() + "0102030405060708" + "80d095ffbc31");
     }
 
     #[test]

@@ -115,10 +115,11 @@ impl Replay {
         match source {
             Source::Lease { cell, offset } => self.apply(&Entry::Ack { cell: *cell, offsets: vec![*offset] }, at),
             Source::Timer { offset } if at >= self.timers_reflect => self.timers.apply_fired(*offset),
+            Source::TimerKept { offset } if at >= self.timers_reflect => self.timers.apply_kept(*offset),
             Source::Level { level, offset } if at >= self.timers_reflect => {
                 self.timers.apply_level_fired(*level, *offset);
             }
-            Source::Timer { .. } | Source::Level { .. } => {}
+            Source::Timer { .. } | Source::TimerKept { .. } | Source::Level { .. } => {}
         }
     }
 }

@@ -287,7 +287,13 @@ impl Snapshot {
             timers.reflects = CommitLogOffset(reader.number()?);
             timers.entries = read_entries(&mut reader)?;
             let of_timers = |entry: &Entry| {
-                matches!(entry, Entry::TimersFired { .. } | Entry::LevelFired { .. } | Entry::TimersDone { .. })
+                matches!(
+                    entry,
+                    Entry::TimersFired { .. }
+                        | Entry::LevelFired { .. }
+                        | Entry::TimersDone { .. }
+                        | Entry::TimersKept { .. }
+                )
             };
             if !timers.entries.iter().all(of_timers) {
                 return Err(StateRecordError::Malformed("the timers' entries are of something else"));

@@ -4,7 +4,8 @@
 //! | value of the property | moved from |
 //! | --- | --- |
 //! | `lease <group id> <topic id> <queue id> <queue offset>` | a delivery to a consumer group that was given up |
-//! | `timer <queue offset>` | the topic of timers: its time has come, or it was put back into the same topic |
+//! | `timer <queue offset>` | the topic of timers: its second has come, and it goes to its own topic or on to a later second |
+//! | `timer-kept <queue offset>` | the topic of timers, whatever its second: retention had put it back into the same topic |
 //! | `level <level> <queue offset>` | the queue of a delay level, and with it all before it |
 //!
 //! Permanent: words are never given another meaning, new ones are added.
@@ -19,8 +20,10 @@ use crate::state::record::{CellKey, StateRecordError};
 pub enum Source {
     /// A delivery that was given up; this record settles it.
     Lease { cell: CellKey, offset: u64 },
-    /// A message that waited for its time.
+    /// A message that waited for its second, which has come.
     Timer { offset: QueueOffset },
+    /// A message that goes on waiting for its second, in a place that retention leaves alone.
+    TimerKept { offset: QueueOffset },
     /// A message that waited as long as its delay level says.
     Level { level: u32, offset: QueueOffset },
 }
@@ -48,6 +51,7 @@ impl Source {
                 Source::Lease { cell, offset: number(words.next())? }
             }
             Some("timer") => Source::Timer { offset: QueueOffset(number(words.next())?) },
+            Some("timer-kept") => Source::TimerKept { offset: QueueOffset(number(words.next())?) },
             Some("level") => {
                 let level = u32::try_from(number(words.next())?);
                 let level = level.map_err(|_| StateRecordError::Malformed("a source has a level that is none"))?;
@@ -70,6 +74,7 @@ impl fmt::Display for Source {
                 write!(f, "lease {consumer_group_id} {topic_id} {queue_id} {offset}")
             }
             Source::Timer { offset } => write!(f, "timer {offset}"),
+            Source::TimerKept { offset } => write!(f, "timer-kept {offset}"),
             Source::Level { level, offset } => write!(f, "level {level} {offset}"),
         }
     }
@@ -87,6 +92,7 @@ mod tests {
         assert_eq!(Source::parse(&source.to_string()), Ok(source));
         for (text, source) in [
             ("timer 12", Source::Timer { offset: QueueOffset(12) }),
+            ("timer-kept 12", Source::TimerKept { offset: QueueOffset(12) }),
             ("level 18 0", Source::Level { level: 18, offset: QueueOffset(0) }),
         ] {
             assert_eq!((source.to_string(), Source::parse(text)), (text.to_string(), Ok(source)));

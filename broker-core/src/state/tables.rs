@@ -158,6 +158,7 @@ impl Tables {
             | Entry::TimersFired { .. }
             | Entry::LevelFired { .. }
             | Entry::TimersDone { .. }
+            | Entry::TimersKept { .. }
             | Entry::IdempotencyKeys { .. } => {}
         }
     }

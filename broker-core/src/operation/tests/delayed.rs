@@ -557,6 +557,56 @@ fn l9_what_is_due_while_it_is_put_back_comes_once() {
     assert_eq!(scheduled(&broker), 0);
 }
 
+/// Killed at any change of the disk while what waits is put back, and once more after others were fired and put on record:
+/// what was put back the first time does not come twice.
+#[tokio::test]
+async fn l9_what_was_put_back_before_a_kill_comes_once() {
+    let (files, hands) = (SimulatedFiles::new(), Hands::new());
+    let broker = open_at(&files, &hands);
+    with_delay_topic(&broker).await;
+    let mut ids = Vec::new();
+    for (at, delivery) in
+        [after(1), after(1_500), after(9_000), after(9_000), Delivery::Level(3)].into_iter().enumerate()
+    {
+        ids.push(format!("id{at}"));
+        send_one(&broker, &ids[at], delivery).await;
+    }
+    hands.pass(1_000);
+    delivered(&broker).await;
+    let states: Arc<std::sync::Mutex<Vec<SimulatedFiles>>> = Arc::default();
+    let keep = states.clone();
+    files.before_each_change(Box::new(move |files, _| keep.lock().unwrap().push(files.kill())));
+    for _ in 0..2 {
+        put_back_below(broker.parts(), broker.parts().store.max_offset()).unwrap();
+        broker.take_snapshot().unwrap();
+    }
+    drop(broker);
+    let states = std::mem::take(&mut *states.lock().unwrap());
+    assert!(states.len() > 5, "{}", states.len());
+    hands.pass(2_000);
+    for (at, files) in states.iter().enumerate() {
+        for lives in 1..4 {
+            let mut files = files.kill();
+            for life in 0..lives {
+                let broker = open_at(&files, &hands);
+                delivered(&broker).await;
+                if life == 1 {
+                    put_back_below(broker.parts(), broker.parts().store.max_offset()).unwrap();
+                }
+                if life == 2 {
+                    broker.take_snapshot().unwrap();
+                }
+                files = files.kill();
+            }
+            let later = Hands::new();
+            later.pass(20_000);
+            let mut came = delivered(&open_at(&files, &later)).await;
+            came.sort();
+            assert_eq!(came, ids, "killed before change {at} of the disk, and {lives} times in all");
+        }
+    }
+}
+
 #[tokio::test]
 async fn b10_what_is_put_back_of_a_topic_that_is_gone_never_comes_to_one_made_again() {
     let (files, hands) = (SimulatedFiles::new(), Hands::new());
