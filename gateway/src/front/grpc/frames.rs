@@ -51,9 +51,9 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// Without messages.
+    /// Without messages: all of it goes together.
     pub fn of<const COUNT: usize>(contents: [impl prost::Message; COUNT]) -> Frames {
-        let mut frames = Frames::new();
+        let mut frames = Frames { chunk_bytes: CHUNK_BYTES, ..Frames::new() };
         contents.iter().for_each(|content| frames.push(content));
         frames
     }
@@ -132,24 +132,33 @@ impl Frames {
         if let Some(body) = self.sliced.take() {
             return Some(body);
         }
-        let mut chunk = BytesMut::new();
         let chunk_bytes = std::mem::replace(&mut self.chunk_bytes, CHUNK_BYTES);
-        while let Some((head_len, body)) = self.parts.front() {
-            let is_sliced = body.len() >= SLICED_BYTES_MIN;
-            let len = head_len + if is_sliced { 0 } else { body.len() };
-            if !chunk.is_empty() && chunk.len() + len > chunk_bytes {
+        let (mut count, mut len) = (0, 0);
+        for (head_len, body) in &self.parts {
+            let more = head_len + if is_sliced(body) { 0 } else { body.len() };
+            if count > 0 && len + more > chunk_bytes {
                 break;
             }
-            let (head_len, body) = self.parts.pop_front()?;
-            chunk.put(self.heads.split_to(head_len));
-            if is_sliced {
-                self.sliced = Some(body);
+            (count, len) = (count + 1, len + more);
+            if is_sliced(body) {
                 break;
             }
-            chunk.put(body);
         }
-        (!chunk.is_empty()).then(|| chunk.freeze())
+        let mut chunk = BytesMut::with_capacity(len);
+        for (head_len, body) in self.parts.drain(..count) {
+            chunk.put(self.heads.split_to(head_len));
+            if is_sliced(&body) {
+                self.sliced = Some(body);
+            } else {
+                chunk.put(body);
+            }
+        }
+        (count > 0).then(|| chunk.freeze())
     }
+}
+
+fn is_sliced(body: &Bytes) -> bool {
+    body.len() >= SLICED_BYTES_MIN
 }
 
 impl Body for Frames {
