@@ -1,5 +1,5 @@
 //! gRPC calls from ready-made bytes over one HTTP/2 connection, many under way at once. For loads that go on from what was
-//! answered, which h2load cannot. It must cost less than what it measures, so it packs no headers and reads none.
+//! answered, which h2load cannot. It must cost less than what it measures, so it reads no headers.
 //!
 //! Answers are judged by their messages: an error of gRPC's comes without one.
 
@@ -8,13 +8,15 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
+use harness::h2::{
+    ACK, DATA, END_STREAM, FRAME_HEAD, FrameHead, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE, PING, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, head_of, hello, put_call, put_frame,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::server::Outcome;
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const FRAME_HEAD: usize = 9;
 /// gRPC's: whether it is compressed, and its length.
 const MESSAGE_HEAD: usize = 5;
 /// No answer waits for a window of ours.
@@ -23,48 +25,17 @@ const WINDOW: u32 = 1 << 30;
 const GIVEN_BACK: usize = 1 << 26;
 /// What a malloc gives without asking the kernel.
 const READ_BYTES: usize = 64 << 10;
-/// What every server takes in one frame.
-const DATA_FRAME_BYTES_MAX: usize = 16 << 10;
 /// Nothing that is asked here takes longer.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const END_STREAM: u8 = 1;
-const ACK: u8 = 1;
-const END_HEADERS: u8 = 4;
-const INITIAL_WINDOW_SIZE: u16 = 4;
-
-/// A method of the messaging service: the header fields of its calls, literal and never indexed, so that they are the same
-/// bytes every time.
+/// A method of the messaging service: the header fields of its calls.
 #[derive(Debug, Clone)]
 pub struct Method(Vec<u8>);
 
 impl Method {
     pub fn new(name: &str) -> Method {
-        // HPACK's table has POST and http, and the names of path and authority.
-        let mut fields = vec![0x83, 0x86, 0x04];
-        put(&mut fields, &format!("/apache.rocketmq.v2.MessagingService/{name}"));
-        fields.push(0x01);
-        put(&mut fields, "bench");
-        for (name, value) in [("content-type", "application/grpc"), ("te", "trailers"), ("x-mq-client-id", "bench")] {
-            fields.push(0x00);
-            put(&mut fields, name);
-            put(&mut fields, value);
-        }
-        Method(fields)
+        Method(head_of(name, "bench"))
     }
-}
-
-fn put(fields: &mut Vec<u8>, text: &str) {
-    let len = u8::try_from(text.len()).ok().filter(|len| *len < 0x7f);
-    fields.push(len.expect("one byte says its length"));
-    fields.extend_from_slice(text.as_bytes());
 }
 
 /// The number of a call on its connection.
@@ -91,10 +62,8 @@ impl Connection {
     pub async fn open(address: SocketAddr) -> Outcome<Connection> {
         let socket = TcpStream::connect(address).await.map_err(said)?;
         socket.set_nodelay(true).map_err(said)?;
-        let mut out = PREFACE.to_vec();
-        let settings = [&INITIAL_WINDOW_SIZE.to_be_bytes()[..], &WINDOW.to_be_bytes()].concat();
-        frame(&mut out, SETTINGS, 0, 0, &settings);
-        frame(&mut out, WINDOW_UPDATE, 0, 0, &WINDOW.to_be_bytes());
+        let mut out = hello(&[(INITIAL_WINDOW_SIZE, WINDOW)]);
+        put_frame(&mut out, WINDOW_UPDATE, 0, 0, &WINDOW.to_be_bytes());
         let (read, under_way) = (BytesMut::new(), HashMap::new());
         let mut connection = Connection { socket, read, out, next: 1, under_way, used: 0, has_window: false };
         while !connection.has_window {
@@ -112,13 +81,7 @@ impl Connection {
     pub fn call(&mut self, method: &Method, request: &[u8]) -> CallId {
         let call = self.next;
         self.next += 2;
-        frame(&mut self.out, HEADERS, END_HEADERS, call, &method.0);
-        let head = [&[0][..], &(request.len() as u32).to_be_bytes()].concat();
-        let body = [&head, request].concat();
-        let mut pieces = body.chunks(DATA_FRAME_BYTES_MAX).peekable();
-        while let Some(piece) = pieces.next() {
-            frame(&mut self.out, DATA, if pieces.peek().is_none() { END_STREAM } else { 0 }, call, piece);
-        }
+        put_call(&mut self.out, call, &method.0, request);
         self.under_way.insert(call, BytesMut::new());
         call
     }
@@ -153,14 +116,12 @@ impl Connection {
 
     fn take_frames(&mut self, answers: &mut Vec<(CallId, Vec<Bytes>)>) -> Outcome<()> {
         while let Some(head) = self.read.first_chunk::<FRAME_HEAD>().copied() {
-            let len = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+            let FrameHead { len, kind, flags, stream } = FrameHead::of(&head);
             if self.read.len() < FRAME_HEAD + len {
                 break;
             }
             self.read.advance(FRAME_HEAD);
             let payload = self.read.split_to(len);
-            let (kind, flags) = (head[3], head[4]);
-            let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]) & (u32::MAX >> 1);
             match kind {
                 DATA => {
                     let answer = self.under_way.get_mut(&stream).ok_or("failed: data of no call")?;
@@ -172,9 +133,9 @@ impl Connection {
                     }
                     self.used += len;
                 }
-                SETTINGS if flags & ACK == 0 => frame(&mut self.out, SETTINGS, ACK, 0, &[]),
+                SETTINGS if flags & ACK == 0 => put_frame(&mut self.out, SETTINGS, ACK, 0, &[]),
                 WINDOW_UPDATE if stream == 0 => self.has_window = true,
-                PING if flags & ACK == 0 => frame(&mut self.out, PING, ACK, 0, &payload),
+                PING if flags & ACK == 0 => put_frame(&mut self.out, PING, ACK, 0, &payload),
                 RST_STREAM | GOAWAY => return Err(format!("failed: the server sent a frame of type {kind}")),
                 _ => {}
             }
@@ -184,19 +145,11 @@ impl Connection {
             }
         }
         if self.used >= GIVEN_BACK {
-            frame(&mut self.out, WINDOW_UPDATE, 0, 0, &(self.used as u32).to_be_bytes());
+            put_frame(&mut self.out, WINDOW_UPDATE, 0, 0, &(self.used as u32).to_be_bytes());
             self.used = 0;
         }
         Ok(())
     }
-}
-
-fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: CallId, payload: &[u8]) {
-    let len = u32::try_from(payload.len()).expect("a frame of ours is short").to_be_bytes();
-    out.extend_from_slice(&len[1..]);
-    out.extend_from_slice(&[kind, flags]);
-    out.extend_from_slice(&stream.to_be_bytes());
-    out.extend_from_slice(payload);
 }
 
 /// The messages of an answer, each behind its length.
@@ -229,12 +182,5 @@ mod tests {
         for wrong in [two.slice(..6), two.slice(..9), Bytes::new(), Bytes::from_static(&[1, 0, 0, 0, 0])] {
             assert!(messages(wrong).is_err_and(|reason| reason.starts_with("failed")));
         }
-    }
-
-    #[test]
-    fn a_frame_says_its_length_kind_and_stream() {
-        let mut out = Vec::new();
-        frame(&mut out, DATA, END_STREAM, 3, b"xyz");
-        assert_eq!(out, [0, 0, 3, 0, 1, 0, 0, 0, 3, b'x', b'y', b'z']);
     }
 }

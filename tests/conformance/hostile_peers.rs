@@ -1,7 +1,7 @@
 //! Peers that break HTTP/2's manners on the gRPC port: they are cut off or starve alone. A client beside them is served all
 //! the while, and the server's memory stays within bounds.
 //!
-//! Frames are written by hand (RFC 9113): no client library sends what is sent here.
+//! Frames are written by hand: no client library sends what is sent here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,6 +9,10 @@ use std::time::Duration;
 
 use gantry_proto::grpc::v2;
 use gantry_proto::grpc::v2::messaging_service_client::MessagingServiceClient;
+use harness::h2::{
+    self, CONTINUATION, DATA, END_HEADERS, END_STREAM, FRAME_HEAD, FrameHead, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE,
+    RST_STREAM, put_call, put_frame, put_header,
+};
 use harness::{Home, Server, ask};
 use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -17,59 +21,31 @@ use tokio::net::TcpStream;
 /// What a hostile peer may cost the server.
 const GROWTH_MAX_KIB: u64 = 64 * 1024;
 const RESETS: usize = 100_000;
-/// One write carries so many that the server has them all before it, also when it keeps pace with the client.
-const RESETS_AT_ONCE: usize = 100;
+/// One write carries several times as many as the server lets wait, so that it has them before it also when it keeps pace with
+/// the client.
+const RESETS_AT_ONCE: usize = 5_000;
 /// What is sent to a server that should have hung up long ago.
 const FLOOD_BYTES: usize = 256 << 20;
+/// Twice what it may cost, all in all, if somebody keeps what nobody takes.
+const LARGE_BYTES: usize = 192 << 10;
+const LARGE_IN_A_BATCH: usize = 16;
+const LARGE_BATCHES: usize = 48;
 /// Ten times what a loaded machine needs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-const INITIAL_WINDOW_SIZE: u16 = 4;
-
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
+    let mut frame = Vec::new();
+    put_frame(&mut frame, kind, flags, stream, payload);
     frame
 }
 
-/// A header that no table knows and none is to remember (RFC 7541, 6.2.2).
-fn header(block: &mut Vec<u8>, name: &str, value: &str) {
-    assert!(name.len() < 127 && value.len() < 127, "a length of one byte");
-    block.extend([0, name.len() as u8]);
-    block.extend(name.as_bytes());
-    block.push(value.len() as u8);
-    block.extend(value.as_bytes());
-}
-
 fn head_of(rpc: &str) -> Vec<u8> {
-    let mut block = Vec::new();
-    header(&mut block, ":method", "POST");
-    header(&mut block, ":scheme", "http");
-    header(&mut block, ":path", &format!("/apache.rocketmq.v2.MessagingService/{rpc}"));
-    header(&mut block, ":authority", "gantry");
-    header(&mut block, "content-type", "application/grpc");
-    header(&mut block, "te", "trailers");
-    header(&mut block, "x-mq-client-id", "hostile");
-    block
+    h2::head_of(rpc, "hostile")
 }
 
-/// A whole call: its head, and one message.
 fn call(stream: u32, rpc: &str, message: &[u8]) -> Vec<u8> {
-    let mut body = vec![0];
-    body.extend((message.len() as u32).to_be_bytes());
-    body.extend(message);
-    let mut call = frame(HEADERS, END_HEADERS, stream, &head_of(rpc));
-    call.extend(frame(DATA, END_STREAM, stream, &body));
+    let mut call = Vec::new();
+    put_call(&mut call, stream, &head_of(rpc), message);
     call
 }
 
@@ -79,18 +55,15 @@ fn client_streams() -> impl Iterator<Item = u32> {
 
 async fn connect(server: &Server, settings: &[(u16, u32)]) -> TcpStream {
     let mut socket = TcpStream::connect(&server.grpc).await.expect("the server listens");
-    let settings = settings.iter().flat_map(|(name, value)| [&name.to_be_bytes()[..], &value.to_be_bytes()].concat());
-    let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    hello.extend(frame(SETTINGS, 0, 0, &settings.collect::<Vec<u8>>()));
-    socket.write_all(&hello).await.expect("a socket just opened");
+    socket.write_all(&h2::hello(settings)).await.expect("a socket just opened");
     socket
 }
 
 /// Reads until the server hangs up.
 async fn hung_up(socket: &mut (impl tokio::io::AsyncRead + Unpin)) {
-    let mut head = [0; 9];
+    let mut head = [0; FRAME_HEAD];
     while socket.read_exact(&mut head).await.is_ok() {
-        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        let mut payload = vec![0; FrameHead::of(&head).len];
         if socket.read_exact(&mut payload).await.is_err() {
             break;
         }
@@ -170,6 +143,18 @@ fn message(number: u64) -> v2::Message {
     }
 }
 
+fn receive(batch_size: i32) -> Vec<u8> {
+    v2::ReceiveMessageRequest {
+        group: resource("g"),
+        message_queue: Some(v2::MessageQueue { topic: resource("t"), ..v2::MessageQueue::default() }),
+        batch_size,
+        invisible_duration: Some(prost_types::Duration { seconds: 600, nanos: 0 }),
+        long_polling_timeout: Some(prost_types::Duration { seconds: 0, nanos: 0 }),
+        ..v2::ReceiveMessageRequest::default()
+    }
+    .encode_to_vec()
+}
+
 async fn started(home: &Home) -> Server {
     let server = Server::start(&home.data(), &["--durability", "memory"]);
     let topic = reqwest::Client::new().put(server.url("/v1/topics/t")).json(&serde_json::json!({}));
@@ -217,7 +202,7 @@ async fn a_header_list_without_end() {
         let goodbye = tokio::spawn(async move { hung_up(&mut reader).await });
         let mut part = Vec::new();
         if !filler.is_empty() {
-            (0..100).for_each(|_| header(&mut part, "x-filler", &filler.repeat(100)));
+            (0..100).for_each(|_| put_header(&mut part, "x-filler", &filler.repeat(100)));
         }
         let opening = frame(HEADERS, 0, 1, &head_of("Heartbeat"));
         let more = frame(CONTINUATION, 0, 1, &part);
@@ -230,6 +215,37 @@ async fn a_header_list_without_end() {
         beside.holds(&server);
     }
     beside.end(&server).await;
+}
+
+/// Large answers are wanted, and never let through: not at all, or byte by byte.
+#[tokio::test]
+async fn windows_of_nothing() {
+    for window in [0, 1] {
+        let home = Home::new();
+        let server = started(&home).await;
+        let batch: Vec<_> =
+            (0..LARGE_IN_A_BATCH).map(|_| serde_json::json!({"body": "x".repeat(LARGE_BYTES)})).collect();
+        let batch = serde_json::json!({"messages": batch});
+        let url = server.url("/v1/topics/t/messages/batch");
+        for _ in 0..LARGE_BATCHES {
+            ask(reqwest::Client::new().post(&url).json(&batch)).await.expect("an answer").expect(201);
+        }
+        let beside = Beside::start(&server).await;
+        let mut sockets = Vec::new();
+        for _ in 0..4 {
+            let (mut reader, mut writer) = connect(&server, &[(INITIAL_WINDOW_SIZE, window)]).await.into_split();
+            let goodbye = tokio::spawn(async move { hung_up(&mut reader).await });
+            for stream in client_streams().take(1_000) {
+                writer.write_all(&call(stream, "ReceiveMessage", &receive(1))).await.expect("it is listened to");
+            }
+            sockets.push((goodbye, writer));
+            beside.holds(&server);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        beside.holds(&server);
+        drop(sockets);
+        beside.end(&server).await;
+    }
 }
 
 /// It asks and asks, and its socket fills up.
@@ -305,14 +321,13 @@ async fn messages_that_are_none() {
     writer.write_all(&call(last, "Heartbeat", &v2::HeartbeatRequest::default().encode_to_vec())).await.unwrap();
     let mut ended = std::collections::BTreeSet::new();
     let all = async {
-        let mut head = [0; 9];
+        let mut head = [0; FRAME_HEAD];
         while !ended.contains(&last) || ended.len() < last.div_ceil(2) as usize {
             reader.read_exact(&mut head).await.expect("it does not hang up");
-            let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
-            reader.read_exact(&mut payload).await.expect("whole frames");
-            let stream = u32::from_be_bytes(head[5..].try_into().unwrap());
-            assert_ne!(head[3], GOAWAY, "it does not hang up");
-            if head[3] == RST_STREAM || head[3] == HEADERS && head[4] & END_STREAM != 0 {
+            let FrameHead { len, kind, flags, stream } = FrameHead::of(&head);
+            reader.read_exact(&mut vec![0; len]).await.expect("whole frames");
+            assert_ne!(kind, GOAWAY, "it does not hang up");
+            if kind == RST_STREAM || kind == HEADERS && flags & END_STREAM != 0 {
                 ended.insert(stream);
             }
         }

@@ -1,5 +1,7 @@
-//! What tests share: real servers on free ports and data directories of their own, ended by their id; and histories.
+//! What tests share: real servers on free ports and data directories of their own, ended by their id; histories; and
+//! HTTP/2 by hand.
 
+pub mod h2;
 pub mod history;
 pub mod lossy_proxy;
 

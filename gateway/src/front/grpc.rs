@@ -13,9 +13,12 @@ use gantry_broker_core::names::BrokerName;
 use gantry_proto::grpc::v2;
 use gantry_proto::grpc::v2::admin_server::AdminServer;
 use gantry_proto::grpc::v2::messaging_service_server::MessagingServiceServer;
+use http::Response;
+use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tower::layer::util::{Identity, Stack};
+use tower::util::MapResponseLayer;
 
 use crate::access::Users;
 use crate::messaging::Messaging;
@@ -30,6 +33,7 @@ mod checks;
 mod clients;
 mod delivery;
 mod end_transaction;
+mod frames;
 mod health;
 mod messaging_service;
 mod offsets;
@@ -101,9 +105,12 @@ pub fn service(front: GrpcFront) -> Routes {
     reflection::add_to(routes).prepare()
 }
 
+/// See `frames`.
+type InPlace = MapResponseLayer<fn(Response<Body>) -> Response<Body>>;
+
 /// A server with the transport's numbers. `tcp_nodelay` reaches only sockets that tonic itself accepts: whoever brings
 /// accepted sockets sets it there.
-pub fn server(counts: Arc<RpcCounts>) -> Server<Stack<CallsLayer, Identity>> {
+pub fn server(counts: Arc<RpcCounts>) -> Server<Stack<CallsLayer, Stack<InPlace, Identity>>> {
     Server::builder()
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20)
@@ -123,5 +130,6 @@ pub fn server(counts: Arc<RpcCounts>) -> Server<Stack<CallsLayer, Identity>> {
             )
         })
         .tcp_nodelay(true)
+        .layer(MapResponseLayer::new(frames::in_place as _))
         .layer(CallsLayer { counts })
 }

@@ -16,7 +16,8 @@ use telemetry_command::Command;
 use tonic::{Request, Response};
 
 use super::clients::Known;
-use super::{GrpcFront, delivery, send_message, status, words};
+use super::delivery::{self, Reader};
+use super::{GrpcFront, send_message, status, words};
 use crate::error::{FieldAt, GatewayError};
 
 /// Most messages of one query.
@@ -154,7 +155,7 @@ impl Admin {
                 broker.browse_messages(browse).await?.messages
             }
         };
-        let messages = found.into_iter().map(|message| delivery::stored(message, &resource)).collect();
+        let messages = found.into_iter().map(|message| delivery::stored(message, &resource, Reader::ANY)).collect();
         Ok(ListMessageResponse { messages, ..ListMessageResponse::default() })
     }
 
@@ -177,7 +178,7 @@ impl Admin {
     async fn verify_message(&self, request: VerifyMessageRequest) -> Answer<VerifyMessageResponse> {
         let topic = words::topic(request.topic.as_ref())?;
         let message = self.front.messaging.broker.find_message(topic, request.message_id).await?;
-        let mut message = delivery::stored(message, &request.topic.unwrap_or_default());
+        let mut message = delivery::stored(message, &request.topic.unwrap_or_default(), Reader::ANY);
         if let Some(system) = &mut message.system_properties {
             system.delivery_attempt = Some(1);
         }

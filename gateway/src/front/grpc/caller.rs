@@ -7,6 +7,7 @@ use tonic::Request;
 use tonic::metadata::MetadataMap;
 
 use super::GrpcFront;
+use super::delivery::Reader;
 use crate::error::GatewayError;
 use crate::transport::ConnectionInfo;
 
@@ -65,9 +66,14 @@ pub fn is_node(metadata: &MetadataMap) -> bool {
     metadata.get("x-mq-language").is_some_and(|language| matches!(language.as_bytes(), b"HTTP" | b"NODE_JS"))
 }
 
-/// Clients that hand a body on as it came, compressed or not: Rust always, Node unless it is gzip (see `delivery`).
-pub fn is_without_inflate(metadata: &MetadataMap) -> bool {
-    metadata.get("x-mq-language").is_some_and(|language| language == "RUST") || is_node(metadata)
+/// Some clients hand a body on as it came, compressed or not: Rust always, Node unless it is gzip.
+pub fn reader(metadata: &MetadataMap) -> Reader {
+    let language = metadata.get("x-mq-language").map(|language| language.as_bytes()).unwrap_or_default();
+    Reader {
+        inflates: language != b"RUST" && !is_node(metadata),
+        // By what each of them calls itself.
+        knows_crc32: matches!(language, b"JAVA" | b"GO" | b"PYTHON" | b"CPP" | b"DOTNET" | b"RUST"),
+    }
 }
 
 /// How long the caller will wait for the whole call.

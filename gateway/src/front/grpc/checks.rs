@@ -14,7 +14,8 @@ use gantry_broker_core::names::{ProducerGroup, TopicName};
 use gantry_proto::grpc::v2;
 use v2::telemetry_command::Command;
 
-use super::{GrpcFront, delivery, status, words};
+use super::delivery::{self, Reader};
+use super::{GrpcFront, status, words};
 use crate::error::GatewayError;
 
 /// Most topics of one producer whose transactions it is asked about.
@@ -94,7 +95,7 @@ impl Checks {
     fn command(&self, topic: &TopicName, check: TransactionCheck) -> v2::TelemetryCommand {
         let transaction_id = self.front.messaging.transaction_handle(self.front.broker_name.as_str(), check.half);
         let topic = self.topics.get(topic).cloned();
-        let message = delivery::stored(check.message, &topic.unwrap_or_default());
+        let message = delivery::stored(check.message, &topic.unwrap_or_default(), Reader::ANY);
         let command = v2::RecoverOrphanedTransactionCommand { message: Some(message), transaction_id };
         let command = Some(Command::RecoverOrphanedTransactionCommand(command));
         v2::TelemetryCommand { status: Some(status::ok()), command }

@@ -10,25 +10,49 @@ use gantry_proto::grpc::v2;
 use md5::{Digest as _, Md5};
 
 use super::words;
-use crate::messaging::ReceivedMessage;
+
+/// What a client makes of the bodies it is given.
+#[derive(Debug, Clone, Copy)]
+pub struct Reader {
+    /// Takes off either kind of compression.
+    pub inflates: bool,
+    /// Writes a CRC-32 as eight hex digits if it has so many.
+    pub knows_crc32: bool,
+}
+
+impl Reader {
+    /// Nothing is known of it.
+    pub const ANY: Reader = Reader { inflates: true, knows_crc32: false };
+}
+
+/// A stored message on its way to a consumer.
+pub struct Delivery {
+    pub message: StoredMessage,
+    /// 1 for the first.
+    pub attempt: u32,
+    /// None for what is only read.
+    pub receipt_handle: Option<String>,
+}
 
 /// `topic` is the one the consumer asked for: it gets no other, wherever a redelivery may rest.
-pub fn message(received: ReceivedMessage, topic: &v2::Resource) -> v2::Message {
-    let ReceivedMessage { popped, receipt_handle } = received;
-    let mut message = stored(popped.message, topic);
+pub fn message(delivery: Delivery, topic: &v2::Resource, reader: Reader) -> v2::Message {
+    let mut message = stored(delivery.message, topic, reader);
     if let Some(system) = &mut message.system_properties {
-        system.receipt_handle = Some(receipt_handle);
+        system.receipt_handle = delivery.receipt_handle;
         // Clients count backwards from it: never 0.
-        system.delivery_attempt = Some(i32::try_from(popped.delivery_attempt.max(1)).unwrap_or(i32::MAX));
+        system.delivery_attempt = Some(i32::try_from(delivery.attempt.max(1)).unwrap_or(i32::MAX));
     }
     message
 }
 
 /// Without what makes it a delivery.
-pub fn stored(stored: StoredMessage, topic: &v2::Resource) -> v2::Message {
+pub fn stored(mut stored: StoredMessage, topic: &v2::Resource, reader: Reader) -> v2::Message {
+    if !reader.inflates {
+        inflate(&mut stored);
+    }
     let compressed = is_compressed(&stored);
     let mut system = v2::SystemProperties {
-        body_digest: Some(v2::Digest { r#type: v2::DigestType::Md5.into(), checksum: md5_hex(&stored.body) }),
+        body_digest: Some(digest(&stored.body, reader)),
         body_encoding: if compressed { v2::Encoding::Gzip } else { v2::Encoding::Identity }.into(),
         message_type: v2::MessageType::Normal.into(),
         born_timestamp: Some(words::wire_timestamp(stored.born_timestamp)),
@@ -83,7 +107,7 @@ pub fn is_compressed(message: &StoredMessage) -> bool {
 
 /// Takes the compression off, for clients that cannot. A body that is none of RocketMQ's two kinds, or would be larger than
 /// any that may be sent, stays as it is.
-pub fn inflate(message: &mut StoredMessage) {
+fn inflate(message: &mut StoredMessage) {
     if is_compressed(message)
         && let Some(plain) = inflated(&message.body)
     {
@@ -108,12 +132,23 @@ fn host(host: SocketAddr) -> String {
     if host.port() == 0 { host.ip().to_string() } else { host.to_string() }
 }
 
-/// 32 upper-case digits: the one digest all official clients agree on.
-fn md5_hex(body: &[u8]) -> String {
+/// Clients drop a message, or fail on it, unless the digest is the text that they make of the body themselves. Of MD5 all
+/// make the same, 32 upper-case digits; it took a sixth of the server's time where messages of 1 KiB were received and acked.
+/// Of CRC-32 Python and C++ make eight upper-case digits, Java, Go and C# leave zeros in front out, Node writes a decimal
+/// number; Rust looks at neither. So CRC-32 goes to those who agree on it, if it begins with no zero.
+fn digest(body: &[u8], reader: Reader) -> v2::Digest {
+    let crc = reader.knows_crc32.then(|| crc32fast::hash(body)).filter(|crc| *crc >= 0x1000_0000);
+    let (digest_type, checksum) = match crc {
+        Some(crc) => (v2::DigestType::Crc32, hex(&crc.to_be_bytes())),
+        None => (v2::DigestType::Md5, hex(&Md5::digest(body))),
+    };
+    v2::Digest { r#type: digest_type.into(), checksum }
+}
+
+fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let digest = Md5::digest(body);
-    let mut hex = String::with_capacity(32);
-    for byte in digest {
+    let mut hex = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
         hex.push(char::from(DIGITS[usize::from(byte >> 4)]));
         hex.push(char::from(DIGITS[usize::from(byte & 15)]));
     }

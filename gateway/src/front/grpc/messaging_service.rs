@@ -1,14 +1,12 @@
 //! The data plane, rpc by rpc: who may call, then the translation's own file.
 
-use futures_util::stream;
 use gantry_proto::grpc::v2::messaging_service_server::MessagingService;
-use gantry_proto::grpc::v2::pull_message_response::Content as PullContent;
 use gantry_proto::grpc::v2::*;
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Streaming};
 
-use super::receive_message::Frames;
-use super::{GrpcFront, caller, receipts, send_message, status, telemetry};
+use super::frames::Empty;
+use super::{GrpcFront, caller, pull_message, receipts, send_message, status, telemetry};
 use crate::error::GatewayError;
 
 type Reply<T> = Result<Response<T>, tonic::Status>;
@@ -62,19 +60,19 @@ impl MessagingService for GrpcFront {
         Ok(Response::new(QueryAssignmentResponse { status, assignments: assignments.unwrap_or_default() }))
     }
 
-    type ReceiveMessageStream = Frames;
+    type ReceiveMessageStream = Empty<ReceiveMessageResponse>;
 
-    async fn receive_message(&self, request: Request<ReceiveMessageRequest>) -> Reply<Frames> {
+    async fn receive_message(&self, request: Request<ReceiveMessageRequest>) -> Reply<Self::ReceiveMessageStream> {
         let time_to_deadline = caller::time_to_deadline(request.metadata());
-        let inflate = caller::is_without_inflate(request.metadata());
-        Ok(Response::new(match self.identified(&request) {
+        let frames = match self.identified(&request) {
             Ok(()) => {
                 let (metadata, _, request) = request.into_parts();
                 let client = caller::client_id(&metadata).unwrap_or_default();
-                self.receive(request, client, time_to_deadline, inflate).await
+                self.receive(request, client, time_to_deadline, caller::reader(&metadata)).await
             }
             Err(error) => self.refused(&error),
-        }))
+        };
+        Ok(frames.beside_nothing())
     }
 
     async fn ack_message(&self, request: Request<AckMessageRequest>) -> Reply<AckMessageResponse> {
@@ -156,18 +154,16 @@ impl MessagingService for GrpcFront {
         Ok(Response::new(ForwardMessageToDeadLetterQueueResponse { status: Some(status::of(&forwarded)) }))
     }
 
-    type PullMessageStream = BoxStream<PullMessageResponse>;
+    type PullMessageStream = Empty<PullMessageResponse>;
 
     async fn pull_message(&self, request: Request<PullMessageRequest>) -> Reply<Self::PullMessageStream> {
         let time_to_deadline = caller::time_to_deadline(request.metadata());
+        let reader = caller::reader(request.metadata());
         let frames = match self.identified(&request) {
-            Ok(()) => self.pull(request.into_inner(), time_to_deadline).await,
-            Err(error) => {
-                let content = Some(PullContent::Status(status::refused(&error)));
-                vec![Ok(PullMessageResponse { content })]
-            }
+            Ok(()) => self.pull(request.into_inner(), time_to_deadline, reader).await,
+            Err(error) => pull_message::refused(&error),
         };
-        Ok(Response::new(Box::pin(stream::iter(frames))))
+        Ok(frames.beside_nothing())
     }
 
     async fn update_offset(&self, request: Request<UpdateOffsetRequest>) -> Reply<UpdateOffsetResponse> {

@@ -7,7 +7,9 @@ use gantry_broker_core::broker::{POP_MESSAGES_MAX, PullMessages};
 use gantry_proto::grpc::v2;
 use v2::pull_message_response::Content;
 
-use super::{GrpcFront, delivery, receive_message, status, words};
+use super::delivery::{Delivery, Reader};
+use super::frames::Frames;
+use super::{GrpcFront, receive_message, status, words};
 use crate::error::GatewayError;
 
 /// An answer of large bodies ends here; the next one goes on.
@@ -18,17 +20,18 @@ impl GrpcFront {
         &self,
         request: v2::PullMessageRequest,
         time_to_deadline: Option<Duration>,
-    ) -> Vec<Result<v2::PullMessageResponse, tonic::Status>> {
-        let contents = self.pulled(request, time_to_deadline).await;
-        let contents = contents.unwrap_or_else(|error| vec![Content::Status(status::refused(&error))]);
-        contents.into_iter().map(|content| Ok(v2::PullMessageResponse { content: Some(content) })).collect()
+        reader: Reader,
+    ) -> Frames {
+        let pulled = self.pulled(request, time_to_deadline, reader).await;
+        pulled.unwrap_or_else(|error| refused(&error))
     }
 
     async fn pulled(
         &self,
         request: v2::PullMessageRequest,
         time_to_deadline: Option<Duration>,
-    ) -> Result<Vec<Content>, GatewayError> {
+        reader: Reader,
+    ) -> Result<Frames, GatewayError> {
         let group = words::consumer_group(request.group.as_ref())?;
         let (topic, queue_id) = words::message_queue(request.message_queue.as_ref())?;
         let pull = PullMessages {
@@ -47,15 +50,22 @@ impl GrpcFront {
         let pulled = self.messaging.pull_messages(pull, &filter, wait).await?;
         let resource = request.message_queue.and_then(|queue| queue.topic).unwrap_or_default();
         let first = if pulled.messages.is_empty() { status::message_not_found() } else { status::ok() };
-        let messages = pulled.messages.into_iter().map(|stored| {
-            let attempts = stored.reconsume_times;
-            let mut message = delivery::stored(stored, &resource);
-            if let Some(system) = &mut message.system_properties {
-                system.delivery_attempt = Some(attempts.saturating_add(1));
-            }
-            Content::Message(message)
-        });
         let next_offset = i64::try_from(pulled.next_offset.0).unwrap_or(i64::MAX);
-        Ok([Content::Status(first)].into_iter().chain(messages).chain([Content::NextOffset(next_offset)]).collect())
+        let deliveries = pulled.messages.into_iter().map(|message| Delivery {
+            attempt: u32::try_from(message.reconsume_times).unwrap_or(0).saturating_add(1),
+            message,
+            receipt_handle: None,
+        });
+        let around = [Content::Status(first), Content::NextOffset(next_offset)].map(response);
+        Frames::with_messages(around, deliveries.collect(), resource, reader).await
     }
+}
+
+/// A refusal says nothing of where to go on.
+pub(super) fn refused(error: &GatewayError) -> Frames {
+    Frames::of([response(Content::Status(status::refused(error)))])
+}
+
+fn response(content: Content) -> v2::PullMessageResponse {
+    v2::PullMessageResponse { content: Some(content) }
 }

@@ -1,23 +1,18 @@
 //! ReceiveMessage: exactly one status, the messages, one delivery timestamp, end. Nothing there is `MESSAGE_NOT_FOUND`.
-//!
-//! Invariant: a client that is gone before the last frame was handed to the transport has taken nothing: the whole batch
-//! becomes visible again at once, since clients use no message of a stream that did not end.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_core::Stream;
 use gantry_broker_core::BrokerError;
 use gantry_broker_core::broker::{
     INVISIBLE_DURATION_MAX, INVISIBLE_DURATION_MIN, LeaseLength, POP_MESSAGES_MAX, PopMessages,
 };
-use gantry_broker_core::clock::Timestamp;
 use gantry_proto::grpc::v2;
 use v2::receive_message_response::Content;
 
-use super::{GrpcFront, delivery, status, words};
+use super::delivery::{Delivery, Reader};
+use super::frames::Frames;
+use super::{GrpcFront, status, words};
 use crate::error::GatewayError;
 use crate::messaging::{Messaging, ReceivedMessage, client_of};
 
@@ -28,8 +23,6 @@ pub const POLL_MAX: Duration = Duration::from_secs(20);
 const REQUEST_TIMEOUT_DEFAULT: Duration = Duration::from_secs(3);
 /// The answer must be on its way this long before the caller's deadline; or a twentieth of it, if that is more.
 const DEADLINE_MARGIN: Duration = Duration::from_millis(200);
-/// Bodies of more bytes than this are digested away from the threads that serve connections.
-const DIGEST_INLINE_BYTES_MAX: usize = 256 * 1024;
 
 impl GrpcFront {
     pub(super) async fn receive(
@@ -37,9 +30,9 @@ impl GrpcFront {
         request: v2::ReceiveMessageRequest,
         client: &[u8],
         time_to_deadline: Option<Duration>,
-        inflate: bool,
+        reader: Reader,
     ) -> Frames {
-        match self.delivery(request, client, time_to_deadline, inflate).await {
+        match self.received(request, client, time_to_deadline, reader).await {
             Ok(Some(frames)) => frames,
             Ok(None) => self.without_messages(status::message_not_found()),
             Err(error) => self.refused(&error),
@@ -51,12 +44,12 @@ impl GrpcFront {
     }
 
     /// `None` when nothing came in time.
-    async fn delivery(
+    async fn received(
         &self,
         request: v2::ReceiveMessageRequest,
         client: &[u8],
         time_to_deadline: Option<Duration>,
-        inflate: bool,
+        reader: Reader,
     ) -> Result<Option<Frames>, GatewayError> {
         let pop = pop_messages(&request, client)?;
         let polling = request.long_polling_timeout.as_ref().map(|wire| words::duration(wire).unwrap_or_default());
@@ -70,56 +63,35 @@ impl GrpcFront {
             receipt_handles: received.iter().map(|received| received.receipt_handle.clone()).collect(),
         };
         let topic = request.message_queue.and_then(|queue| queue.topic).unwrap_or_default();
-        let now = self.clock.wall();
-        let bytes: usize = received.iter().map(|received| received.popped.message.body.len()).sum();
-        // How much comes out of a compressed body nobody knows before.
-        let inflates = inflate && received.iter().any(|received| delivery::is_compressed(&received.popped.message));
-        let frames = if bytes <= DIGEST_INLINE_BYTES_MAX && !inflates {
-            with_messages(received, &topic, now, inflate)
-        } else {
-            tokio::task::spawn_blocking(move || with_messages(received, &topic, now, inflate))
-                .await
-                .map_err(|error| GatewayError::Internal { reason: format!("a digest was not made: {error}") })?
-        };
-        Ok(Some(Frames { frames: frames.into_iter(), undelivered: Some(undelivered) }))
+        let deliveries = received.into_iter().map(|ReceivedMessage { popped, receipt_handle }| Delivery {
+            message: popped.message,
+            attempt: popped.delivery_attempt,
+            receipt_handle: Some(receipt_handle),
+        });
+        let around = self.around(status::ok());
+        let frames = Frames::with_messages(around, deliveries.collect(), topic, reader).await?;
+        Ok(Some(frames.given_back_by(undelivered)))
     }
 
     fn without_messages(&self, status: v2::Status) -> Frames {
-        let frames = vec![frame(Content::Status(status)), last_frame(self.clock.wall())];
-        Frames { frames: frames.into_iter(), undelivered: None }
+        Frames::of(self.around(status))
     }
-}
 
-type Frame = v2::ReceiveMessageResponse;
-
-/// What the client reads. All of it is there from the beginning: the transport gathers it into few writes.
-pub struct Frames {
-    frames: std::vec::IntoIter<Frame>,
-    undelivered: Option<Undelivered>,
-}
-
-impl Stream for Frames {
-    type Item = Result<Frame, tonic::Status>;
-
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let next = self.frames.next();
-        if next.is_none()
-            && let Some(undelivered) = self.undelivered.take()
-        {
-            undelivered.delivered();
-        }
-        Poll::Ready(next.map(Ok))
+    fn around(&self, status: v2::Status) -> [v2::ReceiveMessageResponse; 2] {
+        let now = words::wire_timestamp(self.clock.wall());
+        [Content::Status(status), Content::DeliveryTimestamp(now)]
+            .map(|content| v2::ReceiveMessageResponse { content: Some(content) })
     }
 }
 
 /// Messages on a lease whose consumer may not have heard of them; dropping this makes them visible again.
-struct Undelivered {
+pub(super) struct Undelivered {
     messaging: Arc<Messaging>,
     receipt_handles: Vec<String>,
 }
 
 impl Undelivered {
-    fn delivered(mut self) {
+    pub(super) fn delivered(mut self) {
         self.receipt_handles.clear();
     }
 }
@@ -176,27 +148,6 @@ pub(super) fn poll_time(long_polling_timeout: Option<Duration>, time_to_deadline
     let asked = long_polling_timeout.unwrap_or_else(|| deadline.saturating_sub(REQUEST_TIMEOUT_DEFAULT / 2));
     let margin = DEADLINE_MARGIN.max(deadline / 20);
     asked.clamp(POLL_MIN, POLL_MAX).min(deadline.saturating_sub(margin))
-}
-
-fn with_messages(received: Vec<ReceivedMessage>, topic: &v2::Resource, now: Timestamp, inflate: bool) -> Vec<Frame> {
-    let mut frames = Vec::with_capacity(received.len() + 2);
-    frames.push(frame(Content::Status(status::ok())));
-    frames.extend(received.into_iter().map(|mut received| {
-        if inflate {
-            delivery::inflate(&mut received.popped.message);
-        }
-        frame(Content::Message(delivery::message(received, topic)))
-    }));
-    frames.push(last_frame(now));
-    frames
-}
-
-fn last_frame(now: Timestamp) -> Frame {
-    frame(Content::DeliveryTimestamp(words::wire_timestamp(now)))
-}
-
-fn frame(content: Content) -> Frame {
-    Frame { content: Some(content) }
 }
 
 #[cfg(test)]

@@ -144,8 +144,10 @@ impl Broker for Memory {
         Ok(RecallOutcome::Recalled)
     }
 
-    async fn pull_messages(&self, _: PullMessages) -> Result<PulledMessages, BrokerError> {
-        unasked()
+    async fn pull_messages(&self, pull: PullMessages) -> Result<PulledMessages, BrokerError> {
+        let messages: Vec<_> = self.to_pop.lock().unwrap().drain(..).collect();
+        let end = QueueOffset(pull.offset.0 + messages.len() as u64);
+        Ok(PulledMessages { messages, next_offset: end, min_offset: QueueOffset(0), max_offset: end })
     }
 
     async fn pop_messages(&self, pop: PopMessages) -> Result<Vec<PoppedMessage>, BrokerError> {
@@ -396,6 +398,15 @@ fn stored(message: &Message, queue_offset: u64) -> StoredMessage {
 
 fn plain(body: Bytes) -> Message {
     Message::new(body, "id", Timestamp(1), "127.0.0.1:1".parse().unwrap()).unwrap()
+}
+
+/// CRC-32 where all who know it write the same, MD5 for the others.
+fn digest_of(body: &[u8], knows_crc32: bool) -> v2::Digest {
+    let crc = format!("{:X}", crc32fast::hash(body));
+    let md5 = || Md5::digest(body).iter().map(|byte| format!("{byte:02X}")).collect();
+    let (digest_type, checksum) =
+        if knows_crc32 && crc.len() == 8 { (v2::DigestType::Crc32, crc) } else { (v2::DigestType::Md5, md5()) };
+    v2::Digest { r#type: digest_type.into(), checksum }
 }
 
 async fn frames(house: &mut House, request: v2::ReceiveMessageRequest) -> Vec<Content> {
@@ -757,6 +768,12 @@ async fn a_message_of_an_old_producer_or_a_dead_letter_queue_says_where_it_came_
 #[tokio::test]
 async fn who_cannot_inflate_gets_plain_bodies_with_their_own_digest() {
     let mut house = house(Memory::default()).await;
+    let message_of = |packed: &'static [u8]| {
+        let mut message = plain(Bytes::from_static(packed));
+        message.body_compressed = true;
+        message
+    };
+    house.memory.group.lock().unwrap().replace(ConsumerGroupConfig::new(ConsumerGroup::from_client("shop").unwrap()));
     // "x", as zlib packs it.
     const PACKED: &[u8] = &[0x78, 0x9C, 0xAB, 0x00, 0x00, 0x00, 0x79, 0x00, 0x79];
     for (language, body, encoding) in [
@@ -764,9 +781,7 @@ async fn who_cannot_inflate_gets_plain_bodies_with_their_own_digest() {
         ("HTTP", b"x", v2::Encoding::Identity),
         ("JAVA", PACKED, v2::Encoding::Gzip),
     ] {
-        let mut message = plain(Bytes::from_static(PACKED));
-        message.body_compressed = true;
-        house.memory.to_pop.lock().unwrap().push_back(stored(&message, 0));
+        house.memory.to_pop.lock().unwrap().push_back(stored(&message_of(PACKED), 0));
         let mut call = call(receive());
         call.metadata_mut().insert("x-mq-language", language.parse().unwrap());
         let stream = house.client.receive_message(call).await.unwrap().into_inner();
@@ -774,8 +789,57 @@ async fn who_cannot_inflate_gets_plain_bodies_with_their_own_digest() {
         let Content::Message(message) = &frames[1] else { panic!("{frames:?}") };
         let system = message.system_properties.as_ref().unwrap();
         assert_eq!((&message.body[..], system.body_encoding()), (body, encoding), "{language}");
-        let digest = Md5::digest(body).iter().map(|byte| format!("{byte:02X}")).collect::<String>();
-        assert_eq!(system.body_digest.as_ref().unwrap().checksum, digest, "{language}");
+        assert_eq!(system.body_digest, Some(digest_of(body, language != "HTTP")), "{language}");
+
+        // A pull gives the same, but for what makes it a delivery.
+        house.memory.to_pop.lock().unwrap().push_back(stored(&message_of(PACKED), 0));
+        let pull = v2::PullMessageRequest {
+            group: resource("shop"),
+            message_queue: Some(v2::MessageQueue { topic: resource("orders"), ..v2::MessageQueue::default() }),
+            offset: 7,
+            ..v2::PullMessageRequest::default()
+        };
+        let mut pull = self::call(pull);
+        pull.metadata_mut().insert("x-mq-language", language.parse().unwrap());
+        let stream = house.client.pull_message(pull).await.unwrap().into_inner();
+        let pulled: Vec<_> = stream.map(|frame| frame.unwrap().content.unwrap()).collect().await;
+        use v2::pull_message_response::Content as Pulled;
+        let [Pulled::Status(status), Pulled::Message(other), Pulled::NextOffset(8)] = &pulled[..] else {
+            panic!("{pulled:?}")
+        };
+        assert_eq!(status.code(), Code::Ok);
+        let mut message = message.clone();
+        let system = message.system_properties.as_mut().unwrap();
+        (system.receipt_handle, system.delivery_attempt) = (None, Some(1));
+        assert_eq!(other, &message, "{language}");
+    }
+}
+
+/// "x" has a CRC-32 of eight digits, "33" of seven.
+#[tokio::test]
+async fn a_digest_is_one_that_the_client_makes_in_the_same_words() {
+    let mut house = house(Memory::default()).await;
+    for (language, knows_crc32) in [
+        ("JAVA", true),
+        ("GO", true),
+        ("PYTHON", true),
+        ("CPP", true),
+        ("DOTNET", true),
+        ("RUST", true),
+        ("HTTP", false),
+        ("ELIXIR", false),
+    ] {
+        for (body, is_crc32) in [(&b"x"[..], knows_crc32), (b"33", false)] {
+            house.memory.to_pop.lock().unwrap().push_back(stored(&plain(Bytes::from_static(body)), 0));
+            let mut call = call(receive());
+            call.metadata_mut().insert("x-mq-language", language.parse().unwrap());
+            let stream = house.client.receive_message(call).await.unwrap().into_inner();
+            let frames: Vec<Content> = stream.map(|frame| frame.unwrap().content.unwrap()).collect().await;
+            let Content::Message(message) = &frames[1] else { panic!("{frames:?}") };
+            let digest = message.system_properties.as_ref().unwrap().body_digest.clone().unwrap();
+            assert_eq!(digest.r#type() == v2::DigestType::Crc32, is_crc32, "{language}");
+            assert_eq!(digest, digest_of(body, knows_crc32), "{language}");
+        }
     }
 }
 
