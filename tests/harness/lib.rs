@@ -1,12 +1,13 @@
 //! What tests share: real servers on free ports and data directories of their own, ended by their id; and histories.
 
+pub mod apache;
 pub mod history;
 pub mod lossy_proxy;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -16,6 +17,9 @@ const READY_MAX: Duration = Duration::from_secs(60);
 
 /// Several times the drain time of a server that is stopped.
 const STOP_MAX: Duration = Duration::from_secs(60);
+
+/// What is started instead of Gantry, if anything is: a program that takes the same flags.
+pub static INSTEAD: OnceLock<PathBuf> = OnceLock::new();
 
 /// The built program: beside the test's own binary.
 pub fn gantry() -> PathBuf {
@@ -30,7 +34,7 @@ pub fn gantry() -> PathBuf {
 
 /// A command that knows nothing of the environment's own GANTRY_ variables.
 pub fn command(data_dir: &Path) -> Command {
-    let mut command = Command::new(gantry());
+    let mut command = Command::new(INSTEAD.get().cloned().unwrap_or_else(gantry));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("GANTRY_") {
             command.env_remove(name);
