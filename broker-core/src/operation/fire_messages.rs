@@ -576,18 +576,23 @@ fn take(parts: &Parts, wheel: &mut TimerWheel, queue: &ConsumeQueue) -> Result<b
 
 fn unit_of(message: &StoredMessage) -> TimerUnit {
     let (mut out, mut roll, mut topic_hash, mut recalls) = (None, None, 0, false);
-    for (name, value) in message.properties() {
-        match name {
-            property::TIMER_OUT_MS => out = value.parse().ok().filter(|out| *out >= 0),
-            property::TIMER_ROLL_MS => roll = value.parse().ok().filter(|roll| *roll >= 0),
-            property::REAL_TOPIC => topic_hash = tag_hash(value) as i32,
-            property::TIMER_DEL_UNIQKEY => recalls = true,
-            _ => {}
+    let time = |value: &str| value.parse().ok().filter(|time: &i64| *time >= 0);
+    // Each message that waits comes by here: text is made of what is asked for alone.
+    for (name, value) in raw_properties(&message.properties) {
+        let value = || std::str::from_utf8(value).ok();
+        if name == property::TIMER_OUT_MS.as_bytes() {
+            out = value().and_then(time);
+        } else if name == property::TIMER_ROLL_MS.as_bytes() {
+            roll = value().and_then(time);
+        } else if name == property::REAL_TOPIC.as_bytes() {
+            topic_hash = value().map_or(0, |topic| tag_hash(topic) as i32);
+        } else if name == property::TIMER_DEL_UNIQKEY.as_bytes() {
+            recalls = true;
         }
     }
     // Without a time it is due now.
-    let out: i64 = out.unwrap_or(0);
-    let roll = roll.filter(|roll: &i64| *roll < out);
+    let out = out.unwrap_or(0);
+    let roll = roll.filter(|roll| *roll < out);
     TimerUnit {
         previous: None,
         rolls: roll.is_some(),

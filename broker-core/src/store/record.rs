@@ -31,7 +31,7 @@ use bytes::Bytes;
 
 use crate::clock::Timestamp;
 use crate::delivery::filter::tag_hash;
-use crate::message::{Message, StoredMessage, property, sys_flag};
+use crate::message::{Message, StoredMessage, property, raw_properties, sys_flag};
 use crate::names::{TOPIC_BYTES_MAX, TopicName};
 use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
 use crate::state::source::Source;
@@ -185,10 +185,13 @@ impl RecordDraft {
             ..RecordDraft::new(topic, queue_id, store_host, message.body.clone(), properties_bytes)
         };
         draft.push_property(property::SOURCE, &source.to_string());
-        let is_ours = |name: &str| name == property::CRC || name.starts_with(property::GANTRY_PREFIX);
-        let is_replaced = |name: &str| instead.iter().any(|(replaced, _)| *replaced == name);
-        let kept = message.properties().filter(|(name, _)| !is_ours(name) && !is_replaced(name));
-        kept.for_each(|(name, value)| draft.push_property(name, value));
+        // As they are: somebody else's need not be text, and may have a name's end in a value.
+        let is_ours = |name: &[u8]| {
+            name == property::CRC.as_bytes() || name.starts_with(property::GANTRY_PREFIX.as_bytes()) || name.is_empty()
+        };
+        let is_replaced = |name: &[u8]| instead.iter().any(|(replaced, _)| replaced.as_bytes() == name);
+        let kept = raw_properties(&message.properties).filter(|(name, _)| !is_ours(name) && !is_replaced(name));
+        kept.for_each(|(name, value)| draft.push_stored_property(name, value));
         instead.iter().for_each(|(name, value)| draft.push_property(name, value));
         draft
     }
@@ -243,9 +246,13 @@ impl RecordDraft {
         let separates = |byte: &u8| matches!(byte, 1 | 2);
         assert!(!name.is_empty() && !name.as_bytes().iter().any(separates), "property name {name:?}");
         assert!(!value.as_bytes().iter().any(separates), "value of property {name:?}");
-        self.tail.extend_from_slice(name.as_bytes());
+        self.push_stored_property(name.as_bytes(), value.as_bytes());
+    }
+
+    fn push_stored_property(&mut self, name: &[u8], value: &[u8]) {
+        self.tail.extend_from_slice(name);
         self.tail.push(1);
-        self.tail.extend_from_slice(value.as_bytes());
+        self.tail.extend_from_slice(value);
         self.tail.push(2);
     }
 
@@ -798,6 +805,25 @@ mod tests {
     fn placed(mut record: EncodedRecord) -> Bytes {
         record.place(QueueOffset(7), GOLDEN_AT, Timestamp(1_700_000_000_123));
         bytes_of(&record)
+    }
+
+    /// Another broker's record may hold what a producer of ours could not send.
+    #[test]
+    fn what_is_moved_keeps_properties_that_are_no_text() {
+        let mut stored = decode(&unhex(GOLDEN).into(), GOLDEN_AT, PropertyCrc::Optional).unwrap();
+        stored.properties = Bytes::from_static(b"a\x01b\x01c\x02\xff\x01\xfe\x02__CRC32#\x010\x02UNIQ_KEY\x0101\x02");
+        let source = Source::Timer { offset: QueueOffset(9) };
+        let draft = RecordDraft::moved(&topic("t"), QueueId(1), host("127.0.0.1:1"), &stored, &source, &[("a", "d")]);
+        let moved = decode(&placed(draft.encode().unwrap()), GOLDEN_AT, PropertyCrc::Required).unwrap();
+        let kept = &b"__GANTRY_SOURCE\x01timer 9\x02\xff\x01\xfe\x02UNIQ_KEY\x0101\x02a\x01d\x02"[..];
+        assert!(moved.properties.starts_with(kept), "{:?}", moved.properties);
+        let draft = RecordDraft::moved(&topic("t"), QueueId(1), host("127.0.0.1:1"), &stored, &source, &[]);
+        let moved = decode(&placed(draft.encode().unwrap()), GOLDEN_AT, PropertyCrc::Required).unwrap();
+        assert!(
+            moved.properties.starts_with(b"__GANTRY_SOURCE\x01timer 9\x02a\x01b\x01c\x02"),
+            "{:?}",
+            moved.properties
+        );
     }
 
     #[test]
