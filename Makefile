@@ -13,16 +13,17 @@ HAS_NODE := command -v npm >/dev/null && node -e 'process.exit(parseInt(process.
 CONSOLE_SOURCES := $(shell find web-console -type d \( -name node_modules -o -name dist \) -prune -o -type f -print) \
   $(wildcard openapi/*.yaml)
 
-.PHONY: help run console test conformance clients torture browser lint fuzz bench bench-needs needs python node clients
+.PHONY: help run console test conformance apache clients torture browser lint fuzz bench bench-needs needs python node clients
 
 help:
 	@echo 'make run          build Gantry and start it with its data in ./gantry-data'
 	@echo 'make console      build the browser console, which the next build of Gantry embeds (needs Node $(NODE_MIN))'
 	@echo 'make test         everything that must hold before a change lands'
 	@echo 'make conformance  the HTTP API and every official client, in every language, against real servers'
+	@echo 'make apache       the same clients and scenarios against Apache RocketMQ itself (needs a JDK 17 with Maven)'
 	@echo 'make torture      every fault with its full count: kills, power cuts, failing calls, crash states, damage, the model (two hours; power cuts need root)'
 	@echo 'make browser      the console in Chromium against a real server'
-	@echo 'make bench        Gantry beside null servers and peers (QUICK=1: under two minutes; ROW=5: one row)'
+	@echo 'make bench        Gantry beside null servers and peers (QUICK=1: under two minutes; ROW=5: one row; ROW=apache: beside Apache RocketMQ)'
 	@echo 'make fuzz         each fuzz target for SECONDS=$(SECONDS), as `make test` does'
 	@echo 'make lint         formatting and lints'
 
@@ -80,6 +81,11 @@ test: needs python clients lint console
 conformance: needs python clients
 	$(BUILD)
 	GANTRY_PYTHON=$(CURDIR)/$(VENV)/bin/python cargo test $(EVERYTHING) --test conformance --test clients
+
+# Nothing that must hold here: it shows what of the clients' table is Gantry's and what is RocketMQ's.
+apache: needs python clients
+	$(BUILD)
+	GANTRY_PYTHON=$(CURDIR)/$(VENV)/bin/python cargo test $(EVERYTHING) --test clients -- apache
 
 # `make test` does a slice of each. A fault that cannot be tried here says what it needs.
 torture: needs

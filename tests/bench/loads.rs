@@ -14,6 +14,7 @@ use prost::Message as _;
 use crate::server::{Outcome, bound_to_us, connect};
 
 pub mod fanout;
+pub mod generator;
 pub mod receive;
 
 /// A message id of RocketMQ's clients, in hex.

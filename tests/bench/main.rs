@@ -10,7 +10,7 @@ use clap::Parser;
 
 use crate::measure::Pace;
 use crate::null_servers::Face;
-use crate::rows::{Bench, GOALS, LONG_GOALS};
+use crate::rows::{APACHE, Bench, GOALS, LONG_GOALS, apache};
 use crate::table::Report;
 use crate::warm::WarmMemory;
 
@@ -85,11 +85,14 @@ fn bench(line: CommandLine) -> Result<(), String> {
         Bench { gantry, scratch, console: root.join("web-console/dist"), pace, warm: WarmMemory::new(pace.warm_bytes) };
 
     let chosen = |goal: &&str| match line.goals.is_empty() {
-        true => !(line.quick && LONG_GOALS.contains(goal)),
+        true => *goal != APACHE && !(line.quick && LONG_GOALS.contains(goal)),
         false => line.goals.iter().any(|chosen| chosen == goal),
     };
     let goals: Vec<&str> = GOALS.into_iter().filter(chosen).collect();
     let mut report = Report { about: about(&bench), ..Report::default() };
+    if goals.contains(&APACHE) {
+        report.about.push(("Apache RocketMQ".into(), apache::about()));
+    }
     for goal in goals {
         eprintln!("bench: goal {goal}");
         report.rows.extend(bench.measure(goal));

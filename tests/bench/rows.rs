@@ -9,6 +9,7 @@ use crate::server::{Gantry, Null, Outcome};
 use crate::table::{Better, Reference, Row};
 use crate::warm::WarmMemory;
 
+pub mod apache;
 mod backlog;
 mod consume;
 mod deep;
@@ -20,12 +21,14 @@ mod store;
 const GANTRY: &str = "Gantry";
 
 /// Goals that have rows, in the table's order.
-pub const GOALS: [&str; 23] = [
+pub const GOALS: [&str; 24] = [
     "1", "2", "3", "4", "5", "9", "11", "14", "15", "16", "17", "18", "19", "20", "21", "append", "read", "filter",
-    "settle", "timers", "durable", "curves", "growth",
+    "settle", "timers", "durable", "curves", "growth", APACHE,
 ];
 /// Goals whose stores take a minute to make: a smoke run has them only by name.
 pub const LONG_GOALS: [&str; 9] = ["15", "17", "18", "19", "20", "settle", "timers", "curves", "growth"];
+/// Needs Java and Maven: measured by name alone.
+pub const APACHE: &str = "apache";
 /// A stored message: its body, and about what its record and queue entry add.
 const STORED_BYTES: u64 = BODY_BYTES as u64 + 150;
 /// Sends at a fixed rate, where a row has such.
@@ -72,6 +75,7 @@ impl Bench {
             "curves" => backlog::curves(self),
             "growth" => delivery::growth(self),
             "durable" => store::durable(self),
+            APACHE => apache::apache(self),
             _ => Vec::new(),
         }
     }
@@ -111,7 +115,7 @@ impl Bench {
     }
 
     fn rest(&self) -> Vec<Row> {
-        let gantry = GantrySide::start(self, "memory").map(|mut side| -> Side<'_> {
+        let gantry = ServerSide::gantry(self, "memory").map(|mut side| -> Side<'_> {
             Box::new(move |seconds| side.round(seconds, |at, seconds| loads::wrk(at.http, &self.scratch, seconds)))
         });
         let null = Null::start("null-http", &self.scratch).map(|null| -> Side<'_> {
@@ -159,7 +163,7 @@ impl Bench {
     fn gantry_calls(&self, level: &'static str, calls: Calls) -> (&'static str, Outcome<Side<'_>>) {
         let side = || -> Outcome<Side<'_>> {
             let request = self.request(calls.messages)?;
-            let mut side = GantrySide::start(self, level)?;
+            let mut side = ServerSide::gantry(self, level)?;
             Ok(Box::new(move |seconds| {
                 side.round(seconds, |at, seconds| loads::h2load(at.grpc, &request, calls, seconds))
             }))
@@ -194,25 +198,30 @@ impl Bench {
     }
 }
 
-/// A Gantry that is asked after each round whether it holds what was acknowledged.
-struct GantrySide<'a> {
+/// A server that is asked after each round whether it holds what was acknowledged.
+struct ServerSide<'a> {
     bench: &'a Bench,
-    level: &'static str,
+    starting: Box<dyn Fn() -> Outcome<Gantry> + 'a>,
     server: Gantry,
     stored: u64,
 }
 
-impl<'a> GantrySide<'a> {
-    fn start(bench: &'a Bench, level: &'static str) -> Outcome<GantrySide<'a>> {
-        let server = Gantry::start(&bench.gantry, &bench.scratch, level)?;
-        Ok(GantrySide { bench, level, server, stored: 0 })
+impl<'a> ServerSide<'a> {
+    fn start(bench: &'a Bench, starting: Box<dyn Fn() -> Outcome<Gantry> + 'a>) -> Outcome<ServerSide<'a>> {
+        let server = starting()?;
+        Ok(ServerSide { bench, starting, stored: server.stored()?, server })
+    }
+
+    fn gantry(bench: &'a Bench, level: &'static str) -> Outcome<ServerSide<'a>> {
+        ServerSide::start(bench, Box::new(move || Gantry::start(&bench.gantry, &bench.scratch, level)))
     }
 
     fn round(&mut self, seconds: u64, load: impl Fn(&Gantry, u64) -> Outcome<Load>) -> Outcome<Round> {
         let pace = self.bench.pace;
         // The next round writes about what the last one did; nothing a row compares depends on how much lies there.
         if self.stored * STORED_BYTES > pace.store_bytes_max {
-            self.restart()?;
+            self.server.stop();
+            self.server = (self.starting)()?;
             load(&self.server, pace.warm_up_s)?;
             self.stored = self.server.stored()?;
         }
@@ -225,13 +234,6 @@ impl<'a> GantrySide<'a> {
             return Err(format!("failed: {} were acknowledged, {stored} are stored", load.succeeded));
         }
         Ok(round)
-    }
-
-    fn restart(&mut self) -> Outcome<()> {
-        self.server.stop();
-        self.server = Gantry::start(&self.bench.gantry, &self.bench.scratch, self.level)?;
-        self.stored = 0;
-        Ok(())
     }
 }
 

@@ -139,7 +139,8 @@ impl Gantry {
         }
         command.arg("--data-dir").arg(&data_dir).args(["--durability", level]).stdout(Stdio::piped());
         command.args(["--http-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0"]);
-        let mut process = Process::start(&mut command, &scratch.join("gantry.log"))?;
+        let name = program.file_name().unwrap_or_default();
+        let mut process = Process::start(&mut command, &scratch.join(name).with_extension("log"))?;
         let ready = process.line("gantry ready")?;
         let address = |name: &str| {
             let found = ready.split_whitespace().find_map(|word| word.strip_prefix(name)?.parse().ok());

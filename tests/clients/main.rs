@@ -1,8 +1,10 @@
 //! Every official RocketMQ client, as its registry has it, through every scenario, and one table of what came of it.
 //!
-//! `make conformance` builds the drivers and runs it. A word on the command line picks clients or scenarios whose name has it.
+//! `make conformance` builds the drivers and runs it. A word on the command line picks clients or scenarios whose name has it;
+//! the word `apache` has all of it done to Apache RocketMQ's own servers instead.
 //! `UPDATE=1` writes the table into README.md; without it, a table that says something else is a failure.
 
+mod apache;
 mod driver;
 mod languages;
 mod scenarios;
@@ -15,7 +17,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use harness::{Home, Server};
+use harness::{Home, INSTEAD, Server};
 use languages::Language;
 use scenarios::Scenario;
 use table::{Cell, Row};
@@ -25,9 +27,20 @@ use trial::Trial;
 const AT_ONCE: usize = 3;
 /// Open transactions are asked about soon.
 const HURRIED: [&str; 2] = ["--transaction-timeout=1s", "--transaction-check-interval=1s"];
+const APACHE: &str = "apache";
 
 fn main() -> ExitCode {
-    let words = harness::words(std::env::args().skip(1));
+    let mut words = harness::words(std::env::args().skip(1));
+    if words.iter().any(|word| word == APACHE) {
+        words.retain(|word| word != APACHE);
+        match apache::program() {
+            Ok(program) => INSTEAD.set(program).expect("nothing was started before"),
+            Err(why) => {
+                println!("not run: {why}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
     let picked = |names: &[&str]| words.is_empty() || words.iter().any(|word| names.contains(&word.as_str()));
     let is_client = |word: &String| languages::ALL.iter().any(|language| language.name() == word);
     let names_clients = words.iter().any(is_client);
@@ -46,7 +59,7 @@ fn main() -> ExitCode {
         running.into_iter().map(|client| client.join().expect("scenarios are caught one by one")).collect()
     });
     let is_whole = !names_clients && !names_scenarios;
-    if table::report(&rows, &tried, is_whole) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if table::report(&rows, &tried, is_whole, INSTEAD.get().is_some()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// All scenarios of one client, on a server of its own.
@@ -86,12 +99,20 @@ fn one(language: Language, scenario: &Scenario, server: &Server, home: &Home) ->
         Ok(()) => Cell::Pass,
         Err(panic) => {
             let said = panic.downcast_ref::<String>().cloned();
-            Cell::Fail(said.or_else(|| panic.downcast_ref::<&str>().map(|said| said.to_string())).unwrap_or_default())
+            let said = said.or_else(|| panic.downcast_ref::<&str>().map(|said| said.to_string())).unwrap_or_default();
+            match INSTEAD.get().and_then(|_| apache::why(language, scenario.name, &said)) {
+                Some(why) => {
+                    println!("{}: {} as known: {said}", language.name(), scenario.name);
+                    Cell::Differs(why)
+                }
+                None => Cell::Fail(said),
+            }
         }
     };
     let (name, took) = (language.name(), began.elapsed().as_secs_f64());
     match &cell {
         Cell::Fail(why) => println!("{name}: {} FAILED after {took:.1} s: {why}", scenario.name),
+        Cell::Differs(why) => println!("{name}: {} differs after {took:.1} s: {why}", scenario.name),
         _ => println!("{name}: {} {took:.1} s", scenario.name),
     }
     cell

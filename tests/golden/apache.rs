@@ -1,11 +1,11 @@
 //! Apache RocketMQ's own broker and Gantry take turns on one directory, and each reads what the other wrote.
 //!
-//! Needs Java 17 and Maven, whose registry has the jars (`apache/pom.xml`: 83 MB, fetched once per machine). Where they
+//! Needs Java 17 and Maven, whose registry has the jars (91 MB, fetched once per machine). Where they
 //! are missing the test says so and passes. `apache/Peer.java` is the other side.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,7 @@ use gantry_broker_core::names::{ConsumerGroup, ProducerGroup, TopicName};
 use gantry_broker_core::offset::{QueueId, QueueOffset};
 use gantry_broker_core::random::SystemRandom;
 use gantry_broker_core::store::disk_files::DiskFiles;
+use harness::apache::Apache;
 
 /// What a client sees of a message: place, time of storing, tag, keys, body in hex.
 type Seen = (u64, i64, String, String, String);
@@ -38,49 +39,29 @@ struct Said {
 }
 
 struct Peer {
-    jars: PathBuf,
-    classes: PathBuf,
+    apache: Apache,
 }
 
 impl Peer {
     /// `None` where there is no Java or no Maven.
     fn build() -> Option<Peer> {
-        let answers = |program: &str| {
-            let asked = Command::new(program).arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-            asked.is_ok_and(|status| status.success())
+        let apache = match Apache::build(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("apache")) {
+            Ok(apache) => apache,
+            Err(needs) if needs.starts_with("needs ") => {
+                println!("not run: {needs}");
+                return None;
+            }
+            Err(failure) => panic!("{failure}"),
         };
-        if let Some(missing) = ["java", "javac", "mvn"].into_iter().find(|program| !answers(program)) {
-            println!("not run: needs Java 17 and Maven ({missing} is missing)");
-            return None;
-        }
-        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/apache");
-        let built = Path::new(env!("CARGO_TARGET_TMPDIR")).join("apache");
-        let peer = Peer { jars: built.join("jars"), classes: built.join("classes") };
-        std::fs::create_dir_all(&peer.classes).unwrap();
-        let fetched = built.join("pom.xml");
-        let pom = std::fs::read(sources.join("pom.xml")).unwrap();
-        if std::fs::read(&fetched).ok().as_ref() != Some(&pom) {
-            let mut maven = Command::new("mvn");
-            maven.args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime", "-f"]);
-            maven.arg(sources.join("pom.xml")).arg(format!("-DoutputDirectory={}", peer.jars.display()));
-            run(maven);
-            std::fs::write(&fetched, pom).unwrap();
-        }
-        let mut javac = Command::new("javac");
-        javac.args(["-nowarn", "-cp", &peer.class_path(), "-d"]).arg(&peer.classes).arg(sources.join("Peer.java"));
-        run(javac);
-        Some(peer)
-    }
-
-    fn class_path(&self) -> String {
-        format!("{}/*:{}", self.jars.display(), self.classes.display())
+        apache.compile(&Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/apache/Peer.java")).unwrap();
+        Some(Peer { apache })
     }
 
     /// Apache's broker on the directory, for one phase, which ends with its clean stop.
     fn turn(&self, phase: &[&str], store: &Path) -> Said {
         let home = store.parent().unwrap();
         let mut java = Command::new("java");
-        java.args(["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", &self.class_path()]);
+        java.args(["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", &self.apache.class_path()]);
         java.arg(format!("-Duser.home={}", home.display())).arg("Peer").arg(phase[0]).arg(store);
         java.args(&phase[1..]).current_dir(home);
         let said = run(java);

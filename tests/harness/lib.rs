@@ -1,6 +1,7 @@
 //! What tests share: real servers on free ports and data directories of their own, ended by their id; histories; and
 //! HTTP/2 by hand.
 
+pub mod apache;
 pub mod h2;
 pub mod history;
 pub mod lossy_proxy;
@@ -8,7 +9,7 @@ pub mod lossy_proxy;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -18,6 +19,9 @@ const READY_MAX: Duration = Duration::from_secs(60);
 
 /// Several times the drain time of a server that is stopped.
 const STOP_MAX: Duration = Duration::from_secs(60);
+
+/// What is started instead of Gantry, if anything is: a program that takes the same flags.
+pub static INSTEAD: OnceLock<PathBuf> = OnceLock::new();
 
 /// The built program: beside the test's own binary.
 pub fn gantry() -> PathBuf {
@@ -32,7 +36,7 @@ pub fn gantry() -> PathBuf {
 
 /// A command that knows nothing of the environment's own GANTRY_ variables.
 pub fn command(data_dir: &Path) -> Command {
-    let mut command = Command::new(gantry());
+    let mut command = Command::new(INSTEAD.get().cloned().unwrap_or_else(gantry));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("GANTRY_") {
             command.env_remove(name);

@@ -21,7 +21,7 @@ use v2::telemetry_command::Command;
 use super::client::{Delivery, Failure, INVISIBLE_DURATION, Receive, Side};
 use super::outbox::{Outbox, filler};
 use super::plan::Plan;
-use super::wire::{self, Frame, MESSAGE_NOT_FOUND, PREFIX_LEN, refused_entries};
+use super::wire::{self, Frame, MESSAGE_NOT_FOUND, PREFIX_LEN, refused_entries, refused_messages};
 use crate::front::grpc::endpoints;
 
 /// As the servers of this house have them: smaller ones would measure the waiting for updates.
@@ -139,7 +139,7 @@ impl Caller {
     pub async fn send(&mut self, call: Bytes, count: usize) -> Result<Vec<(usize, Failure)>, Failure> {
         let known = self.known.clone();
         let answer = self.unary(&known.send, call).await?;
-        refused_entries(&answer, 1, count)
+        refused_messages(&answer, count)
     }
 
     pub fn receiving(&self, plan: &Plan, group: &str, messages_max: usize, turn: usize) -> Receive {

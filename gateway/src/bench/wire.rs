@@ -126,6 +126,15 @@ pub fn refused_entries(answer: &[u8], status_at: u64, count: usize) -> Result<Ve
     }
 }
 
+/// What was refused of a sending call. Apache's proxy stores a call's messages as one batch, all or none, and gives one
+/// result for them all.
+pub fn refused_messages(answer: &[u8], count: usize) -> Result<Vec<(usize, Failure)>, Failure> {
+    match refused_entries(answer, 1, 1) {
+        Ok(refused) if refused.is_empty() => Ok(refused),
+        _ => refused_entries(answer, 1, count),
+    }
+}
+
 /// One frame of a ReceiveMessage stream.
 pub enum Frame {
     Status(Result<(), Failure>),
@@ -249,6 +258,20 @@ mod tests {
             // Cut anywhere, nothing is taken for two successes.
             assert!(refused_entries(&answer[..cut], 1, 2).is_err(), "{cut}");
         }
+    }
+
+    #[test]
+    fn one_result_may_stand_for_a_whole_call() {
+        let entry = |code| v2::SendResultEntry { status: status(code), ..v2::SendResultEntry::default() };
+        let answer = |top, entries: &[v2::Code]| {
+            let entries = entries.iter().map(|code| entry(*code)).collect();
+            v2::SendMessageResponse { status: status(top), entries }.encode_to_vec()
+        };
+        use v2::Code::{IllegalTopic, MultipleResults, Ok as Stored};
+        assert!(refused_messages(&answer(Stored, &[Stored]), 32).unwrap().is_empty());
+        assert_eq!(refused_messages(&answer(MultipleResults, &[Stored, IllegalTopic]), 2).unwrap().len(), 1);
+        assert_eq!(refused_messages(&answer(IllegalTopic, &[IllegalTopic]), 32).unwrap_err().code, "ILLEGAL_TOPIC");
+        assert_eq!(refused_messages(&answer(Stored, &[Stored, Stored]), 32).unwrap_err().code, "entries_missing");
     }
 
     #[test]
