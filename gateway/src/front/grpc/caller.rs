@@ -71,8 +71,7 @@ pub fn reader(metadata: &MetadataMap) -> Reader {
     let language = metadata.get("x-mq-language").map(|language| language.as_bytes()).unwrap_or_default();
     Reader {
         inflates: language != b"RUST" && !is_node(metadata),
-        // By what each of them calls itself.
-        knows_crc32: matches!(language, b"JAVA" | b"GO" | b"PYTHON" | b"CPP" | b"DOTNET" | b"RUST"),
+        knows_crc32: matches!(language, b"JAVA" | b"PYTHON" | b"RUST"),
     }
 }
 

@@ -16,7 +16,7 @@ use super::words;
 pub struct Reader {
     /// Takes off either kind of compression.
     pub inflates: bool,
-    /// Writes a CRC-32 as eight hex digits if it has so many.
+    /// Writes a CRC-32 as eight upper-case hex digits if it has so many, whatever its version.
     pub knows_crc32: bool,
 }
 
@@ -134,8 +134,9 @@ fn host(host: SocketAddr) -> String {
 
 /// Clients drop a message, or fail on it, unless the digest is the text that they make of the body themselves. Of MD5 all
 /// make the same, 32 upper-case digits; it took a sixth of the server's time where messages of 1 KiB were received and acked.
-/// Of CRC-32 Python and C++ make eight upper-case digits, Java, Go and C# leave zeros in front out, Node writes a decimal
-/// number; Rust looks at neither. So CRC-32 goes to those who agree on it, if it begins with no zero.
+/// Of CRC-32 all Python clients make eight upper-case digits and all Java clients too, but without zeros in front; Rust looks
+/// at neither. They get it if it begins with no zero. Go wrote lower-case digits before its version 5.1.3, Node writes a
+/// decimal number, and with C++ and C# nobody has tried.
 fn digest(body: &[u8], reader: Reader) -> v2::Digest {
     let crc = reader.knows_crc32.then(|| crc32fast::hash(body)).filter(|crc| *crc >= 0x1000_0000);
     let (digest_type, checksum) = match crc {

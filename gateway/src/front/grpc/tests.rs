@@ -821,10 +821,10 @@ async fn a_digest_is_one_that_the_client_makes_in_the_same_words() {
     let mut house = house(Memory::default()).await;
     for (language, knows_crc32) in [
         ("JAVA", true),
-        ("GO", true),
+        ("GO", false),
         ("PYTHON", true),
-        ("CPP", true),
-        ("DOTNET", true),
+        ("CPP", false),
+        ("DOTNET", false),
         ("RUST", true),
         ("HTTP", false),
         ("ELIXIR", false),
