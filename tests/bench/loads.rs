@@ -15,6 +15,7 @@ use crate::server::{Outcome, bound_to_us, connect};
 
 pub mod fanout;
 pub mod generator;
+pub mod hostile;
 pub mod receive;
 
 /// A message id of RocketMQ's clients, in hex.

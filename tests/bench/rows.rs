@@ -16,23 +16,26 @@ mod deep;
 mod delivery;
 mod fanout;
 mod footprint;
+mod hostile;
 mod store;
 
 const GANTRY: &str = "Gantry";
 
 /// Goals that have rows, in the table's order.
-pub const GOALS: [&str; 24] = [
+pub const GOALS: [&str; 25] = [
     "1", "2", "3", "4", "5", "9", "11", "14", "15", "16", "17", "18", "19", "20", "21", "append", "read", "filter",
-    "settle", "timers", "durable", "curves", "growth", APACHE,
+    "settle", "timers", "durable", "curves", "growth", "hostile", APACHE,
 ];
 /// Goals whose stores take a minute to make: a smoke run has them only by name.
-pub const LONG_GOALS: [&str; 9] = ["15", "17", "18", "19", "20", "settle", "timers", "curves", "growth"];
+pub const LONG_GOALS: [&str; 10] = ["15", "17", "18", "19", "20", "settle", "timers", "curves", "growth", "hostile"];
 /// Needs Java and Maven: measured by name alone.
 pub const APACHE: &str = "apache";
 /// A stored message: its body, and about what its record and queue entry add.
 const STORED_BYTES: u64 = BODY_BYTES as u64 + 150;
 /// Sends at a fixed rate, where a row has such.
 const PACED_PER_SECOND: u64 = 5_000;
+/// Of a client whose p99 is to be seen beside others.
+const PACED_BESIDE_PER_SECOND: u64 = 1_000;
 /// Messages in each call of the batch rows.
 const BATCH: u64 = 32;
 /// Messages a NATS client has under way.
@@ -74,6 +77,7 @@ impl Bench {
             "timers" => delivery::timers(self),
             "curves" => backlog::curves(self),
             "growth" => delivery::growth(self),
+            "hostile" => hostile::hostile(self),
             "durable" => store::durable(self),
             APACHE => apache::apache(self),
             _ => Vec::new(),

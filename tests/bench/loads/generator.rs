@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::receive::Receives;
 use super::{Calls, Load};
-use crate::measure::Round;
+use crate::measure::{Latency, Round};
 use crate::server::{Outcome, bound_to_us};
 
 /// Sends to the topic `t`, for so long.
@@ -27,6 +27,23 @@ pub fn send(gantry: &Path, address: SocketAddr, calls: Calls, seconds: u64) -> O
     })
 }
 
+/// Sends to the topic `t` at a fixed rate from one connection; a latency counts from when a message was to leave.
+pub fn paced(gantry: &Path, address: SocketAddr, per_second: u64, seconds: u64) -> Outcome<Round> {
+    let mut command = bound_to_us(gantry);
+    command.args(["bench", "send", "--topic", "t", "--warm-up", "0s", "--duration", &format!("{seconds}s")]);
+    command.args(["--rate", &per_second.to_string()]);
+    command.args(place(address, 1, IN_FLIGHT_BESIDE));
+    let said = report(command.output())?;
+    let number = |value: &Value| value.as_f64().ok_or_else(|| format!("a number is missing in {said}"));
+    let latency = &said["latencyUs"];
+    let (p50_us, p99_us) = (number(&latency["p50"])?, number(&latency["p99"])?);
+    let (p999_us, max_us) = (number(&latency["p999"])?, number(&latency["max"])?);
+    let rate = number(&said["sent"])? / number(&said["seconds"])?;
+    Ok(Round { latency: Some(Latency { p50_us, p99_us, p999_us, max_us }), ..Round::new(rate) })
+}
+
+/// More than a fixed rate needs where all is well.
+const IN_FLIGHT_BESIDE: u64 = 256;
 /// Longer than a round's messages take: what comes after the window would not be counted.
 const RECEIVED_MAX: &str = "120s";
 
