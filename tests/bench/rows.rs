@@ -34,8 +34,6 @@ pub const APACHE: &str = "apache";
 const STORED_BYTES: u64 = BODY_BYTES as u64 + 150;
 /// Sends at a fixed rate, where a row has such.
 const PACED_PER_SECOND: u64 = 5_000;
-/// Of a client whose p99 is to be seen beside others.
-const PACED_BESIDE_PER_SECOND: u64 = 1_000;
 /// Messages in each call of the batch rows.
 const BATCH: u64 = 32;
 /// Messages a NATS client has under way.

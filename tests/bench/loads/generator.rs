@@ -11,6 +11,11 @@ use super::{Calls, Load};
 use crate::measure::{Latency, Round};
 use crate::server::{Outcome, bound_to_us};
 
+/// More than a fixed rate needs where all is well.
+const PACED_IN_FLIGHT: u64 = 256;
+/// Longer than a round's messages take: what comes after the window would not be counted.
+const RECEIVED_MAX: &str = "120s";
+
 /// Sends to the topic `t`, for so long.
 pub fn send(gantry: &Path, address: SocketAddr, calls: Calls, seconds: u64) -> Outcome<Load> {
     let mut command = bound_to_us(gantry);
@@ -32,7 +37,7 @@ pub fn paced(gantry: &Path, address: SocketAddr, per_second: u64, seconds: u64) 
     let mut command = bound_to_us(gantry);
     command.args(["bench", "send", "--topic", "t", "--warm-up", "0s", "--duration", &format!("{seconds}s")]);
     command.args(["--rate", &per_second.to_string()]);
-    command.args(place(address, 1, IN_FLIGHT_BESIDE));
+    command.args(place(address, 1, PACED_IN_FLIGHT));
     let said = report(command.output())?;
     let number = |value: &Value| value.as_f64().ok_or_else(|| format!("a number is missing in {said}"));
     let latency = &said["latencyUs"];
@@ -41,11 +46,6 @@ pub fn paced(gantry: &Path, address: SocketAddr, per_second: u64, seconds: u64) 
     let rate = number(&said["sent"])? / number(&said["seconds"])?;
     Ok(Round { latency: Some(Latency { p50_us, p99_us, p999_us, max_us }), ..Round::new(rate) })
 }
-
-/// More than a fixed rate needs where all is well.
-const IN_FLIGHT_BESIDE: u64 = 256;
-/// Longer than a round's messages take: what comes after the window would not be counted.
-const RECEIVED_MAX: &str = "120s";
 
 /// Fills the topic, then receives and acks all of it; the filling is not measured.
 pub fn receive(gantry: &Path, address: SocketAddr, topic: &str, receives: Receives, messages: u64) -> Outcome<Round> {
