@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
@@ -187,12 +187,6 @@ impl Setting {
         };
         LocalBroker::open(config, surroundings)
     }
-}
-
-/// Held by whoever counts panics and by whoever causes some.
-pub fn panics_are_counted() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How much is asked for: what the variable says, else the slice, or all of it for `make torture`.

@@ -292,9 +292,9 @@ pub(crate) fn target<'a>(
         return Err(OF_THE_SYSTEM);
     }
     let topic = tables.topic(&name).ok_or("its topic is gone")?;
-    let at = message.commit_log_offset;
     // A topic that was taken over is known since its first message, which may have been this one.
-    if at.0 < topic.incarnation.0 && at >= parts.store.foreign_end() {
+    let made_by_us = topic.incarnation.0 >= parts.store.foreign_end().0;
+    if made_by_us && message.commit_log_offset.0 < topic.incarnation.0 {
         return Err("its topic was deleted and made again since");
     }
     if topic.config.attributes.has_batch_queues() {

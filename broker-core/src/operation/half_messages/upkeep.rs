@@ -10,7 +10,9 @@ use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::message::property;
 use crate::offset::{CommitLogOffset, QueueOffset};
+use crate::operation::fire_messages::target;
 use crate::operation::topics::ensure_topic;
+use crate::state::tables::Tables;
 use crate::store::commit_log::{Append, AppendClass};
 use crate::store::error::StoreError;
 use crate::store::failpoint::{self, Point};
@@ -28,7 +30,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Checks may be due, or used up. What cannot be done now waits.
 pub(crate) fn keep_up(parts: &Parts) {
-    let kept_up = hold_given_up(parts).and_then(|()| put_back_stragglers(parts)).and_then(|()| arm(parts));
+    let kept_up = hold_given_up(parts).and_then(|()| Ok(put_back_behind(parts, BEHIND_MAX)?)).and_then(|()| arm(parts));
     parts.transactions.wake();
     if let Err(error) = kept_up {
         tracing::warn!(%error, "half messages cannot be looked after; it is tried again and again");
@@ -69,63 +71,52 @@ fn hold_given_up(parts: &Parts) -> Result<(), BrokerError> {
     Ok(())
 }
 
-fn put_back_stragglers(parts: &Parts) -> Result<(), BrokerError> {
-    put_back_behind(parts, BEHIND_MAX)
-}
-
 /// Puts back what lies so far behind the queue's end, and further by what is open.
-pub(crate) fn put_back_behind(parts: &Parts, behind_max: u64) -> Result<(), BrokerError> {
-    loop {
-        let put_back = with_known(parts, |_, mut locked| {
-            let end = locked.queue.max_offset().0;
-            let behind_max = behind_max + 4 * locked.open.open_count() as u64;
-            let below = QueueOffset(end.saturating_sub(behind_max));
-            let stragglers = locked.open.open_from(QueueOffset(0)).map(|(at, _)| at).take_while(|at| *at < below);
-            let stragglers: Vec<_> = stragglers.take(MOVED_AT_ONCE).collect();
-            locked.move_all(MoveTo::End, &stragglers).map(|()| stragglers.len() == MOVED_AT_ONCE)
-        });
-        if !matches!(put_back?, Some(Ok(true))) {
-            return Ok(());
-        }
-    }
+pub(crate) fn put_back_behind(parts: &Parts, behind_max: u64) -> Result<(), StoreError> {
+    put_back(parts, |locked| {
+        let behind_max = behind_max + 4 * locked.open.open_count() as u64;
+        QueueOffset(locked.queue.max_offset().0.saturating_sub(behind_max))
+    })
 }
 
-/// The log is about to go below this place: what is open there is put back, or held if it is as old as messages get.
-/// Says whether there was anything.
+/// The log is about to go below this place: nothing that is open stays there. Says whether there was anything.
 pub(crate) fn put_back_below(parts: &Parts, below: CommitLogOffset) -> Result<bool, StoreError> {
     let Some(queue) = parts.store.queue(&half_topic(), QUEUE) else { return Ok(false) };
     let below = parts.store.offset_at_place(&queue, below)?;
     let before = parts.store.max_offset();
+    put_back(parts, |_| below)?;
+    Ok(parts.store.max_offset() > before)
+}
+
+/// What is open below a place of the queue goes to its end, or is held if nobody is to have it any more.
+fn put_back(parts: &Parts, below: impl Fn(&Locked<'_>) -> QueueOffset) -> Result<(), StoreError> {
     let holding = |error| StoreError::Failed { reason: format!("the topic of held half messages: {error}") };
     loop {
-        let open = with_known(parts, |_, locked| {
+        let moved = with_known(parts, |tables, mut locked| -> Result<Moved, StoreError> {
+            let below = below(&locked);
             let open = locked.open.open_from(QueueOffset(0)).map(|(at, _)| at).take_while(|at| *at < below);
-            let too_old = parts.store.now().minus(parts.config.retention.file_reserved_time);
-            let (mut old, mut young) = (Vec::new(), Vec::new());
-            for at in open.take(MOVED_AT_ONCE).collect::<Vec<_>>() {
-                let is_old = locked.read(at).is_some_and(|message| since(&message) <= too_old);
-                if is_old { old.push(at) } else { young.push(at) }
+            let open: Vec<_> = open.take(MOVED_AT_ONCE).collect();
+            let (held, kept): (Vec<_>, Vec<_>) = open.iter().copied().partition(|at| locked.is_over(tables, *at));
+            if !held.is_empty() && tables.topic(&holding_topic()).is_none() {
+                return Ok(Moved::LacksHoldingTopic);
             }
-            (old, young)
+            locked.move_all(MoveTo::Holding, &held)?;
+            locked.move_all(MoveTo::End, &kept)?;
+            Ok(if open.len() == MOVED_AT_ONCE { Moved::Some } else { Moved::All })
         });
-        let Some((old, young)) = open? else { break };
-        if old.is_empty() && young.is_empty() {
-            break;
+        match moved?.transpose()? {
+            Some(Moved::Some) => {}
+            Some(Moved::LacksHoldingTopic) => ensure_topic(parts, &holding_topic(), 1).map_err(holding)?,
+            Some(Moved::All) | None => return Ok(()),
         }
-        if !old.is_empty() {
-            ensure_topic(parts, &holding_topic(), 1).map_err(holding)?;
-        }
-        let moved = with_known(parts, |_, mut locked| {
-            let still_open = |all: &[QueueOffset], locked: &Locked<'_>| -> Vec<QueueOffset> {
-                all.iter().copied().filter(|at| locked.open.open(*at).is_some()).collect()
-            };
-            let (old, young) = (still_open(&old, &locked), still_open(&young, &locked));
-            locked.move_all(MoveTo::Holding, &old)?;
-            locked.move_all(MoveTo::End, &young)
-        });
-        moved?.unwrap_or(Ok(()))?;
     }
-    Ok(parts.store.max_offset() > before)
+}
+
+/// How far putting back has come under one lock.
+enum Moved {
+    Some,
+    All,
+    LacksHoldingTopic,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +126,14 @@ enum MoveTo {
 }
 
 impl Locked<'_> {
+    /// It is as old as messages get, or its topic is gone. One that was made again since is another topic, and would take
+    /// the record behind its beginning for one of its own: asked under the lock under which it is moved.
+    fn is_over(&self, tables: &Tables, at: QueueOffset) -> bool {
+        let too_old = self.parts.store.now().minus(self.parts.config.retention.file_reserved_time);
+        let message = self.read(at);
+        message.is_some_and(|message| since(&message) <= too_old || target(self.parts, tables, &message).is_err())
+    }
+
     /// Moves them to the end of their queue, or to the holding topic.
     fn move_all(&mut self, to: MoveTo, wanted: &[QueueOffset]) -> Result<(), StoreError> {
         if wanted.is_empty() {

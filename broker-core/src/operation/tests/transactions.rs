@@ -539,6 +539,33 @@ async fn one_that_stays_open_is_put_back_and_holds_up_nothing_behind_it() {
 }
 
 #[tokio::test]
+async fn b10_what_is_put_back_of_a_topic_that_is_gone_never_comes_to_one_made_again() {
+    let mut files = SimulatedFiles::new();
+    let mut broker = open_at(&files, &Hands::new());
+    with_transaction_topic(&broker).await;
+    let old = send_half(&broker, "old").await;
+    broker.delete_topic(topic()).await.unwrap();
+    with_transaction_topic(&broker).await;
+    let new = send_half(&broker, "new").await;
+    assert!(matches!(commit(&broker, old).await, Err(BrokerError::TopicNotFound { .. })));
+    for at in 0..20 {
+        let half = send_half(&broker, &format!("{at}")).await;
+        roll_back(&broker, half).await.unwrap();
+    }
+    put_back_behind(broker.parts(), 12).unwrap();
+    assert_eq!((in_queue_of(&broker, HALF_TOPIC), in_queue_of(&broker, HOLDING_TOPIC)), (23, 1));
+    for _ in 0..2 {
+        assert_eq!(open_ids(&broker).await, ["new"]);
+        assert!(matches!(commit(&broker, old).await, Err(BrokerError::TransactionExpired)));
+        files = files.kill();
+        drop(broker);
+        broker = open_at(&files, &Hands::new());
+    }
+    commit(&broker, new).await.unwrap();
+    assert_eq!(visible_ids(&broker).await, ["new"]);
+}
+
+#[tokio::test]
 async fn what_is_put_back_again_answers_to_every_handle_it_had() {
     let mut files = SimulatedFiles::new();
     let hands = Hands::new();
