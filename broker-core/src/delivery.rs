@@ -10,5 +10,6 @@ pub mod half_messages;
 pub mod idempotency;
 pub mod lanes;
 pub mod long_polling;
+pub mod offset_ranges;
 pub mod redelivery;
 pub mod timers;

@@ -4,9 +4,10 @@
 //! A delivery is one append of the message itself, and that record is the proof: until a state record says that a whole
 //! second is done, the proofs since the last one are remembered here. So nothing fires twice, wherever a kill falls.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use crate::clock::Timestamp;
+use crate::delivery::offset_ranges::OffsetRanges;
 use crate::offset::QueueOffset;
 use crate::state::record::Entry;
 
@@ -21,9 +22,9 @@ pub struct Timers {
     /// Everything below is done, whatever its time.
     kept_from: QueueOffset,
     /// Done in their second, and not covered by the three above.
-    done: HashSet<u64>,
+    done: OffsetRanges,
     /// Done before their second, since retention put them back: what is said of seconds does not cover them.
-    kept: HashSet<u64>,
+    kept: OffsetRanges,
     /// By delay level: its messages below this offset are done.
     levels: BTreeMap<u32, QueueOffset>,
     /// By second, then by what is recalled: where the recall's record lies in the topic of timers.
@@ -43,12 +44,12 @@ impl Timers {
                 self.through = self.through.max(*through);
                 self.read_to = self.read_to.max(*read_to);
                 self.kept_from = self.kept_from.max(*kept_from);
-                self.done.retain(|at| *at >= kept_from.0);
-                self.kept.retain(|at| *at >= kept_from.0);
+                self.done.keep_from(kept_from.0);
+                self.kept.keep_from(kept_from.0);
             }
             Entry::LevelFired { level, next } => self.level_done(*level, *next),
-            Entry::TimersDone { offsets } => self.done.extend(offsets),
-            Entry::TimersKept { offsets } => self.kept.extend(offsets),
+            Entry::TimersDone { offsets } => self.done.extend(offsets.iter().copied()),
+            Entry::TimersKept { offsets } => self.kept.extend(offsets.iter().copied()),
             _ => {}
         }
     }
@@ -77,8 +78,8 @@ impl Timers {
     pub fn is_done(&self, at: QueueOffset, second: Timestamp) -> bool {
         at < self.kept_from
             || (at < self.read_to && second <= self.through)
-            || self.done.contains(&at.0)
-            || self.kept.contains(&at.0)
+            || self.done.contains(at.0)
+            || self.kept.contains(at.0)
     }
 
     /// The first message of a delay level that is not delivered.
@@ -115,16 +116,11 @@ impl Timers {
             entries.push(Entry::TimersFired { through, read_to, kept_from });
         }
         entries.extend(self.levels().map(|(level, next)| Entry::LevelFired { level, next }));
-        let ascending = |offsets: &HashSet<u64>| {
-            let mut offsets: Vec<u64> = offsets.iter().copied().collect();
-            offsets.sort_unstable();
-            offsets
-        };
         if !self.done.is_empty() {
-            entries.push(Entry::TimersDone { offsets: ascending(&self.done) });
+            entries.push(Entry::TimersDone { offsets: self.done.iter().collect() });
         }
         if !self.kept.is_empty() {
-            entries.push(Entry::TimersKept { offsets: ascending(&self.kept) });
+            entries.push(Entry::TimersKept { offsets: self.kept.iter().collect() });
         }
         entries
     }

@@ -378,6 +378,12 @@ impl<'a> Call<'a> {
         let mut timers = parts.delayed.timers();
         let mut end = CommitLogOffset(0);
         let mut fired = 0;
+        // What came into one topic is counted together: mostly it is all of the call.
+        type Came<'t> = (&'t LiveTopic, u64, u64, Timestamp);
+        let mut came: Option<Came<'_>> = None;
+        let count = |came: Option<Came<'_>>| {
+            came.into_iter().for_each(|(topic, messages, bytes, now)| topic.traffic.came_in(messages, bytes, now));
+        };
         // In the order of the queue: the last proof of a level speaks for all before it.
         let mut given_up = self.given_up.into_iter().peekable();
         if !self.appends.is_empty() {
@@ -392,10 +398,15 @@ impl<'a> Call<'a> {
                 done(&mut timers, at);
                 match appended {
                     Ok(appended) => {
-                        fired += u64::from(topic.is_some());
-                        if let Some(topic) = topic {
-                            topic.traffic.sizes.record(body_bytes);
-                            topic.traffic.came_in(1, u64::from(appended.record_len), appended.store_timestamp);
+                        let Some(topic) = topic else { continue };
+                        fired += 1;
+                        topic.traffic.sizes.record(body_bytes);
+                        let (bytes, now) = (u64::from(appended.record_len), appended.store_timestamp);
+                        match &mut came {
+                            Some((of, messages, sum, last)) if std::ptr::eq(*of, &**topic) => {
+                                (*messages, *sum, *last) = (*messages + 1, *sum + bytes, now);
+                            }
+                            _ => count(came.replace((topic, 1, bytes, now))),
                         }
                     }
                     Err(error) => {
@@ -405,6 +416,7 @@ impl<'a> Call<'a> {
                 }
             }
         }
+        count(came);
         given_up.for_each(|at| done(&mut timers, at));
         drop(timers);
         parts.delayed.fired.fetch_add(fired, Ordering::Relaxed);

@@ -152,6 +152,8 @@ impl AtWork {
         let ended = Arc::new(AtomicBool::new(false));
         let its = ended.clone();
         let thread = std::thread::spawn(move || {
+            // A peer has its own machine; here it takes what the server and the client beside it leave.
+            rustix::process::setpriority_process(None, 19).expect("to be nicer is always allowed");
             while !its.load(Ordering::Relaxed) {
                 // Being cut off is what it is here for: it comes again.
                 let _cut_off = peer.turn(address, &its);

@@ -215,6 +215,45 @@ async fn l9_a_kill_at_any_change_of_the_disk_fires_nothing_twice_and_loses_nothi
     }
 }
 
+/// So many that one thread makes them ready while another appends.
+#[tokio::test]
+async fn l9_a_second_of_many_comes_whole_and_in_order_wherever_a_kill_falls() {
+    const COUNT: usize = 700;
+    let files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let broker = open_at(&files, &hands);
+    with_delay_topic(&broker).await;
+    let ids: Vec<String> = (0..COUNT).map(|at| format!("{at:04}")).collect();
+    for ids in ids.chunks(100) {
+        let message = |id: &String| SendMessage {
+            queue_id: QueueId(u32::from(id.ends_with('7'))),
+            message: delayed(id, after(500)),
+            idempotency_key: None,
+        };
+        let messages = ids.iter().map(message).collect();
+        let sent = broker.send_messages(SendMessages { topic: topic(), messages }).await.unwrap();
+        assert!(sent.iter().all(Result::is_ok));
+    }
+    assert_eq!(scheduled(&broker), COUNT as u64);
+    let in_order: Vec<String> =
+        [false, true].iter().flat_map(|last| ids.iter().filter(|id| id.ends_with('7') == *last).cloned()).collect();
+    let states: Arc<std::sync::Mutex<Vec<SimulatedFiles>>> = Arc::default();
+    let keep = states.clone();
+    files.before_each_change(Box::new(move |files, _| keep.lock().unwrap().push(files.kill())));
+    hands.pass(1_000);
+    assert_eq!(delivered(&broker).await, in_order);
+    drop(broker);
+    let states = std::mem::take(&mut *states.lock().unwrap());
+    let mut partly = 0;
+    // Some of the thousands.
+    for (at, files) in states.iter().enumerate().step_by(states.len().div_ceil(16)) {
+        let broker = open_at(&files.kill(), &hands);
+        partly += usize::from((1..COUNT).contains(&stored(&broker).await.len()));
+        assert_eq!(delivered(&broker).await, in_order, "killed before change {at}");
+    }
+    assert!(partly > 1, "{partly} of some of {} states have a part of the second", states.len());
+}
+
 fn lose_timer_log(files: &SimulatedFiles) {
     let dir = std::path::Path::new("/data/timerlog");
     for listed in files.list(dir).unwrap() {
