@@ -1,6 +1,7 @@
 //! What users were promised, tried on the built program with real clients.
 
 mod access;
+mod admin;
 mod bad_input;
 mod bench;
 mod codes;
