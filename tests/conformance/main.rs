@@ -5,6 +5,7 @@ mod admin;
 mod bad_input;
 mod bench;
 mod codes;
+mod connections;
 mod contract;
 mod delayed;
 mod delivery;

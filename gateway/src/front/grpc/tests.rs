@@ -34,6 +34,7 @@ use v2::telemetry_command::Command;
 use super::{GrpcFront, server, service};
 use crate::messaging::Messaging;
 use crate::metrics::RpcCounts;
+use crate::transport::limits::Limits;
 use crate::transport::tls::Tls;
 use crate::transport::{Speaks, Transport};
 
@@ -332,10 +333,12 @@ async fn gateway(broker: Arc<dyn Broker>, keys: HandleKeys, draining: watch::Rec
     let messaging = Arc::new(Messaging::new(broker, keys, draining));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let listening = listener.local_addr().unwrap();
-    let transport = Transport::new(Arc::new(Tls::new(None, Vec::new(), Timestamp(0)).unwrap()), Vec::new());
+    let tls = Arc::new(Tls::new(None, Vec::new(), Timestamp(0)).unwrap());
+    let transport = Transport::new(tls, Vec::new(), Limits::default());
     let incoming = stream::unfold((listener, transport), |(listener, transport)| async move {
-        let (socket, _) = listener.accept().await.unwrap();
-        Some((transport.open(socket, Speaks::Grpc).await, (listener, transport)))
+        let (socket, peer) = listener.accept().await.unwrap();
+        let place = transport.enter(peer).unwrap();
+        Some((transport.open(socket, place, Speaks::Grpc).await, (listener, transport)))
     });
     let broker_name = BrokerName::new("broker-a").unwrap();
     let front = GrpcFront::new(messaging, Arc::default(), Arc::new(SystemClock), broker_name, None, listening);
