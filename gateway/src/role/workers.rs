@@ -45,6 +45,10 @@ const ERROR_RESETS_MAX: usize = 64;
 /// A socket, and its place among all connections.
 pub(super) type Accepted = (std::net::TcpStream, Place);
 
+/// A worker looks for new bytes after so many turns of its tasks, and not after 61 as tokio's would: beside a peer that
+/// keeps it busy, everybody else's bytes wait for that. Throughput did not change measurably.
+const EVENT_INTERVAL: u32 = 8;
+
 /// One worker, and where to hand it sockets.
 pub(super) struct Worker {
     pub(super) http: mpsc::Sender<Accepted>,
@@ -71,7 +75,7 @@ pub(super) struct Served {
 pub(super) fn spawn(number: usize, served: Served) -> io::Result<Worker> {
     let (http_sender, http_receiver) = mpsc::channel(HANDED_MAX);
     let (grpc_sender, grpc_receiver) = mpsc::channel(HANDED_MAX);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(EVENT_INTERVAL).build()?;
     let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
         runtime.block_on(async {
             tokio::join!(serve_http(&served, http_receiver), serve_grpc(&served, grpc_receiver));

@@ -63,16 +63,7 @@ impl MessagingService for GrpcFront {
     type ReceiveMessageStream = Empty<ReceiveMessageResponse>;
 
     async fn receive_message(&self, request: Request<ReceiveMessageRequest>) -> Reply<Self::ReceiveMessageStream> {
-        let time_to_deadline = caller::time_to_deadline(request.metadata());
-        let frames = match self.identified(&request) {
-            Ok(()) => {
-                let (metadata, _, request) = request.into_parts();
-                let client = caller::client_id(&metadata).unwrap_or_default();
-                self.receive(request, client, time_to_deadline, caller::reader(&metadata)).await
-            }
-            Err(error) => self.refused(&error),
-        };
-        Ok(frames.beside_nothing())
+        Ok(self.receive(request).await.beside_nothing())
     }
 
     async fn ack_message(&self, request: Request<AckMessageRequest>) -> Reply<AckMessageResponse> {

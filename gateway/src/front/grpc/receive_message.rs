@@ -12,7 +12,7 @@ use v2::receive_message_response::Content;
 
 use super::delivery::{Delivery, Reader};
 use super::frames::Frames;
-use super::{GrpcFront, status, words};
+use super::{GrpcFront, caller, status, words};
 use crate::error::GatewayError;
 use crate::messaging::{Messaging, ReceivedMessage, client_of};
 
@@ -24,36 +24,47 @@ const REQUEST_TIMEOUT_DEFAULT: Duration = Duration::from_secs(3);
 /// The answer must be on its way this long before the caller's deadline; or a twentieth of it, if that is more.
 const DEADLINE_MARGIN: Duration = Duration::from_millis(200);
 
+/// What a call asks for. Its headers are forgotten while it waits: of 100,000 that wait, they would be most.
+struct Asked {
+    pop: PopMessages,
+    poll_time: Duration,
+    /// As it was named.
+    topic: v2::Resource,
+    reader: Reader,
+}
+
+impl Asked {
+    fn of(request: tonic::Request<v2::ReceiveMessageRequest>) -> Result<Asked, GatewayError> {
+        let (metadata, _, request) = request.into_parts();
+        let pop = pop_messages(&request, caller::client_id(&metadata).unwrap_or_default())?;
+        let polling = request.long_polling_timeout.as_ref().map(|wire| words::duration(wire).unwrap_or_default());
+        Ok(Asked {
+            pop,
+            poll_time: poll_time(polling, caller::time_to_deadline(&metadata)),
+            topic: request.message_queue.and_then(|queue| queue.topic).unwrap_or_default(),
+            reader: caller::reader(&metadata),
+        })
+    }
+}
+
 impl GrpcFront {
-    pub(super) async fn receive(
-        &self,
-        request: v2::ReceiveMessageRequest,
-        client: &[u8],
-        time_to_deadline: Option<Duration>,
-        reader: Reader,
-    ) -> Frames {
-        match self.received(request, client, time_to_deadline, reader).await {
+    pub(super) async fn receive(&self, request: tonic::Request<v2::ReceiveMessageRequest>) -> Frames {
+        let asked = self.identified(&request).and_then(|()| Asked::of(request));
+        let received = match asked {
+            Ok(asked) => self.received(asked).await,
+            Err(error) => Err(error),
+        };
+        match received {
             Ok(Some(frames)) => frames,
             Ok(None) => self.without_messages(status::message_not_found()),
-            Err(error) => self.refused(&error),
+            Err(error) => self.without_messages(status::refused(&error)),
         }
     }
 
-    pub(super) fn refused(&self, error: &GatewayError) -> Frames {
-        self.without_messages(status::refused(error))
-    }
-
     /// `None` when nothing came in time.
-    async fn received(
-        &self,
-        request: v2::ReceiveMessageRequest,
-        client: &[u8],
-        time_to_deadline: Option<Duration>,
-        reader: Reader,
-    ) -> Result<Option<Frames>, GatewayError> {
-        let pop = pop_messages(&request, client)?;
-        let polling = request.long_polling_timeout.as_ref().map(|wire| words::duration(wire).unwrap_or_default());
-        let received = self.messaging.pop_messages(pop, poll_time(polling, time_to_deadline)).await?;
+    async fn received(&self, asked: Asked) -> Result<Option<Frames>, GatewayError> {
+        let Asked { pop, poll_time, topic, reader } = asked;
+        let received = self.messaging.pop_messages(pop, poll_time).await?;
         if received.is_empty() {
             return Ok(None);
         }
@@ -62,7 +73,6 @@ impl GrpcFront {
             messaging: self.messaging.clone(),
             receipt_handles: received.iter().map(|received| received.receipt_handle.clone()).collect(),
         };
-        let topic = request.message_queue.and_then(|queue| queue.topic).unwrap_or_default();
         let deliveries = received.into_iter().map(|ReceivedMessage { popped, receipt_handle }| Delivery {
             message: popped.message,
             attempt: popped.delivery_attempt,
