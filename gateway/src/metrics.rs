@@ -16,7 +16,7 @@ use gantry_broker_core::metrics::HistogramStats;
 use gantry_broker_core::names::TopicName;
 use gantry_broker_core::{Broker, BrokerError};
 use http::{Method, StatusCode};
-use metrics::{Counter, Histogram, Label, counter, describe_counter, describe_histogram, histogram};
+use metrics::{Counter, Histogram, Label, counter, describe_counter, describe_gauge, describe_histogram, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// Most topics, and most pairs of group and topic, that one scrape tells of: the rest is summed up under `_other`.
@@ -140,7 +140,7 @@ pub fn install() -> PrometheusHandle {
         match kind {
             Kind::Counter => describe_counter!(*name, *meaning),
             Kind::Histogram => describe_histogram!(*name, *meaning),
-            Kind::Gauge => {}
+            Kind::Gauge => describe_gauge!(*name, *meaning),
         }
     }
     handle

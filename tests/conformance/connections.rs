@@ -36,18 +36,22 @@ async fn connect(address: &str, first: &[u8]) -> TcpStream {
 
 /// Whether a request on this connection is answered; `false`: it was hung up.
 async fn is_served(socket: &mut TcpStream) -> bool {
-    let mut head = [0; 12];
     let _ = socket.write_all(GET).await;
-    match tokio::time::timeout(PATIENCE, socket.read_exact(&mut head)).await.expect("an answer or an end") {
-        Ok(_) => {
-            assert_eq!(&head, b"HTTP/1.1 200");
-            let mut rest = vec![0; 64 << 10];
-            // The rest of this small answer.
-            socket.read(&mut rest).await.expect("the rest of the answer");
-            true
+    let answer = async {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(socket.read_u8().await?);
         }
-        Err(_) => false,
+        let head = String::from_utf8(head).expect("a head of HTTP/1");
+        let len = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+        socket.read_exact(&mut vec![0; len.parse().expect("a number")]).await?;
+        Ok::<_, std::io::Error>(head)
+    };
+    match tokio::time::timeout(PATIENCE, answer).await.expect("an answer or an end") {
+        Ok(head) => assert!(head.starts_with("HTTP/1.1 200"), "{head}"),
+        Err(_) => return false,
     }
+    true
 }
 
 /// What the server says until it hangs up.

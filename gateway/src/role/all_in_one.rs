@@ -39,6 +39,8 @@ pub fn run(config: Config) -> Result<(), RoleError> {
     let http_address = http.local_addr().map_err(system("the http address"))?;
     let grpc_address = grpc.local_addr().map_err(system("the grpc address"))?;
 
+    // Before anything asks for a counter.
+    let scrape = metrics::install();
     let tls = config.tls().map(Arc::new).map_err(|source| RoleError::Tls { source })?;
     let transport = Arc::new(Transport::new(
         tls.clone(),
@@ -62,8 +64,6 @@ pub fn run(config: Config) -> Result<(), RoleError> {
     };
     let broker = Arc::new(LocalBroker::open(config.broker(), surroundings).map_err(store_error)?);
 
-    // Before anything asks for a counter.
-    let scrape = metrics::install();
     let rpc_counts = Arc::new(RpcCounts::new(&config.cluster_name, &config.broker_name));
     let (drain, draining) = watch::channel(false);
     let door: Arc<dyn Broker> = broker.clone();

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use metrics::{counter, gauge};
+use metrics::{Counter, Gauge, counter, gauge};
 
 use super::limits::Limits;
 
@@ -20,6 +20,9 @@ pub struct Connections {
     max: usize,
     per_address_max: usize,
     counts: Mutex<Counts>,
+    open: Gauge,
+    refused_of_all: Counter,
+    refused_of_address: Counter,
 }
 
 #[derive(Default)]
@@ -39,16 +42,6 @@ pub enum Refused {
     Address,
 }
 
-impl Refused {
-    /// The key that says how many may be.
-    fn key(self) -> &'static str {
-        match self {
-            Refused::All => "connections_max",
-            Refused::Address => "connections_per_address_max",
-        }
-    }
-}
-
 /// A connection's place among the others; it is free again when this is dropped.
 pub struct Place {
     connections: Arc<Connections>,
@@ -56,8 +49,16 @@ pub struct Place {
 }
 
 impl Connections {
+    /// Told of in metrics from the first scrape on.
     pub fn new(limits: &Limits) -> Arc<Connections> {
+        let refused = |limit| counter!("gantry_connections_refused_total", "reason" => limit);
+        let [refused_of_all, refused_of_address] = ["connections_max", "connections_per_address_max"].map(refused);
+        let open = gauge!("gantry_connections");
+        open.set(0.0);
         Arc::new(Connections {
+            open,
+            refused_of_all,
+            refused_of_address,
             max: limits.connections_max,
             per_address_max: limits.connections_per_address_max,
             counts: Mutex::default(),
@@ -72,12 +73,15 @@ impl Connections {
             return Err(Refused::All);
         }
         counts.all += 1;
-        gauge!("gantry_connections").set(counts.all as f64);
+        self.open.set(counts.all as f64);
         Ok(Place { connections: self.clone(), address: None })
     }
 
     fn tell(&self, counts: &mut Counts, refused: Refused, peer: SocketAddr) {
-        counter!("gantry_connections_refused_total", "reason" => refused.key()).increment(1);
+        match refused {
+            Refused::All => self.refused_of_all.increment(1),
+            Refused::Address => self.refused_of_address.increment(1),
+        }
         counts.untold += 1;
         let now = Instant::now();
         if counts.told.is_none_or(|told| now.duration_since(told) >= TELL_INTERVAL) {
@@ -127,7 +131,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.connections.counts();
         counts.all -= 1;
-        gauge!("gantry_connections").set(counts.all as f64);
+        self.connections.open.set(counts.all as f64);
         let Some(address) = self.address else { return };
         match counts.by_address.get_mut(&address) {
             Some(count) if *count > 1 => *count -= 1,
