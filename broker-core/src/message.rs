@@ -570,6 +570,19 @@ impl StoredMessage {
         of_name.find_map(|(_, value)| std::str::from_utf8(value).ok())
     }
 
+    /// Several at once, in one walk.
+    pub fn properties_of<const N: usize>(&self, names: [&str; N]) -> [Option<&str>; N] {
+        let mut values = [None; N];
+        for (known, value) in raw_properties(&self.properties) {
+            let wanted =
+                names.iter().zip(&mut values).find(|(name, found)| found.is_none() && name.as_bytes() == known);
+            if let Some((_, found)) = wanted {
+                *found = std::str::from_utf8(value).ok();
+            }
+        }
+        values
+    }
+
     /// What the producer set itself.
     pub fn user_properties(&self) -> impl Iterator<Item = (&str, &str)> {
         self.properties().filter(|(name, _)| !is_reserved_property(name))
@@ -611,14 +624,14 @@ pub fn raw_properties(stored: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut rest = stored;
     std::iter::from_fn(move || {
         loop {
-            let name_len = rest.iter().position(|byte| matches!(byte, 1 | 2))?;
+            let name_len = memchr::memchr2(1, 2, rest)?;
             let (name, behind) = (&rest[..name_len], &rest[name_len + 1..]);
             if rest[name_len] == 2 {
                 // No pair: it ends before a value begins.
                 rest = behind;
                 continue;
             }
-            let value_len = behind.iter().position(|byte| *byte == 2).unwrap_or(behind.len());
+            let value_len = memchr::memchr(2, behind).unwrap_or(behind.len());
             rest = behind.get(value_len + 1..).unwrap_or_default();
             return Some((name, &behind[..value_len]));
         }

@@ -181,7 +181,6 @@ impl RecordDraft {
             sys_flag: message.sys_flag & !sys_flag::TRANSACTION_MASK,
             born_timestamp: Some(message.born_timestamp),
             born_host: message.born_host,
-            tag_hash: message.tag().map_or(0, tag_hash),
             ..RecordDraft::new(topic, queue_id, store_host, message.body.clone(), properties_bytes)
         };
         draft.push_property(property::SOURCE, &source.to_string());
@@ -191,7 +190,12 @@ impl RecordDraft {
         };
         let is_replaced = |name: &[u8]| instead.iter().any(|(replaced, _)| replaced.as_bytes() == name);
         let kept = raw_properties(&message.properties).filter(|(name, _)| !is_ours(name) && !is_replaced(name));
-        kept.for_each(|(name, value)| draft.push_stored_property(name, value));
+        for (name, value) in kept {
+            if draft.tag_hash == 0 && name == property::TAGS.as_bytes() {
+                draft.tag_hash = std::str::from_utf8(value).map_or(0, tag_hash);
+            }
+            draft.push_stored_property(name, value);
+        }
         instead.iter().for_each(|(name, value)| draft.push_property(name, value));
         draft
     }
