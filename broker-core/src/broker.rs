@@ -56,6 +56,9 @@ pub trait Broker: Send + Sync {
     /// Looks through a topic in the order of the log; leases nothing, commits nothing.
     async fn browse_messages(&self, browse: BrowseMessages) -> Result<BrowsedMessages, BrokerError>;
 
+    /// Looks for the messages of a topic that bear a key or are called by it, the newest first.
+    async fn query_messages(&self, query: QueryMessages) -> Result<BrowsedMessages, BrokerError>;
+
     /// Takes messages on a lease for a consumer group, those that came back first. Never waits.
     async fn pop_messages(&self, pop: PopMessages) -> Result<Vec<PoppedMessage>, BrokerError>;
 
@@ -395,15 +398,32 @@ pub struct BrowseMessages {
     pub bytes_max: u32,
 }
 
+/// What a look through a topic or for a key came to.
 #[derive(Debug, Clone)]
 pub struct BrowsedMessages {
     pub messages: Vec<StoredMessage>,
     /// Where to go on.
     pub position: CommitLogOffset,
-    /// Messages looked at, those that the filter did not want included.
+    /// Messages looked at, those that were not wanted included.
     pub scanned: u64,
     /// Nothing that was asked for is left; what is stored from now on comes behind `position`.
     pub complete: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct QueryMessages {
+    pub topic: TopicName,
+    /// One of a message's keys, or the id that its producer gave it.
+    pub key: String,
+    /// Stored at or after this time.
+    pub from: Option<Timestamp>,
+    /// Stored before this time.
+    pub to: Option<Timestamp>,
+    /// Where an earlier look stopped: go on before it.
+    pub position: Option<CommitLogOffset>,
+    pub messages_max: u32,
+    /// At least one message comes back even if it is larger.
+    pub bytes_max: u32,
 }
 
 /// Shortest and longest lease.

@@ -528,6 +528,10 @@ impl Broker for LocalBroker {
         operation::browse_messages::browse_messages(&self.parts, &browse)
     }
 
+    async fn query_messages(&self, query: QueryMessages) -> Result<BrowsedMessages, BrokerError> {
+        operation::query_messages::query_messages(&self.parts, &query)
+    }
+
     async fn pop_messages(&self, pop: PopMessages) -> Result<Vec<PoppedMessage>, BrokerError> {
         operation::pop_message::pop_messages(&self.parts, &pop)
     }

@@ -17,6 +17,7 @@ pub mod idempotency;
 pub mod list_in_flight;
 pub mod pop_message;
 pub mod pull_message;
+pub mod query_messages;
 pub mod query_offset;
 pub mod read_message;
 pub mod recall_message;

@@ -39,7 +39,7 @@ pub mod timer_wheel;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, Weak};
@@ -672,7 +672,7 @@ impl Store {
         Ok(found.into_iter().next())
     }
 
-    /// Whether everything that the index knows was looked at, or enough was found.
+    /// Whether everything that the index knows was looked at.
     fn search_by_key(
         &self,
         topic: &TopicName,
@@ -681,29 +681,51 @@ impl Store {
         count_max: usize,
         wanted: impl Fn(&StoredMessage) -> bool,
     ) -> (Vec<StoredMessage>, bool) {
+        let mut found = Vec::new();
+        let is_complete = self.look_by_key(topic, key, stored, None, |_, messages| {
+            found.extend(messages.into_iter().filter(&wanted));
+            if found.len() < count_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        found.truncate(count_max);
+        (found, is_complete)
+    }
+
+    /// Hands over the messages of a topic whose unique key or one of whose keys this is and that were stored in this time:
+    /// record by record with its place, the newest first, those before a place alone. A record whose hash alone is that of
+    /// the key comes without messages. `false`: `each` broke it off, or `PLACES_MAX` records were looked at.
+    pub fn look_by_key(
+        &self,
+        topic: &TopicName,
+        key: &str,
+        stored: &RangeInclusive<Timestamp>,
+        before: Option<CommitLogOffset>,
+        mut each: impl FnMut(CommitLogOffset, Vec<StoredMessage>) -> ControlFlow<()>,
+    ) -> bool {
         let Some((topic_queues, index)) =
             self.shared.dispatch.table().topic(topic.as_str()).zip(self.shared.dispatch.index())
         else {
-            return (Vec::new(), true);
+            return true;
         };
         let bears = |message: &StoredMessage| {
             message.topic() == topic.as_str()
                 && message.commit_log_offset.0 >= topic_queues.incarnation.0
                 && stored.contains(&message.store_timestamp)
                 && (message.unique_key() == Some(key) || message.keys().any(|word| word == key))
-                && wanted(message)
         };
-        let mut places = 0;
-        let found = index
-            .search(topic.as_str(), key, stored.clone())
-            .take(index_file::PLACES_MAX)
-            .inspect(|_| places += 1)
-            .filter_map(|at| self.read_record_at(at).ok())
-            .flat_map(|record| message_batch::explode(record).unwrap_or_default())
-            .filter(bears)
-            .take(count_max)
-            .collect();
-        (found, places < index_file::PLACES_MAX)
+        let places = index.search(topic.as_str(), key, stored.clone());
+        for (number, at) in places.filter(|at| before.is_none_or(|before| *at < before)).enumerate() {
+            if number == index_file::PLACES_MAX {
+                return false;
+            }
+            // What cannot be read is no answer to a search.
+            let record = self.read_record_at(at).ok();
+            let mut messages = record.and_then(|record| message_batch::explode(record).ok()).unwrap_or_default();
+            messages.retain(bears);
+            if each(at, messages).is_break() {
+                return false;
+            }
+        }
+        true
     }
 
     /// How often this store has been opened, this time included; on the disk before `open` returned.

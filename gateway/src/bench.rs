@@ -9,11 +9,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use gantry_broker_core::random::{Random as _, SystemRandom};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::role::Ended;
+use crate::transport::limits::raise_open_files;
 use client::Failure;
 use ledger::Ledger;
 use plan::{Flags, Plan, Protocol, RECEIVE_BATCH_MAX, Shape};
@@ -200,12 +200,6 @@ async fn dial(address: &str) -> Result<TcpStream, Failure> {
     };
     socket.set_nodelay(true).map_err(Failure::connection)?;
     Ok(socket)
-}
-
-/// Thousands of connections need as many descriptors; refused, the connections say so.
-fn raise_open_files() {
-    let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// A failure, and what to do about it.

@@ -1,5 +1,6 @@
 //! The configuration tree: defaults < file < environment < flag, read once, checked whole, handed down as plain values.
 
+mod connections;
 mod retention;
 mod tls;
 mod transactions;
@@ -21,9 +22,11 @@ use serde::{Deserialize, Serialize};
 use crate::access::Users;
 use crate::duration;
 use crate::front::grpc::endpoints;
+use crate::transport::limits::Limits;
 use crate::transport::proxy_protocol::Network;
 use crate::transport::tls::{Tls, TlsError, TlsFiles, own_names};
 
+use self::connections::ConnectionKeys;
 use self::retention::RetentionKeys;
 use self::tls::TlsKeys;
 use self::transactions::TransactionKeys;
@@ -121,6 +124,8 @@ pub struct Flags {
     #[arg(long, env = "GANTRY_PROXY_PROTOCOL_FROM", value_name = "NETWORKS")]
     proxy_protocol_from: Option<String>,
     #[command(flatten)]
+    connections: ConnectionKeys,
+    #[command(flatten)]
     tls: TlsKeys,
     #[command(flatten)]
     retention: RetentionKeys,
@@ -146,6 +151,8 @@ struct File {
     proxy_protocol_from: Option<String>,
     #[serde(default)]
     users: Vec<UserKeys>,
+    #[serde(default)]
+    connections: ConnectionKeys,
     #[serde(default)]
     tls: TlsKeys,
     #[serde(default)]
@@ -174,6 +181,8 @@ pub struct Config {
     pub allow_anonymous: bool,
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_list")]
     pub proxy_protocol_from: Vec<Network>,
+    #[serde(rename = "connections", serialize_with = "as_connection_keys")]
+    pub limits: Limits,
     #[serde(rename = "tls", skip_serializing_if = "Option::is_none", serialize_with = "as_tls_keys")]
     pub tls_files: Option<TlsFiles>,
     #[serde(serialize_with = "as_keys")]
@@ -210,6 +219,7 @@ impl Flags {
             idempotency_window: idempotency_window.as_deref().map_or(Ok(WINDOW_DEFAULT), parse_idempotency_window)?,
             allow_anonymous: self.allow_anonymous.or(file.allow_anonymous).unwrap_or(false),
             proxy_protocol_from: proxies.as_deref().map_or(Ok(Vec::new()), parse_networks)?,
+            limits: self.connections.or(file.connections).effective()?,
             tls_files: self.tls.or(file.tls).effective()?,
             retention: self.retention.or(file.retention).effective()?,
             transactions: self.transactions.or(file.transactions).effective()?,
@@ -254,6 +264,7 @@ impl File {
         self.advertise.as_deref().map(check_advertise).transpose()?;
         self.proxy_protocol_from.as_deref().map(parse_networks).transpose()?;
         users::check(&self.users)?;
+        self.connections.effective()?;
         self.retention.effective()?;
         self.transactions.effective().map(drop)
     }
@@ -374,6 +385,10 @@ fn as_transaction_keys<S: serde::Serializer>(rules: &TransactionRules, serialize
     TransactionKeys::of(rules).serialize(serializer)
 }
 
+fn as_connection_keys<S: serde::Serializer>(limits: &Limits, serializer: S) -> Result<S::Ok, S::Error> {
+    ConnectionKeys::of(limits).serialize(serializer)
+}
+
 fn as_tls_keys<S: serde::Serializer>(files: &Option<TlsFiles>, serializer: S) -> Result<S::Ok, S::Error> {
     files.as_ref().map(TlsKeys::of).serialize(serializer)
 }
@@ -392,9 +407,13 @@ fn as_duration<S: serde::Serializer>(value: &Duration, serializer: S) -> Result<
 }
 
 fn as_size<S: serde::Serializer>(bytes: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&as_size_text(*bytes))
+}
+
+fn as_size_text(bytes: u64) -> String {
     let (unit, factor) =
         UNITS.iter().find(|(_, factor)| bytes.is_multiple_of(*factor)).expect("every number is whole bytes");
-    serializer.collect_str(&format_args!("{}{unit}", bytes / factor))
+    format!("{}{unit}", bytes / factor)
 }
 
 #[cfg(test)]
@@ -473,6 +492,7 @@ mod tests {
             ("users", "[[users]]\naccess_key = \"app\"\nsecret = \"short\""),
             ("users", "[[users]]\naccess_key = \"app\"\nsecret = \"***\""),
             ("secret", "[[users]]\naccess_key = \"app\""),
+            ("connections.idle_timeout", "connections.idle_timeout = \"1w\""),
             ("retention.delete_when", "retention.delete_when = \"24\""),
             ("transactions.transaction_check_max", "transactions.transaction_check_max = 0"),
             ("http_listen", "http_listen = 8080"),
@@ -500,6 +520,7 @@ mod tests {
         assert_eq!(file.segment_size.as_deref(), Some("1GiB"));
         assert_eq!(file.idempotency_window.as_deref(), Some("10m"));
         assert_eq!(file.message_delay_level.unwrap().parse(), Ok(config.message_delay_level));
+        assert_eq!(file.connections.effective().unwrap(), config.limits);
         assert_eq!(file.retention.effective().unwrap(), config.retention);
         assert_eq!(file.transactions.effective().unwrap(), config.transactions);
     }

@@ -6,6 +6,7 @@ pub mod config;
 mod duration;
 pub mod error;
 pub mod front;
+pub mod log;
 pub mod messaging;
 pub mod metrics;
 mod numbers;

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use gantry_gateway::config::{CommandLine, Task};
 use gantry_gateway::role::{Ended, all_in_one};
-use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let task = CommandLine::parse().task();
@@ -18,12 +17,7 @@ fn main() -> ExitCode {
         Task::Tls(command) => return gantry_gateway::tls_command::run(command),
     };
     // Logs go to stderr: stdout carries the ready line and nothing else.
-    let filter = EnvFilter::try_from_env("GANTRY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    // A log that cannot be written, on a full disk say, is no reason to stop serving: without this the subscriber
-    // complains about it on stderr as well, and that panics.
-    let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr).log_internal_errors(false);
-    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    subscriber.with_ansi(colours).with_env_filter(filter).init();
+    gantry_gateway::log::install();
     let config = match flags.config() {
         Ok(config) => config,
         Err(error) => {

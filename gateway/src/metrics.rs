@@ -16,7 +16,7 @@ use gantry_broker_core::metrics::HistogramStats;
 use gantry_broker_core::names::TopicName;
 use gantry_broker_core::{Broker, BrokerError};
 use http::{Method, StatusCode};
-use metrics::{Counter, Histogram, Label, counter, describe_counter, describe_histogram, histogram};
+use metrics::{Counter, Histogram, Label, counter, describe_counter, describe_gauge, describe_histogram, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// Most topics, and most pairs of group and topic, that one scrape tells of: the rest is summed up under `_other`.
@@ -90,6 +90,8 @@ pub const FAMILIES: &[Family] = &[
     family("gantry_log_bytes_total", Kind::Counter, "of", "Bytes that the commit log has grown by since the start: state (what was taken, settled, created) and messages (all else)"),
     family("rocketmq_proxy_up", Kind::Gauge, "proxy_mode", "1 while the gateway serves"),
     family("rocketmq_rpc_latency_milliseconds", Kind::Histogram, "protocol_type, request_code, is_long_polling", "Time from a gRPC call to its answer's head, waits of receives included; buckets 1, 3, 5, 7, 10, 100, 1000, 2000, 3000 ms"),
+    family("gantry_connections", Kind::Gauge, "", "Connections open now, on both ports"),
+    family("gantry_connections_refused_total", Kind::Counter, "reason", "Connections closed as soon as they were accepted, by the key of the limit that they would have passed"),
     family("gantry_http_requests_total", Kind::Counter, "route, method, status_class", "HTTP requests answered, by route template"),
     family("gantry_http_request_duration_seconds", Kind::Histogram, "route, method", "Time from a request to its answer's head, waits of receives included; buckets 0.5 ms to 30 s"),
     family("gantry_refusals_total", Kind::Counter, "protocol, code", "Errors answered, by the error table's code"),
@@ -138,7 +140,7 @@ pub fn install() -> PrometheusHandle {
         match kind {
             Kind::Counter => describe_counter!(*name, *meaning),
             Kind::Histogram => describe_histogram!(*name, *meaning),
-            Kind::Gauge => {}
+            Kind::Gauge => describe_gauge!(*name, *meaning),
         }
     }
     handle

@@ -8,7 +8,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -16,14 +15,18 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
+use self::connections::{Connections, Place, Refused};
+use self::limits::Limits;
 use self::proxy_protocol::Network;
 use self::tls::Tls;
 
+pub mod connections;
+pub mod limits;
+pub mod patience;
 pub mod proxy_protocol;
+pub mod steady_body;
 pub mod tls;
 
-/// Whoever connects has this long for the PROXY header, and as long again for the first byte and the handshake.
-const OPENING_MAX: Duration = Duration::from_secs(10);
 /// The first byte of a TLS handshake. No HTTP begins with it.
 const TLS_HANDSHAKE: u8 = 0x16;
 
@@ -36,6 +39,8 @@ pub struct Transport {
     tls: Arc<Tls>,
     /// Whose connections begin with a PROXY header.
     proxies: Vec<Network>,
+    pub limits: Limits,
+    connections: Arc<Connections>,
 }
 
 /// What a port speaks, as TLS clients ask for it.
@@ -46,37 +51,49 @@ pub enum Speaks {
 }
 
 impl Transport {
-    pub fn new(tls: Arc<Tls>, proxies: Vec<Network>) -> Transport {
-        Transport { tls, proxies }
+    pub fn new(tls: Arc<Tls>, proxies: Vec<Network>, limits: Limits) -> Transport {
+        let connections = Connections::new(&limits);
+        Transport { tls, proxies, limits, connections }
+    }
+
+    /// A socket just accepted takes its place, or is refused: then it is to be dropped.
+    pub fn enter(&self, peer: SocketAddr) -> Result<Place, Refused> {
+        self.connections.enter(peer)
     }
 
     /// An error ends this connection alone.
-    pub async fn open(&self, mut socket: TcpStream, speaks: Speaks) -> io::Result<Connection> {
+    pub async fn open(&self, mut socket: TcpStream, mut place: Place, speaks: Speaks) -> io::Result<Connection> {
         let (local, peer) = (socket.local_addr()?, socket.peer_addr()?);
         let mut info = ConnectionInfo { peer, local, is_private: peer.ip().to_canonical().is_loopback() };
-        if self.proxies.iter().any(|network| network.contains(peer.ip())) {
-            let header = timeout(OPENING_MAX, proxy_protocol::read(&mut socket)).await.map_err(late)??;
+        let is_proxy = self.proxies.iter().any(|network| network.contains(peer.ip()));
+        if is_proxy {
+            let header = self.in_time("its PROXY header", proxy_protocol::read(&mut socket)).await?;
             if let Some(client) = header {
                 info = ConnectionInfo { peer: client.address, local, is_private: client.is_private };
             }
         }
-        let stream = timeout(OPENING_MAX, async {
-            let mut first = [0];
-            match socket.peek(&mut first).await? {
-                1 if first[0] == TLS_HANDSHAKE => {
-                    info.is_private = true;
-                    Ok(Stream::Tls(Box::new(self.tls.acceptor(speaks).accept(socket).await?)))
-                }
-                // Nothing at all is the protocol's to judge.
-                _ => io::Result::Ok(Stream::Plain(socket)),
+        // A load balancer that speaks for nobody asks whether we are well.
+        if !is_proxy || info.peer != peer {
+            place.is_of(info.peer).map_err(io::Error::other)?;
+        }
+        let mut first = [0];
+        let stream = match self.in_time("its first byte", socket.peek(&mut first)).await? {
+            1 if first[0] == TLS_HANDSHAKE => {
+                info.is_private = true;
+                let handshake = self.tls.acceptor(speaks).accept(socket);
+                Stream::Tls(Box::new(self.in_time("its TLS handshake", handshake).await?))
             }
-        });
-        Ok(Connection { stream: stream.await.map_err(late)??, info, read_in_turn: 0, has_turn: Arc::new(true.into()) })
+            // Nothing at all is the protocol's to judge.
+            _ => Stream::Plain(socket),
+        };
+        let has_turn = Arc::new(true.into());
+        Ok(Connection { stream, info, read_in_turn: 0, has_turn, _place: place })
     }
-}
 
-fn late(_: tokio::time::error::Elapsed) -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "the connection did not begin in time")
+    async fn in_time<T>(&self, what: &str, step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        let late = |_| io::Error::new(io::ErrorKind::TimedOut, format!("{what} did not come in time"));
+        timeout(self.limits.opening_timeout, step).await.map_err(late)?
+    }
 }
 
 /// Who is at the other end, known to every call of a connection.
@@ -96,6 +113,7 @@ pub struct Connection {
     read_in_turn: usize,
     /// `false` until the worker has come round to it again.
     has_turn: Arc<AtomicBool>,
+    _place: Place,
 }
 
 enum Stream {

@@ -1,9 +1,11 @@
 //! What users were promised, tried on the built program with real clients.
 
 mod access;
+mod admin;
 mod bad_input;
 mod bench;
 mod codes;
+mod connections;
 mod contract;
 mod delayed;
 mod delivery;

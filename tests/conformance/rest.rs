@@ -318,3 +318,45 @@ async fn an_sql92_filter_gives_out_what_meets_it_and_passes_over_the_rest() {
     assert!(problem["detail"].as_str().unwrap().contains("column 28"), "{problem}");
     bench.get("/v1/groups/third").await.expect(404);
 }
+
+#[tokio::test]
+async fn messages_are_found_by_a_key_page_by_page() {
+    let bench = Bench::new().await;
+    // A key may hold what a path may not.
+    for number in 0..5 {
+        let publish = bench.http.post(bench.server.url("/v1/topics/t/messages")).header("Gantry-Keys", "order/7,all");
+        ask(publish.body(format!("{number}"))).await.unwrap().expect(201);
+    }
+    let first = bench.get("/v1/topics/t/messages/by-key?key=order%2F7&limit=3").await.expect(200).json();
+    let bodies = |page: &Value| {
+        page["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["body"].as_str().unwrap().to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!((bodies(&first), &first["scan"]["complete"]), (vec!["4".into(), "3".into(), "2".into()], &json!(false)));
+    let cursor = first["nextCursor"].as_str().unwrap();
+    let rest = bench.get(&format!("/v1/topics/t/messages/by-key?key=order%2F7&limit=3&cursor={cursor}")).await;
+    let rest = rest.expect(200).json();
+    assert_eq!(
+        (bodies(&rest), &rest["nextCursor"], &rest["scan"]["complete"]),
+        (vec!["1".into(), "0".into()], &Value::Null, &json!(true))
+    );
+    // A cursor of one key is none of another's.
+    let other = bench.get(&format!("/v1/topics/t/messages/by-key?key=all&cursor={cursor}")).await;
+    assert_eq!(other.expect(400).code(), "invalid_cursor");
+    let id = first["items"][0]["messageId"].as_str().unwrap();
+    assert_eq!(bodies(&bench.get(&format!("/v1/topics/t/messages/by-key?key={id}")).await.expect(200).json()), ["4"]);
+    let none = bench.get("/v1/topics/t/messages/by-key?key=all&to=1000000000000").await.expect(200).json();
+    assert_eq!((bodies(&none), &none["scan"]["complete"]), (vec![], &json!(true)));
+    for (path, status) in [
+        ("t/messages/by-key", 400),
+        ("t/messages/by-key?key=", 400),
+        ("t/messages/by-key?key=a&limit=65", 400),
+        ("nowhere/messages/by-key?key=a", 404),
+    ] {
+        bench.get(&format!("/v1/topics/{path}")).await.expect(status);
+    }
+}

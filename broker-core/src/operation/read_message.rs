@@ -4,7 +4,7 @@ use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::message::StoredMessage;
 use crate::names::TopicName;
-use crate::offset::{CommitLogOffset, QueueOffset};
+use crate::offset::CommitLogOffset;
 
 pub(crate) fn read_message(parts: &Parts, at: CommitLogOffset) -> Result<StoredMessage, BrokerError> {
     let message = parts.store.read_record_at(at)?;
@@ -19,7 +19,14 @@ pub(crate) fn read_message(parts: &Parts, at: CommitLogOffset) -> Result<StoredM
     }
 }
 
-pub(crate) fn find_message(parts: &Parts, name: &TopicName, unique_key: &str) -> Result<StoredMessage, BrokerError> {
+pub(crate) fn find_message(parts: &Parts, topic: &TopicName, unique_key: &str) -> Result<StoredMessage, BrokerError> {
+    readable(parts, topic)?;
+    let message = parts.store.find_by_unique_key(topic, unique_key)?.ok_or(BrokerError::MessageNotFound)?;
+    kept(parts, topic, message)
+}
+
+/// A topic in whose messages anybody may look.
+pub(crate) fn readable(parts: &Parts, name: &TopicName) -> Result<(), BrokerError> {
     if name.is_hidden() {
         return Err(BrokerError::SystemTopic { topic: name.to_string() });
     }
@@ -28,13 +35,15 @@ pub(crate) fn find_message(parts: &Parts, name: &TopicName, unique_key: &str) ->
     if !topic.config.permission.read {
         return Err(BrokerError::TopicNotReadable { topic: name.to_string() });
     }
-    let message = parts.store.find_by_unique_key(name, unique_key)?.ok_or(BrokerError::MessageNotFound)?;
-    kept(parts, name, message)
+    Ok(())
+}
+
+fn kept(parts: &Parts, topic: &TopicName, message: StoredMessage) -> Result<StoredMessage, BrokerError> {
+    if is_kept(parts, topic, &message) { Ok(message) } else { Err(BrokerError::MessageNotFound) }
 }
 
 /// The log may still hold what has had its time.
-fn kept(parts: &Parts, topic: &TopicName, message: StoredMessage) -> Result<StoredMessage, BrokerError> {
+pub(crate) fn is_kept(parts: &Parts, topic: &TopicName, message: &StoredMessage) -> bool {
     let queue = parts.store.queue(topic, message.queue_id);
-    let min = queue.map_or(QueueOffset(0), |queue| queue.min_offset());
-    if message.queue_offset < min { Err(BrokerError::MessageNotFound) } else { Ok(message) }
+    queue.is_none_or(|queue| message.queue_offset >= queue.min_offset())
 }

@@ -172,7 +172,9 @@ mod tests {
     use std::sync::atomic::{AtomicI64, Ordering};
 
     use super::*;
-    use crate::broker::{Broker, BrowseMessages, PullMessages, PutTopic, PutWhen, SendMessages, TopicConfig};
+    use crate::broker::{
+        Broker, BrowseMessages, PullMessages, PutTopic, PutWhen, QueryMessages, SendMessages, TopicConfig,
+    };
     use crate::clock::Clock;
     use crate::config::Retention;
     use crate::delivery::filter::Filter;
@@ -566,6 +568,18 @@ mod tests {
         assert!(matches!(broker.read_message(first.commit_log_offset).await, Err(BrokerError::MessageNotFound)));
         assert!(matches!(broker.find_message(topic(), "id41".into()).await, Err(BrokerError::MessageNotFound)));
         assert!(broker.find_message(topic(), "id42".into()).await.is_ok());
+        for (key, found) in [("id41", 0), ("id42", 1)] {
+            let query = QueryMessages {
+                topic: topic(),
+                key: key.into(),
+                from: None,
+                to: None,
+                position: None,
+                messages_max: 1,
+                bytes_max: 1,
+            };
+            assert_eq!(broker.query_messages(query).await.unwrap().messages.len(), found, "{key}");
+        }
         let browse = BrowseMessages {
             topic: topic(),
             queue_id: None,

@@ -450,6 +450,67 @@ fn ids(browsed: &BrowsedMessages) -> Vec<&str> {
 }
 
 #[tokio::test]
+async fn messages_are_found_by_a_key_newest_first_page_by_page_and_by_when_they_were_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = open(dir.path());
+    with_topic(&broker).await;
+    let mut places = Vec::new();
+    for at in 0..7 {
+        let key = if at % 3 == 0 { "third" } else { "other" };
+        let keyed = message(&format!("id{at}"), "body").with_keys([key, "all"]).unwrap();
+        let sent = broker.send_messages(send(at % 2, keyed)).await.unwrap().remove(0).unwrap();
+        places.push((sent.commit_log_offset, sent.store_timestamp));
+    }
+    let query = |key: &str| QueryMessages {
+        topic: topic(),
+        key: key.into(),
+        from: None,
+        to: None,
+        position: None,
+        messages_max: 64,
+        bytes_max: 1 << 20,
+    };
+    let look = async |query: QueryMessages| broker.query_messages(query).await.unwrap();
+    let third = look(query("third")).await;
+    assert_eq!((ids(&third).as_slice(), third.complete), (["id6", "id3", "id0"].as_slice(), true));
+    assert_eq!(ids(&look(query("id4")).await), ["id4"], "its own name is a key");
+    assert!(look(query("nobody")).await.messages.is_empty());
+
+    // In pages of three, and in pages of so many bytes: nothing twice, nothing left out.
+    let narrow = QueryMessages { messages_max: 3, ..query("all") };
+    for page in [narrow, QueryMessages { bytes_max: 1, ..query("all") }] {
+        let (mut found, mut position) = (Vec::new(), None);
+        loop {
+            let seen = look(QueryMessages { position, ..page.clone() }).await;
+            assert!(!seen.messages.is_empty() && seen.messages.len() <= 3);
+            found.extend(ids(&seen).into_iter().map(str::to_string));
+            position = Some(seen.position);
+            assert_eq!(position, Some(seen.messages.last().unwrap().commit_log_offset));
+            if seen.complete {
+                break;
+            }
+        }
+        assert_eq!(found, ["id6", "id5", "id4", "id3", "id2", "id1", "id0"]);
+    }
+
+    // From a time on, and up to before a time.
+    let (first, last) = (places[0].1, places[6].1);
+    assert_eq!(look(QueryMessages { from: Some(first), ..query("all") }).await.messages.len(), 7);
+    assert!(look(QueryMessages { from: Some(Timestamp(last.0 + 1)), ..query("all") }).await.messages.is_empty());
+    assert!(look(QueryMessages { to: Some(first), ..query("all") }).await.messages.is_empty());
+    assert_eq!(look(QueryMessages { to: Some(Timestamp(last.0 + 1)), ..query("all") }).await.messages.len(), 7);
+
+    let nowhere = QueryMessages { topic: TopicName::from_client("nowhere").unwrap(), ..query("all") };
+    assert!(matches!(broker.query_messages(nowhere).await, Err(BrokerError::TopicNotFound { .. })));
+    let hidden = QueryMessages { topic: TopicName::state(), ..query("all") };
+    assert!(matches!(broker.query_messages(hidden).await, Err(BrokerError::SystemTopic { .. })));
+    // Of a topic that was made again, the messages of the earlier one are nobody's.
+    broker.delete_topic(topic()).await.unwrap();
+    with_topic(&broker).await;
+    assert!(look(query("all")).await.messages.is_empty());
+}
+
+#[tokio::test]
 async fn a_topic_is_looked_through_in_the_order_of_the_log_from_both_ends() {
     let dir = tempfile::tempdir().unwrap();
     let broker = open(dir.path());

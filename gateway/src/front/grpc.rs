@@ -60,7 +60,15 @@ pub const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
 /// Most calls at once on one connection: an official client keeps one connection, and a parked poll for each queue it
 /// consumes. What they can make us buffer is bounded by the connection's window.
 pub const CONCURRENT_STREAMS_MAX: u32 = 4_096;
-/// A connection whose peer answers no ping is dropped, and its parked polls with it.
+/// What a client may send before we have read it: a message of the largest size takes four rounds on one stream, and all
+/// calls of a connection together hold no more than one such message. Measured with clients and server on one machine, 4 MiB a
+/// connection instead of HTTP/2's 64 KiB gave batches 40 % more.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+/// Longest frame that clients may send: 64 heads for the largest message instead of 256 with HTTP/2's 16 KiB.
+const FRAME_BYTES_MAX: u32 = 64 << 10;
+/// A connection whose peer answers no ping is dropped, and its parked polls with it: a minute, as often as the most eager
+/// official client (C++) asks us. Pings of clients are answered whenever they come; nothing enforces a pace.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Calls a client may reset before they were looked at. A consumer that stops resets its parked polls all at once; h2's
@@ -112,9 +120,9 @@ type InPlace = MapResponseLayer<fn(Response<Body>) -> Response<Body>>;
 /// accepted sockets sets it there.
 pub fn server(counts: Arc<RpcCounts>) -> Server<Stack<CallsLayer, Stack<InPlace, Identity>>> {
     Server::builder()
-        .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(4 << 20)
-        .max_frame_size(64 << 10)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX)
         .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
         .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
         .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))

@@ -144,6 +144,7 @@ fn routes() -> OpenApiRouter<Arc<RestState>> {
         .routes(routes!(topics::put_topic, topics::describe_topic, topics::patch_topic, topics::delete_topic))
         .routes(routes!(messages::send_message, browse::browse_messages))
         .routes(routes!(messages::send_messages))
+        .routes(routes!(browse::query_messages))
         .routes(routes!(messages::find_message))
         .routes(routes!(browse::download_body))
         .routes(routes!(topics::list_topic_groups))

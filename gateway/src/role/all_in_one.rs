@@ -39,8 +39,14 @@ pub fn run(config: Config) -> Result<(), RoleError> {
     let http_address = http.local_addr().map_err(system("the http address"))?;
     let grpc_address = grpc.local_addr().map_err(system("the grpc address"))?;
 
+    // Before anything asks for a counter.
+    let scrape = metrics::install();
     let tls = config.tls().map(Arc::new).map_err(|source| RoleError::Tls { source })?;
-    let transport = Arc::new(Transport::new(tls.clone(), config.proxy_protocol_from.clone()));
+    let transport = Arc::new(Transport::new(
+        tls.clone(),
+        config.proxy_protocol_from.clone(),
+        config.limits.clone().within_open_files(),
+    ));
 
     let (failed_sender, failed) = oneshot::channel();
     let failed_sender = Mutex::new(Some(failed_sender));
@@ -58,8 +64,6 @@ pub fn run(config: Config) -> Result<(), RoleError> {
     };
     let broker = Arc::new(LocalBroker::open(config.broker(), surroundings).map_err(store_error)?);
 
-    // Before anything asks for a counter.
-    let scrape = metrics::install();
     let rpc_counts = Arc::new(RpcCounts::new(&config.cluster_name, &config.broker_name));
     let (drain, draining) = watch::channel(false);
     let door: Arc<dyn Broker> = broker.clone();
@@ -69,7 +73,7 @@ pub fn run(config: Config) -> Result<(), RoleError> {
     let advertised = config.advertise.as_deref().map(|text| endpoints(text).expect("checked with the configuration"));
     let broker_name = config.broker().broker_name;
     let front = GrpcFront::new(messaging, users, Arc::new(SystemClock), broker_name, advertised, grpc_address);
-    let served = Served { transport, router, front, rpc_counts, draining };
+    let served = Served { transport: transport.clone(), router, front, rpc_counts, draining };
     let workers = (0..workers::count())
         .map(|number| workers::spawn(number, served.clone()))
         .collect::<Result<Vec<_>, _>>()
@@ -84,7 +88,7 @@ pub fn run(config: Config) -> Result<(), RoleError> {
         let grpc = TcpListener::from_std(grpc).map_err(system("the grpc listener"))?;
         say_ready(http_address, grpc_address);
         tokio::select! {
-            never = accept(&http, &grpc, &workers) => match never {},
+            never = accept(&http, &grpc, &transport, &workers) => match never {},
             never = keep_up(&scrape) => match never {},
             never = reload(&tls) => match never {},
             _ = terminate.recv() => Ok(()),
@@ -147,20 +151,28 @@ async fn reload(tls: &Tls) -> std::convert::Infallible {
 }
 
 /// Hands sockets to the workers in turn.
-async fn accept(http: &TcpListener, grpc: &TcpListener, workers: &[workers::Worker]) -> std::convert::Infallible {
+async fn accept(
+    http: &TcpListener,
+    grpc: &TcpListener,
+    transport: &Transport,
+    workers: &[workers::Worker],
+) -> std::convert::Infallible {
     let mut turn = 0usize;
     loop {
         let (accepted, is_http) = tokio::select! {
             accepted = http.accept() => (accepted, true),
             accepted = grpc.accept() => (accepted, false),
         };
-        let handed = accepted.and_then(|(socket, _)| {
+        let handed = accepted.and_then(|(socket, peer)| {
+            // Told of where it is counted.
+            let Ok(place) = transport.enter(peer) else { return Ok(None) };
             // Answers are small and must not wait for the one before them to be confirmed.
             socket.set_nodelay(true)?;
-            socket.into_std()
+            Ok(Some((socket.into_std()?, place)))
         });
-        let socket = match handed {
-            Ok(handed) => handed,
+        let accepted = match handed {
+            Ok(Some(accepted)) => accepted,
+            Ok(None) => continue,
             Err(error) => {
                 tracing::warn!(%error, "a connection was not accepted");
                 // Out of descriptors: accepting at once again would only spin.
@@ -171,7 +183,7 @@ async fn accept(http: &TcpListener, grpc: &TcpListener, workers: &[workers::Work
         turn = (turn + 1) % workers.len();
         let worker = &workers[turn];
         let port = if is_http { &worker.http } else { &worker.grpc };
-        if port.send(socket).await.is_err() {
+        if port.send(accepted).await.is_err() {
             tracing::warn!("a worker has ended");
         }
     }

@@ -5,12 +5,16 @@
 //! and a port that is taken stays an error (two sockets with SO_REUSEPORT would share it in silence). Appends run on the
 //! worker that decoded them; the flusher, the segment preparer and the redelivery clock are threads of the broker.
 
+use std::convert::Infallible;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::Router;
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
@@ -21,15 +25,25 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::front::grpc::{self, GrpcFront};
 use crate::metrics::RpcCounts;
+use crate::transport::connections::Place;
+use crate::transport::patience::{InService, Patience};
+use crate::transport::steady_body::SteadyBody;
 use crate::transport::{Connection, Speaks, Transport};
 
 /// Sockets accepted and not yet taken by their worker.
 const HANDED_MAX: usize = 1_024;
-/// A connection's next request must have its head complete this soon. hyper counts the idle time before it as well, so
-/// this is what kept-alive connections get: clients that pool them expect about a minute.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Largest head of an HTTP/1 request.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// On the HTTP port a connection over HTTP/2 whose peer answers no ping is dropped this soon: 30 s and 10 s. The gRPC port
+/// has its own numbers.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Calls at once on such a connection, and errors of its peer's making after which it is closed.
+const STREAMS_MAX: u32 = 100;
+const ERROR_RESETS_MAX: usize = 64;
+
+/// A socket, and its place among all connections.
+pub(super) type Accepted = (std::net::TcpStream, Place);
 
 /// A worker looks for new bytes after so many turns of its tasks, and not after 61 as tokio's would: beside a peer that
 /// keeps it busy, everybody else's bytes wait for that. Throughput did not change measurably.
@@ -37,8 +51,8 @@ const EVENT_INTERVAL: u32 = 8;
 
 /// One worker, and where to hand it sockets.
 pub(super) struct Worker {
-    pub(super) http: mpsc::Sender<std::net::TcpStream>,
-    pub(super) grpc: mpsc::Sender<std::net::TcpStream>,
+    pub(super) http: mpsc::Sender<Accepted>,
+    pub(super) grpc: mpsc::Sender<Accepted>,
     pub(super) thread: JoinHandle<()>,
 }
 
@@ -70,17 +84,17 @@ pub(super) fn spawn(number: usize, served: Served) -> io::Result<Worker> {
     Ok(Worker { http: http_sender, grpc: grpc_sender, thread })
 }
 
-async fn serve_http(served: &Served, mut handed: mpsc::Receiver<std::net::TcpStream>) {
+async fn serve_http(served: &Served, mut handed: mpsc::Receiver<Accepted>) {
     let mut connections = JoinSet::new();
-    while let Some(socket) = next(&mut handed, &mut connections, &served.draining).await {
+    while let Some(accepted) = next(&mut handed, &mut connections, &served.draining).await {
         let served = served.clone();
         connections.spawn(async move {
             let opened = tokio::select! {
-                opened = open(&served.transport, socket, Speaks::Http) => opened,
+                opened = open(&served.transport, accepted, Speaks::Http) => opened,
                 () = drained(served.draining.clone()) => return,
             };
             if let Some(connection) = opened {
-                serve_connection(served.router, connection, served.draining).await;
+                serve_connection(served, connection).await;
             }
         });
     }
@@ -89,10 +103,10 @@ async fn serve_http(served: &Served, mut handed: mpsc::Receiver<std::net::TcpStr
 
 /// The next socket; none once the stop has begun. Forgets tasks that have ended as it goes.
 async fn next(
-    handed: &mut mpsc::Receiver<std::net::TcpStream>,
+    handed: &mut mpsc::Receiver<Accepted>,
     tasks: &mut JoinSet<()>,
     draining: &watch::Receiver<bool>,
-) -> Option<std::net::TcpStream> {
+) -> Option<Accepted> {
     loop {
         tokio::select! {
             biased;
@@ -104,11 +118,11 @@ async fn next(
 }
 
 /// `None`: it did not become a connection, which is nobody's business but the caller's.
-async fn open(transport: &Transport, socket: std::net::TcpStream, speaks: Speaks) -> Option<Connection> {
+async fn open(transport: &Transport, (socket, place): Accepted, speaks: Speaks) -> Option<Patience<Connection>> {
     let socket = TcpStream::from_std(socket).ok()?;
     let peer = socket.peer_addr();
-    match transport.open(socket, speaks).await {
-        Ok(connection) => Some(connection),
+    match transport.open(socket, place, speaks).await {
+        Ok(connection) => Some(Patience::new(connection, &transport.limits)),
         Err(error) => {
             tracing::debug!(?peer, %error, "a connection did not open");
             None
@@ -116,21 +130,33 @@ async fn open(transport: &Transport, socket: std::net::TcpStream, speaks: Speaks
     }
 }
 
-async fn serve_connection(router: Router, connection: Connection, draining: watch::Receiver<bool>) {
-    let info = connection.info();
+async fn serve_connection(served: Served, connection: Patience<Connection>) {
+    let Served { transport, router, draining, .. } = served;
+    let (info, heads) = (connection.stream().info(), connection.heads());
+    let limits = transport.limits.clone();
     let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
+        let in_service = heads.complete();
         request.extensions_mut().insert(info);
         let mut router = router.clone();
-        tower::Service::call(&mut router, request)
+        let answered = tower::Service::call(&mut router, request.map(|body| SteadyBody::new(body, &limits)));
+        async move { Ok::<_, Infallible>(answered.await?.map(|body| Answer { body, _in_service: in_service })) }
     });
     let mut builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        // hyper counts what is idle before a head as well.
+        .header_read_timeout(transport.limits.idle_timeout)
         .max_buf_size(HEAD_BYTES_MAX.max(64 * 1024))
         .pipeline_flush(true);
-    builder.http2().timer(TokioTimer::new()).max_header_list_size(HEAD_BYTES_MAX as u32).max_concurrent_streams(100);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(HEAD_BYTES_MAX as u32)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_local_error_reset_streams(Some(ERROR_RESETS_MAX))
+        .keep_alive_interval(Some(PING_INTERVAL))
+        .keep_alive_timeout(PING_TIMEOUT);
     let connection = builder.serve_connection(TokioIo::new(connection), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
@@ -145,15 +171,41 @@ async fn serve_connection(router: Router, connection: Connection, draining: watc
     }
 }
 
-async fn serve_grpc(served: &Served, mut handed: mpsc::Receiver<std::net::TcpStream>) {
+/// An answer's body, and until it is sent whole, the sign that its request is in service.
+struct Answer {
+    body: axum::body::Body,
+    _in_service: InService,
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+async fn serve_grpc(served: &Served, mut handed: mpsc::Receiver<Accepted>) {
     let (opened, connections) = mpsc::channel(HANDED_MAX);
     // Handshakes take their time; nobody waits for another's.
     let opening = async {
         let mut tasks = JoinSet::new();
-        while let Some(socket) = next(&mut handed, &mut tasks, &served.draining).await {
+        while let Some(accepted) = next(&mut handed, &mut tasks, &served.draining).await {
             let (transport, opened) = (served.transport.clone(), opened.clone());
             tasks.spawn(async move {
-                if let Some(connection) = open(&transport, socket, Speaks::Grpc).await {
+                if let Some(connection) = open(&transport, accepted, Speaks::Grpc).await {
                     // The listener has ended.
                     let _ = opened.send(connection).await;
                 }

@@ -1,24 +1,34 @@
-//! The contract's optional control plane: what the broker and the open streams know. What would need more says in its
-//! reply's own status that it is not built; the REST face has what operators need.
+//! The contract's optional control plane: what the broker and the open streams know. What neither knows says so in its
+//! reply's own status: a subscription is what a client says while it is connected, so there is none to delete, and the
+//! contract has no words to ask a client how its consuming runs.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use gantry_broker_core::broker::{BrowseMessages, ConsumeProgress, ResetOffsets, ResetTo};
+use gantry_broker_core::BrokerError;
+use gantry_broker_core::broker::{BrowseMessages, ConsumeProgress, PullMessages, QueryMessages, ResetOffsets, ResetTo};
+use gantry_broker_core::clock::Timestamp;
 use gantry_broker_core::delivery::filter::Filter;
 use gantry_broker_core::names::TopicName;
+use gantry_broker_core::offset::{QueueId, QueueOffset};
 use gantry_proto::grpc::v2::admin_server::Admin as AdminService;
 use gantry_proto::grpc::v2::describe_group_accumulation_response::GroupAccumulation;
 use gantry_proto::grpc::v2::describe_subscription_response::ClientSubscriptionInfo;
 use gantry_proto::grpc::v2::list_message_request::SearchKey;
+use gantry_proto::grpc::v2::query_time_span_response::QueueTimeSpan;
 use gantry_proto::grpc::v2::*;
 use telemetry_command::Command;
 use tonic::{Request, Response};
+use tracing::Level;
 
+use super::caller;
 use super::clients::Known;
 use super::delivery::{self, Reader};
+use super::route::message_queues;
 use super::{GrpcFront, send_message, status, words};
 use crate::error::{FieldAt, GatewayError};
+use crate::log;
 
 /// Most messages of one query.
 const MESSAGES_MAX: u32 = 32;
@@ -130,27 +140,34 @@ impl Admin {
         Ok(ResetGroupOffsetResponse::default())
     }
 
-    /// By id, or by time.
+    /// By id, by key, or by time.
     async fn query_message(&self, request: ListMessageRequest) -> Answer<ListMessageResponse> {
         let topic = words::topic(request.topic.as_ref())?;
         let resource = request.topic.clone().unwrap_or_default();
         let broker = &self.front.messaging.broker;
+        let from = request.begin_timestamp.as_ref().map(words::timestamp);
+        let to = request.end_timestamp.as_ref().map(words::timestamp);
+        let messages_max = u32::try_from(request.max_message_nums).unwrap_or(0).clamp(1, MESSAGES_MAX);
+        let bytes_max = QUERY_BYTES_MAX;
         let found = match request.search_key {
             Some(SearchKey::MessageId(id)) => vec![broker.find_message(topic, id).await?],
-            Some(SearchKey::MessageKey(_)) => return Err(not_built("looking for messages by key over gRPC")),
+            Some(SearchKey::MessageKey(key)) => {
+                let query = QueryMessages { topic, key, from, to, position: None, messages_max, bytes_max };
+                broker.query_messages(query).await?.messages
+            }
             Some(SearchKey::LiteTopic(_)) => return Err(not_built("lite topics")),
             Some(SearchKey::Subscription(_)) => return Err(not_built("looking for messages by subscription")),
             None => {
                 let browse = BrowseMessages {
                     topic,
                     queue_id: None,
-                    from: request.begin_timestamp.as_ref().map(words::timestamp),
-                    to: request.end_timestamp.as_ref().map(words::timestamp),
+                    from,
+                    to,
                     filter: Filter::All,
                     newest_first: false,
                     position: None,
-                    messages_max: u32::try_from(request.max_message_nums).unwrap_or(0).clamp(1, MESSAGES_MAX),
-                    bytes_max: QUERY_BYTES_MAX,
+                    messages_max,
+                    bytes_max,
                 };
                 broker.browse_messages(browse).await?.messages
             }
@@ -224,7 +241,7 @@ impl Admin {
     }
 
     async fn delete_subscription(&self, _: DeleteSubscriptionRequest) -> Answer<DeleteSubscriptionResponse> {
-        Err(not_built("deleting subscriptions"))
+        Err(not_built("deleting subscriptions, which are gone with the clients that have them,"))
     }
 
     async fn get_consumer_running_info(
@@ -234,12 +251,78 @@ impl Admin {
         Err(not_built("running information, which gRPC clients have none of,"))
     }
 
-    async fn get_topic_route(&self, _: GetTopicRouteRequest) -> Answer<GetTopicRouteResponse> {
-        Err(not_built("routes in the form of the classic protocol"))
+    /// As the classic protocol writes a route: JSON, with the address that gRPC clients connect to.
+    async fn get_topic_route(
+        &self,
+        request: GetTopicRouteRequest,
+        local: Option<SocketAddr>,
+    ) -> Answer<GetTopicRouteResponse> {
+        match request.protocol_type.as_str() {
+            "" | "GRPC_V2" => {}
+            "REMOTING" => return Err(not_built("the classic TCP protocol")),
+            other => {
+                let at = FieldAt::Pointer("protocol_type".into());
+                let reason = format!("the protocol type is GRPC_V2 or REMOTING, not '{other}'");
+                return Err(GatewayError::InvalidParameter { at, reason });
+            }
+        }
+        let topic = words::topic(request.topic.as_ref())?;
+        let topic_route_data = self.front.topic_route_data(topic, local).await?;
+        Ok(GetTopicRouteResponse { topic_route_data, ..GetTopicRouteResponse::default() })
     }
 
-    async fn query_time_span(&self, _: QueryTimeSpanRequest) -> Answer<QueryTimeSpanResponse> {
-        Err(not_built("time spans of queues"))
+    /// When what lies in each queue was stored, and up to when a group has consumed it.
+    async fn query_time_span(
+        &self,
+        request: QueryTimeSpanRequest,
+        local: Option<SocketAddr>,
+    ) -> Answer<QueryTimeSpanResponse> {
+        let group = words::consumer_group(request.group.as_ref())?;
+        let broker = &self.front.messaging.broker;
+        let at = self.front.broker(None, local)?;
+        let now = self.front.clock.wall();
+        let mut queue_time_span_list = Vec::new();
+        for resource in &request.topics {
+            let topic = words::topic(Some(resource))?;
+            let config = broker.describe_topic(topic.clone()).await?.config;
+            let queues = message_queues(&config, resource, &at);
+            let newest = broker.query_queue_offsets(topic.clone()).await?;
+            for queue in broker.query_consume_offsets(group.clone(), topic.clone()).await? {
+                let stored = async |offset| self.stored_at(&topic, queue.queue_id, offset).await;
+                let min = stored(Some(queue.min_offset)).await?;
+                let consumed = queue.consume_offset.and_then(|offset| offset.0.checked_sub(1)).map(QueueOffset);
+                let consumed = stored(consumed.filter(|offset| *offset >= queue.min_offset)).await?;
+                let max = newest.iter().find(|of| of.queue_id == queue.queue_id).and_then(|of| of.last_update);
+                let delay = queue.oldest_behind.map(|stored| now.since(stored)).unwrap_or_default();
+                let ms = |time: Option<Timestamp>| time.map_or(0, |time| time.0);
+                queue_time_span_list.push(QueueTimeSpan {
+                    message_queue: queues.get(queue.queue_id.0 as usize).cloned(),
+                    min_timestamp: ms(min),
+                    max_timestamp: ms(max),
+                    // As RocketMQ has it: of a group that has consumed nothing, the beginning.
+                    consume_timestamp: ms(consumed.or(min)),
+                    delay_time_ms: i64::try_from(delay.as_millis()).unwrap_or(i64::MAX),
+                });
+            }
+        }
+        Ok(QueryTimeSpanResponse { queue_time_span_list, ..QueryTimeSpanResponse::default() })
+    }
+
+    /// When the message at this offset was stored; `None` where there is none, or none any more.
+    async fn stored_at(
+        &self,
+        topic: &TopicName,
+        queue_id: QueueId,
+        offset: Option<QueueOffset>,
+    ) -> Answer<Option<Timestamp>> {
+        let Some(offset) = offset else { return Ok(None) };
+        let pull = PullMessages { topic: topic.clone(), queue_id, offset, messages_max: 1, bytes_max: 1 };
+        match self.front.messaging.broker.pull_messages(pull).await {
+            Ok(pulled) => Ok(pulled.messages.first().map(|message| message.store_timestamp)),
+            // Retention was faster.
+            Err(BrokerError::OffsetExpired { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// What clients with an open stream subscribe to, narrowed to a topic and a group.
@@ -309,12 +392,27 @@ impl Accumulated {
     }
 }
 
+fn log_level(wire: i32) -> Answer<Level> {
+    use change_log_level_request::Level as Wire;
+    Ok(match Wire::try_from(wire) {
+        Ok(Wire::Trace) => Level::TRACE,
+        Ok(Wire::Debug) => Level::DEBUG,
+        Ok(Wire::Info) => Level::INFO,
+        Ok(Wire::Warn) => Level::WARN,
+        Ok(Wire::Error) => Level::ERROR,
+        Err(_) => {
+            let reason = format!("{wire} is no level: they are 0 (TRACE) to 4 (ERROR)");
+            return Err(GatewayError::InvalidParameter { at: FieldAt::Pointer("level".into()), reason });
+        }
+    })
+}
+
 fn not_built(what: &str) -> GatewayError {
     GatewayError::NotImplemented { what: what.to_string() }
 }
 
 macro_rules! rpcs {
-    ($($rpc:ident: $request:ty => $response:ty,)*) => {
+    ($($rpc:ident $(($local:ident))?: $request:ty => $response:ty,)*) => {
         #[tonic::async_trait]
         impl AdminService for Admin {
             /// The one reply without a status.
@@ -322,14 +420,20 @@ macro_rules! rpcs {
                 &self,
                 request: Request<ChangeLogLevelRequest>,
             ) -> Result<Response<ChangeLogLevelResponse>, tonic::Status> {
-                let refused = self.front.admitted(&request).and(Err::<(), _>(not_built("changing the log level")));
-                Ok(Response::new(ChangeLogLevelResponse { remark: status::of(&refused).message }))
+                let level = log_level(request.get_ref().level);
+                let changed = self.front.admitted(&request).and(level).and_then(log::change_level);
+                let remark = match &changed {
+                    Ok(()) => "changed; the next start is at the level of GANTRY_LOG again".to_string(),
+                    Err(_) => status::of(&changed).message,
+                };
+                Ok(Response::new(ChangeLogLevelResponse { remark }))
             }
 
             $(async fn $rpc(&self, request: Request<$request>) -> Result<Response<$response>, tonic::Status> {
+                $(let $local = caller::local(&request);)?
                 let answer = match self.front.admitted(&request) {
-                    // The method above, which takes the request alone.
-                    Ok(()) => Admin::$rpc(self, request.into_inner()).await,
+                    // The method above, which takes what the request says.
+                    Ok(()) => Admin::$rpc(self, request.into_inner() $(, $local)?).await,
                     Err(error) => Err(error),
                 };
                 let said = status::of(&answer);
@@ -354,7 +458,7 @@ rpcs! {
     verify_message: VerifyMessageRequest => VerifyMessageResponse,
     admin_send_message: AdminSendMessageRequest => AdminSendMessageResponse,
     get_consumer_running_info: GetConsumerRunningInfoRequest => GetConsumerRunningInfoResponse,
-    get_topic_route: GetTopicRouteRequest => GetTopicRouteResponse,
-    query_time_span: QueryTimeSpanRequest => QueryTimeSpanResponse,
+    get_topic_route(local): GetTopicRouteRequest => GetTopicRouteResponse,
+    query_time_span(local): QueryTimeSpanRequest => QueryTimeSpanResponse,
     get_proxy_runtime_stats: GetProxyRuntimeStatsRequest => GetProxyRuntimeStatsResponse,
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use gantry_broker_core::BrokerError;
 use gantry_broker_core::broker::{ConsumerGroupConfig, TopicConfig};
-use gantry_broker_core::names::ConsumerGroup;
+use gantry_broker_core::names::{ConsumerGroup, TopicName};
 use gantry_proto::grpc::v2;
 use v2::AddressScheme;
 
@@ -16,6 +16,9 @@ use crate::error::GatewayError;
 const ADDRESSES_MAX: usize = 32;
 /// Longest name of a host.
 const HOST_BYTES_MAX: usize = 255;
+/// The classic protocol's permissions are bits.
+const PERM_READ: u32 = 4;
+const PERM_WRITE: u32 = 2;
 /// "Any queue of this broker": a pop looks into all of them.
 const ANY_QUEUE: i32 = -1;
 
@@ -59,6 +62,42 @@ impl GrpcFront {
         Ok(assigned.into_iter().map(|queue| v2::Assignment { message_queue: Some(queue) }).collect())
     }
 
+    /// The route as the classic protocol writes it: JSON, here with the address that gRPC clients connect to.
+    pub(super) async fn topic_route_data(
+        &self,
+        topic: TopicName,
+        local: Option<SocketAddr>,
+    ) -> Result<String, GatewayError> {
+        let broker = self.broker(None, local)?;
+        let config = self.messaging.broker.describe_topic(topic).await?.config;
+        let cluster = self.messaging.broker.describe_broker().await?.cluster_name;
+        let addresses = broker.endpoints.unwrap_or_default().addresses;
+        let written = |address: &v2::Address| match address.host.contains(':') {
+            true => format!("[{}]:{}", address.host, address.port),
+            false => format!("{}:{}", address.host, address.port),
+        };
+        let addresses: Vec<_> = addresses.iter().map(written).collect();
+        let permission =
+            u32::from(config.permission.read) * PERM_READ + u32::from(config.permission.write) * PERM_WRITE;
+        let route = serde_json::json!({
+            "brokerDatas": [{
+                "cluster": cluster,
+                "brokerName": broker.name,
+                // By broker id: 0 is the master.
+                "brokerAddrs": { "0": addresses.join(";") },
+            }],
+            "filterServerTable": {},
+            "queueDatas": [{
+                "brokerName": broker.name,
+                "perm": permission,
+                "readQueueNums": config.read_queues,
+                "topicSysFlag": 0,
+                "writeQueueNums": config.write_queues,
+            }],
+        });
+        Ok(route.to_string())
+    }
+
     /// A group's configuration; one that nobody has made yet will be made with the defaults.
     pub(super) async fn consumer_group(&self, group: &ConsumerGroup) -> Result<ConsumerGroupConfig, GatewayError> {
         match self.messaging.broker.describe_consumer_group(group.clone()).await {
@@ -68,7 +107,11 @@ impl GrpcFront {
         }
     }
 
-    fn broker(&self, asked: Option<v2::Endpoints>, local: Option<SocketAddr>) -> Result<v2::Broker, GatewayError> {
+    pub(super) fn broker(
+        &self,
+        asked: Option<v2::Endpoints>,
+        local: Option<SocketAddr>,
+    ) -> Result<v2::Broker, GatewayError> {
         let endpoints = match (&self.advertised, asked) {
             (Some(advertised), _) => advertised.clone(),
             (None, Some(asked)) if !asked.addresses.is_empty() => echoed(asked)?,
@@ -140,7 +183,7 @@ fn at(address: SocketAddr) -> v2::Endpoints {
 }
 
 /// One per queue with its real id. An inaccessible topic still shows one: clients cannot do with none.
-fn message_queues(config: &TopicConfig, topic: &v2::Resource, broker: &v2::Broker) -> Vec<v2::MessageQueue> {
+pub(super) fn message_queues(config: &TopicConfig, topic: &v2::Resource, broker: &v2::Broker) -> Vec<v2::MessageQueue> {
     let queues = config.read_queues.max(config.write_queues).max(1);
     (0..queues)
         .map(|id| {

@@ -1,10 +1,11 @@
-//! Looking through a topic by time, over all its queues; and the stored bytes of one message as a download.
+//! Looking through a topic by time, over all its queues, or for a key; and the stored bytes of one message as a download.
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use gantry_broker_core::BrokerError;
-use gantry_broker_core::broker::BrowseMessages;
+use gantry_broker_core::broker::{BrowseMessages, BrowsedMessages, QueryMessages};
+use gantry_broker_core::clock::Timestamp;
 use gantry_broker_core::delivery::filter::Filter;
 use gantry_broker_core::names::TopicName;
 use gantry_broker_core::offset::{CommitLogOffset, QueueId};
@@ -22,6 +23,8 @@ use crate::error::{FieldAt, GatewayError};
 
 /// A page of large bodies ends here; the next one goes on.
 const PAGE_BYTES_MAX: u32 = 8 * 1024 * 1024;
+/// RocketMQ's own bound on what a query by key gives.
+const KEY_LIMIT_MAX: u32 = 64;
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = MessagePage)]
@@ -89,9 +92,7 @@ pub(super) enum Missing {
 
 pub(super) async fn browse(state: &RestState, topic: TopicName, mut query: Query, missing: Missing) -> Answer {
     let view = View::take(&mut query)?;
-    let mut time =
-        |name: &str| query.take(name)?.map(|text| parse_timestamp(&text, FieldAt::Query(name.into()))).transpose();
-    let (from, to) = (time("from")?, time("to")?);
+    let (from, to) = times(&mut query)?;
     let tag = query.take("tag")?.unwrap_or_default();
     let mut word =
         |name: &str| Ok::<_, GatewayError>(query.take(name)?.map(|text| (text, FieldAt::Query(name.into()))));
@@ -138,17 +139,71 @@ pub(super) async fn browse(state: &RestState, topic: TopicName, mut query: Query
     };
     let seen = state.messaging.broker.browse_messages(browse).await?;
     let goes_on = !seen.complete || (!newest_first && to.is_none());
-    let browsed = BrowsedPage {
-        items: seen.messages.iter().map(|message| MessageOut::stored(message, &state.broker_name, view)).collect(),
-        next_cursor: goes_on.then(|| listing.cursor(state, seen.position.0)),
-        scan: Scan {
-            scanned: seen.scanned,
-            complete: seen.complete,
-            from: from.map(|at| view.time(at)),
-            to: to.map(|at| view.time(at)),
-        },
-    };
-    Ok(json(StatusCode::OK, &browsed))
+    let next_cursor = goes_on.then(|| listing.cursor(state, seen.position.0));
+    Ok(browsed(state, &seen, view, (from, to), next_cursor))
+}
+
+/// What a look for a key takes.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code)]
+pub(super) struct KeyLook {
+    /// One of a message's keys, or its id
+    #[param(min_length = 1)]
+    key: String,
+    /// Stored at or after this time: RFC 3339, or milliseconds since 1970
+    from: Option<String>,
+    /// Stored before this time
+    to: Option<String>,
+    #[param(minimum = 1, maximum = 64)]
+    limit: Option<u32>,
+    /// `nextCursor` of the page before
+    cursor: Option<String>,
+}
+
+/// Looks for the messages that bear a key, the newest first
+#[utoipa::path(get, path = "/v1/topics/{topic}/messages/by-key", tag = "messages", params(("topic" = String, Path, max_length = 127, pattern = "^[%|a-zA-Z0-9_-]+$"), ViewParams, KeyLook), responses((status = 200, description = "A page of messages", body = BrowsedPage)))]
+pub(super) async fn query_messages(
+    State(state): Shared,
+    Segments(topic): Segments<String>,
+    mut query: Query,
+) -> Answer {
+    let topic = topic_name(&topic)?;
+    let view = View::take(&mut query)?;
+    let key = query.take("key")?.unwrap_or_default();
+    if key.is_empty() {
+        return Err(invalid_query("key", "is missing: name the key to look for"));
+    }
+    let (from, to) = times(&mut query)?;
+    let page = PageWish::take_at_most(&mut query, KEY_LIMIT_MAX)?;
+    query.end()?;
+
+    // Another incarnation of the topic is another look.
+    let incarnation = state.messaging.broker.describe_topic(topic.clone()).await?.incarnation;
+    let listing = Listing::new("by-key", format!("{topic} {incarnation:?} {from:?} {to:?} {key}"));
+    let position = page.position(&state, &listing, |text| text.parse().ok().map(CommitLogOffset))?;
+    let look = QueryMessages { topic, key, from, to, position, messages_max: page.limit, bytes_max: PAGE_BYTES_MAX };
+    let seen = state.messaging.broker.query_messages(look).await?;
+    Ok(browsed(&state, &seen, view, (from, to), (!seen.complete).then(|| listing.cursor(&state, seen.position.0))))
+}
+
+fn times(query: &mut Query) -> Result<(Option<Timestamp>, Option<Timestamp>), GatewayError> {
+    let mut time =
+        |name: &str| query.take(name)?.map(|text| parse_timestamp(&text, FieldAt::Query(name.into()))).transpose();
+    Ok((time("from")?, time("to")?))
+}
+
+fn browsed(
+    state: &RestState,
+    seen: &BrowsedMessages,
+    view: View,
+    (from, to): (Option<Timestamp>, Option<Timestamp>),
+    next_cursor: Option<String>,
+) -> Response {
+    let (scanned, complete) = (seen.scanned, seen.complete);
+    let scan = Scan { scanned, complete, from: from.map(|at| view.time(at)), to: to.map(|at| view.time(at)) };
+    let items = seen.messages.iter().map(|message| MessageOut::stored(message, &state.broker_name, view)).collect();
+    json(StatusCode::OK, &BrowsedPage { items, next_cursor, scan })
 }
 
 /// The stored bytes of one message, as a download

@@ -31,9 +31,13 @@ pub(super) struct PageWish {
 
 impl PageWish {
     pub(super) fn take(query: &mut Query) -> Result<PageWish, GatewayError> {
+        PageWish::take_at_most(query, LIMIT_MAX)
+    }
+
+    pub(super) fn take_at_most(query: &mut Query, limit_max: u32) -> Result<PageWish, GatewayError> {
         let limit = query.take_number("limit")?.unwrap_or(LIMIT_DEFAULT);
-        if !(1..=LIMIT_MAX).contains(&limit) {
-            return Err(invalid_query("limit", "must be 1 to 500"));
+        if !(1..=limit_max).contains(&limit) {
+            return Err(invalid_query("limit", &format!("must be 1 to {limit_max}")));
         }
         Ok(PageWish { limit, cursor: query.take("cursor")? })
     }

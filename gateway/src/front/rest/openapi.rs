@@ -130,6 +130,7 @@ const REFUSALS: &[(&str, &[u16])] = &[
     ("send_message", &[403, 404, 409, 413, 415, 422, 501, 504, 507]),
     ("send_messages", &[403, 404, 413, 415, 501, 504, 507]),
     ("browse_messages", &[403, 404]),
+    ("query_messages", &[403, 404]),
     ("pull_messages", &[403, 404, 410, 501]),
     ("find_message", &[403, 404]),
     ("download_body", &[403, 404]),

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 
 use super::units::parse_duration;
 use crate::error::{FieldAt, GatewayError};
+use crate::transport::steady_body::TooSlow;
 
 /// Path parameters, decoded once. What they hold is for the name types to judge.
 pub(super) struct Segments<T>(pub(super) T);
@@ -153,7 +154,9 @@ pub(super) async fn read_body(
     let mut body = body;
     let mut next = async || -> Result<Option<Bytes>, GatewayError> {
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| GatewayError::MalformedRequest { reason: "the body ended early".into() })?;
+            let frame = frame.map_err(|error| GatewayError::MalformedRequest {
+                reason: TooSlow::under(&error).map_or("the body ended early".into(), TooSlow::to_string),
+            })?;
             if let Ok(piece) = frame.into_data() {
                 return Ok(Some(piece));
             }
