@@ -675,8 +675,9 @@ fn fire_second(parts: &Parts, wheel: &mut TimerWheel, queue: &ConsumeQueue, seco
         // Half of the time goes into reading and encoding them, half into appending: each has a thread.
         std::thread::scope(|scope| {
             let (ready, calls) = mpsc::sync_channel::<Call<'_>>(CALLS_AHEAD);
-            let appending =
-                scope.spawn(move || calls.into_iter().try_for_each(|call| call.append(parts, Timers::apply_fired)));
+            let append = move || calls.into_iter().try_for_each(|call| call.append(parts, Timers::apply_fired));
+            let appending = std::thread::Builder::new().name("timers-append".into()).spawn_scoped(scope, append);
+            let appending = appending.map_err(|error| StoreError::io("a thread for delayed messages", &error))?;
             let made_ready = (0..CALLS_IN_A_ROW).try_for_each(|_| {
                 if !due.left.as_slice().is_empty() {
                     // Nobody takes it when an append has failed, which is told below.
