@@ -30,8 +30,8 @@ pub mod tls;
 /// The first byte of a TLS handshake. No HTTP begins with it.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// So much is read of a connection before others have their turn. A peer that floods fills it with some 50 calls, half a
-/// millisecond of work; a message of 4 MiB takes 512 turns, at a fraction of a microsecond each.
+/// So much is read of a connection before others have their turn. A peer that floods fills it with 50 to 130 calls; a message
+/// of 4 MiB takes 512 turns.
 const READ_IN_TURN: usize = 8 * 1024;
 
 /// How sockets become connections; shared by all ports and workers.
