@@ -194,3 +194,55 @@ pub fn cell_of(entry: &Entry) -> Option<CellKey> {
         | Entry::IdempotencyKeys { .. } => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receipt_handle::LeaseId;
+    use crate::state::record::LeaseEntry;
+
+    fn key(queue: u32) -> CellKey {
+        CellKey { consumer_group_id: 1, topic_id: 1, queue_id: QueueId(queue) }
+    }
+
+    fn lease(queue: u32, deadline: i64, offset: u64) -> Entry {
+        Entry::Lease(LeaseEntry {
+            cell: key(queue),
+            deadline: Timestamp(deadline),
+            first: LeaseId { boot: 1, sequence: offset },
+            next: offset + 1,
+            auto_renew: false,
+            attempt_id_hash: None,
+            client: None,
+            messages: vec![(offset, 1)],
+        })
+    }
+
+    #[test]
+    fn what_came_back_is_known_by_queues_longest_ago_first() {
+        let came_back = |cells: &Cells, now| cells.came_back(Timestamp(now)).map(|queue| queue.0).collect::<Vec<_>>();
+        let mut cells = Cells::default();
+        cells.apply(&[lease(3, 20, 0), lease(1, 30, 0), lease(3, 40, 1)]);
+        assert_eq!((came_back(&cells, 19), came_back(&cells, 30)), (vec![], vec![3, 1]));
+        cells.apply([&Entry::Ack { cell: key(3), offsets: vec![0] }]);
+        assert_eq!((came_back(&cells, 39), came_back(&cells, 40)), (vec![1], vec![1, 3]));
+        let in_flight = |cells: &Cells| cells.in_flight().map(|queue| queue.0).collect::<Vec<_>>();
+        cells.apply([&Entry::CommitOffset { cell: key(3), offset: 2 }]);
+        assert_eq!(in_flight(&cells), [1]);
+        cells.forget(QueueId(1));
+        assert_eq!(in_flight(&cells), [0; 0]);
+    }
+
+    #[test]
+    fn a_queue_without_a_cell_is_found_wherever_it_is() {
+        let ids = |queues: &[u32]| queues.iter().copied().map(QueueId).collect::<Vec<_>>();
+        let mut cells = Cells::default();
+        assert_eq!(cells.not_begun(3), ids(&[0, 1, 2]));
+        cells.apply(&[lease(0, 1, 0), lease(1, 1, 0), lease(3, 1, 0)]);
+        assert_eq!(cells.not_begun(5), ids(&[2, 4]));
+        cells.apply(&[lease(2, 1, 0), lease(4, 1, 0)]);
+        assert_eq!((cells.not_begun(5), cells.not_begun(6)), (ids(&[]), ids(&[5])));
+        cells.forget(QueueId(1));
+        assert_eq!(cells.not_begun(5), ids(&[1]));
+    }
+}

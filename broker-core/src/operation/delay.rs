@@ -4,6 +4,7 @@
 //! Levels lie in `SCHEDULE_TOPIC_XXXX`, a queue each; other times in `rmq_sys_wheel_timer`. Both are made when the first
 //! message needs them, and closed to clients.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
@@ -92,12 +93,17 @@ pub(crate) fn roll_second(parts: &Parts, now: Timestamp, second: Timestamp) -> O
     Some(floor(now.plus(step)))
 }
 
+/// Asked for with each message: its name is checked once.
 pub(crate) fn schedule_topic() -> TopicName {
-    TopicName::from_store(SCHEDULE_TOPIC.as_bytes()).expect("a legal name")
+    static TOPIC: LazyLock<TopicName> =
+        LazyLock::new(|| TopicName::from_store(SCHEDULE_TOPIC.as_bytes()).expect("a legal name"));
+    TOPIC.clone()
 }
 
 pub(crate) fn timer_topic() -> TopicName {
-    TopicName::from_store(TIMER_TOPIC.as_bytes()).expect("a legal name")
+    static TOPIC: LazyLock<TopicName> =
+        LazyLock::new(|| TopicName::from_store(TIMER_TOPIC.as_bytes()).expect("a legal name"));
+    TOPIC.clone()
 }
 
 /// The queue in which messages of a level wait.
@@ -114,17 +120,14 @@ pub(crate) fn draft(
     now: Timestamp,
 ) -> RecordDraft {
     let host = parts.config.store_host;
-    let millis = |time: Timestamp| time.0.to_string();
     let to = |draft: RecordDraft| {
-        draft
-            .with_property(property::REAL_TOPIC, topic.as_str())
-            .with_property(property::REAL_QUEUE_ID, &queue_id.to_string())
+        draft.with_property(property::REAL_TOPIC, topic.as_str()).with_number(property::REAL_QUEUE_ID, queue_id.0)
     };
     match route {
         Route::Now { deliver_at } => {
             let draft = RecordDraft::message(topic, queue_id, host, message);
             match deliver_at {
-                Some(deliver_at) => draft.with_property(property::TIMER_DELIVER_MS, &millis(deliver_at)),
+                Some(deliver_at) => draft.with_number(property::TIMER_DELIVER_MS, deliver_at.0),
                 None => draft,
             }
         }
@@ -134,12 +137,12 @@ pub(crate) fn draft(
         }
         Route::Level(level) => {
             let draft = RecordDraft::message(&schedule_topic(), queue_of_level(level), host, message);
-            to(draft.with_property(property::DELAY_LEVEL, &level.to_string()))
+            to(draft.with_number(property::DELAY_LEVEL, level))
         }
         Route::Timer { deliver_at, second } => {
             let draft = RecordDraft::message(&timer_topic(), TIMER_QUEUE, host, message)
-                .with_property(property::TIMER_DELIVER_MS, &millis(deliver_at))
-                .with_property(property::TIMER_OUT_MS, &millis(second));
+                .with_number(property::TIMER_DELIVER_MS, deliver_at.0)
+                .with_number(property::TIMER_OUT_MS, second.0);
             with_roll(to(draft), roll_second(parts, now, second))
         }
     }
@@ -147,7 +150,7 @@ pub(crate) fn draft(
 
 pub(crate) fn with_roll(draft: RecordDraft, roll: Option<Timestamp>) -> RecordDraft {
     match roll {
-        Some(roll) => draft.with_property(property::TIMER_ROLL_MS, &roll.0.to_string()),
+        Some(roll) => draft.with_number(property::TIMER_ROLL_MS, roll.0),
         None => draft,
     }
 }

@@ -9,6 +9,7 @@
 
 pub(crate) mod upkeep;
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -83,7 +84,9 @@ impl Transactions {
 }
 
 pub(crate) fn half_topic() -> TopicName {
-    TopicName::from_store(HALF_TOPIC.as_bytes()).expect("a legal name")
+    static TOPIC: LazyLock<TopicName> =
+        LazyLock::new(|| TopicName::from_store(HALF_TOPIC.as_bytes()).expect("a legal name"));
+    TOPIC.clone()
 }
 
 pub(crate) fn op_topic() -> TopicName {
@@ -136,12 +139,12 @@ pub(crate) fn draft(
 ) -> RecordDraft {
     let draft = RecordDraft::message(&half_topic(), QUEUE, parts.config.store_host, message)
         .with_property(property::REAL_TOPIC, topic.as_str())
-        .with_property(property::REAL_QUEUE_ID, &queue_id.to_string())
+        .with_number(property::REAL_QUEUE_ID, queue_id.0)
         .with_property(property::TRANSACTION_ID, message.unique_key())
         .with_property(property::HALF, "true")
         .with_property(property::PRODUCER_GROUP, transaction.producer_group.as_str());
     match transaction.check_after {
-        Some(after) => draft.with_property(property::CHECK_AFTER_SECONDS, &after.as_secs().to_string()),
+        Some(after) => draft.with_number(property::CHECK_AFTER_SECONDS, after.as_secs()),
         None => draft,
     }
 }

@@ -246,6 +246,10 @@ impl RecordDraft {
         self
     }
 
+    pub fn with_number(self, name: &str, value: impl itoa::Integer) -> RecordDraft {
+        self.with_property(name, itoa::Buffer::new().format(value))
+    }
+
     fn push_property(&mut self, name: &str, value: &str) {
         let separates = |byte: &u8| matches!(byte, 1 | 2);
         assert!(!name.is_empty() && !name.as_bytes().iter().any(separates), "property name {name:?}");
