@@ -127,12 +127,12 @@ fn move_some(
     let cells = parts.cells.of(pair);
     let mut cells = cells.lock().expect("no code panics while holding it");
     let mut letters = Vec::new();
-    for queue in parts.store.queues(name) {
+    for queue in parts.store.queues(name).iter() {
         let Some(cell) = cells.get(&queue.queue_id()) else { continue };
         if letters.len() == MOVED_AT_ONCE_MAX || cell.in_flight() == 0 {
             continue;
         }
-        let until = until(&queue, cell)?;
+        let until = until(queue, cell)?;
         let (cell_key, class) = (CellKey { queue_id: queue.queue_id(), ..key_of(pair.0, topic) }, AppendClass::State);
         let below = cell.leases_from(0).take_while(|(offset, _)| *offset < until);
         let left = MOVED_AT_ONCE_MAX - letters.len();
@@ -397,7 +397,7 @@ pub(crate) fn pop_moved(
     }
     if !taken.is_empty() {
         // Nobody takes anything of an order from here.
-        let known = cells.get_mut(&QUEUE).expect("something was found in it");
+        let known = cells.look_into(QUEUE).expect("something was found in it");
         known.keep_order(Order::Nothing, |_| Err(())).expect("no lane is asked for");
         entries.push(Entry::Lease(LeaseEntry {
             cell,
