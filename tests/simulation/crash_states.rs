@@ -252,6 +252,15 @@ fn decide_all(
     Ok(())
 }
 
+/// What was sent to topics that were deleted, made again or not.
+fn of_deleted_topics(recorder: &Recorder) -> BTreeSet<String> {
+    let lines = recorder.lock();
+    let deletes = lines.all().iter().filter(|line| line.operation == Operation::DeleteTopic);
+    let deleted: BTreeSet<&str> = deletes.filter_map(|line| line.subject.topic.as_deref()).collect();
+    let of_deleted = |line: &&Line| line.subject.topic.as_deref().is_some_and(|topic| deleted.contains(topic));
+    lines.all().iter().filter(of_deleted).filter_map(|line| line.subject.key.clone()).collect()
+}
+
 /// Everything that may be delivered is, lane by lane: what was neither acked nor given up must come.
 fn drain(setting: &Setting, broker: &LocalBroker, recorder: &Recorder, read_back: &ReadBack, broken: &mut Vec<String>) {
     make_groups(setting, broker);
@@ -307,10 +316,12 @@ fn drain(setting: &Setting, broker: &LocalBroker, recorder: &Recorder, read_back
             broken.append(&mut missing);
             came.append(&mut delivered);
         }
-        // What was moved comes to receives of its own topic.
+        // What was moved comes to receives of its own topic, unless that was deleted since.
+        let lost = of_deleted_topics(recorder);
         let dead = dead_letters(broker, &consumer_group(group)).unwrap_or_default();
         let moved = read_back.retried.get(group).into_iter().flatten();
-        let is_owed = |key: &String| !settled.contains(key) && !came.contains(key) && !dead.contains(key);
+        let is_owed =
+            |key: &String| !settled.contains(key) && !came.contains(key) && !dead.contains(key) && !lost.contains(key);
         for message in moved.filter(|message| is_owed(&message.key)) {
             broken.push(format!("NotDelivered: {} of the retry topic does not come to {group}", message.key));
         }
