@@ -37,7 +37,6 @@ use crate::state::tables::{LiveTopic, Tables};
 use crate::store::commit_log::{AppendClass, Window};
 use crate::store::consume_queue::{ConsumeQueue, QueueEntry};
 use crate::store::error::StoreError;
-use crate::store::failpoint::{self, Point};
 
 /// A retry topic's one queue, as RocketMQ makes it.
 const QUEUE: QueueId = QueueId(0);
@@ -179,9 +178,7 @@ fn move_some(
             }
         }
     }
-    failpoint::at(Point::RetryBefore);
     let batch = parts.store.append(appends)?;
-    failpoint::at(Point::RetryAfter);
     for (appended, (entry, is_dead)) in batch.entries.into_iter().zip(&moved) {
         appended?;
         cells.apply([entry]);

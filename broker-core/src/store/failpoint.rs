@@ -60,8 +60,6 @@ points! {
     FireRecorded "fire.recorded"
     DeadLetterBefore "dead-letter.before"
     DeadLetterAfter "dead-letter.after"
-    RetryBefore "retry.before"
-    RetryAfter "retry.after"
     HalfBefore "half.before"
     HalfAfter "half.after"
     HalfMovedBefore "half-moved.before"
