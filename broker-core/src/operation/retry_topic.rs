@@ -69,10 +69,10 @@ pub(crate) fn make_room(parts: &Parts, pair: Pair) -> Result<bool, BrokerError> 
         Ok(last.filter(|_| stands_still).map_or(0, |(offset, _)| offset + 1))
     };
     let mut messages = 0;
-    // Not all that stand still: what is left of their windows may do.
-    while let Some(moved) = move_some(parts, pair, oldest)? {
-        messages += moved;
-        if moved > 0 {
+    // Once more where a topic had to be made first.
+    for _ in 0..3 {
+        messages = move_some(parts, pair, oldest, false)?.unwrap_or(0);
+        if messages > 0 {
             break;
         }
     }
@@ -98,17 +98,19 @@ fn move_all(
     until: impl Fn(&ConsumeQueue, &Cell) -> Result<u64, BrokerError> + Copy,
 ) -> Result<u64, BrokerError> {
     let mut messages = 0;
-    while let Some(moved) = move_some(parts, pair, until)? {
+    while let Some(moved) = move_some(parts, pair, until, true)? {
         messages += moved;
     }
     Ok(messages)
 }
 
-/// Moves some of what is in flight below the offset that `until` says; says how many. `None`: nothing is left.
+/// Moves some of what is in flight below the offset that `until` says; says how many. `None`: nothing is left. What cannot be
+/// moved `expires`, or stays where it is.
 fn move_some(
     parts: &Parts,
     pair: Pair,
     until: impl Fn(&ConsumeQueue, &Cell) -> Result<u64, BrokerError>,
+    expires: bool,
 ) -> Result<Option<u64>, BrokerError> {
     let tables = parts.tables();
     let (Some(group), Some(topic)) = (tables.consumer_group_by_id(pair.0), tables.topic_by_id(pair.1)) else {
@@ -171,10 +173,12 @@ fn move_some(
             Err(error) => {
                 tracing::error!(
                     topic = %name, queue_id = %letter.key.queue_id, queue_offset = letter.offset, %error,
-                    "a message in flight cannot be moved to a retry topic, and expires"
+                    expires, "a message in flight cannot be moved to a retry topic"
                 );
-                cells.expired += 1;
-                gone.push(letter.entry());
+                if expires {
+                    cells.expired += 1;
+                    gone.push(letter.entry());
+                }
             }
         }
     }
