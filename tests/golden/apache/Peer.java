@@ -92,6 +92,8 @@ public final class Peer {
         config.setTransactionTimeOut(asks ? 100 : 3_600_000);
         config.setTransactionCheckInterval(asks ? (topics == CARRIED ? 2_000 : 300) : 3_600_000);
         config.setTransactionOpBatchInterval(50);
+        // However slow the machine is: what stays open is not given up.
+        config.setTransactionCheckMax(10_000);
         config.setListenPort(freePort());
         NettyServerConfig server = new NettyServerConfig();
         server.setBindAddress("127.0.0.1");
