@@ -14,7 +14,7 @@ use bytes::Bytes;
 use gantry_broker_core::BrokerConfig;
 use gantry_broker_core::broker::*;
 use gantry_broker_core::clock::{Clock, SystemClock, Timestamp};
-use gantry_broker_core::config::{Durability, Retention};
+use gantry_broker_core::config::{Durability, Retention, TransactionRules};
 use gantry_broker_core::delivery::filter::Filter;
 use gantry_broker_core::local_broker::{LocalBroker, Surroundings};
 use gantry_broker_core::message::{Delivery, Message, MessageType, Transaction};
@@ -114,8 +114,15 @@ fn open(data: &Path) -> LocalBroker {
 fn open_by(data: &Path, clock: Box<dyn Clock>) -> LocalBroker {
     // Apache's segments are as long; and nothing is old after some days.
     let retention = Retention { file_reserved_time: Duration::from_secs(30 * 86_400), ..Retention::default() };
-    let config =
-        BrokerConfig { durability: Durability::Memory, segment_bytes: 1 << 20, retention, ..BrokerConfig::new(data) };
+    // However often Apache has asked on a slow machine: what stays open is not given up.
+    let transactions = TransactionRules { check_max: 10_000, ..TransactionRules::default() };
+    let config = BrokerConfig {
+        durability: Durability::Memory,
+        segment_bytes: 1 << 20,
+        retention,
+        transactions,
+        ..BrokerConfig::new(data)
+    };
     let surroundings = Surroundings {
         files: Arc::new(DiskFiles),
         clock,
