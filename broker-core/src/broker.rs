@@ -778,6 +778,8 @@ pub struct Consumption {
     pub bytes_out: u64,
     /// Given up since the broker started.
     pub dead_letters: u64,
+    /// Moved to the group's retry topic, since the broker started.
+    pub retried: u64,
     /// Taken by retention before the group had settled them, since the broker started.
     pub expired: u64,
 }

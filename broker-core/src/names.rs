@@ -120,6 +120,20 @@ impl TopicName {
         TopicName(STATE_TOPIC.into())
     }
 
+    /// Where messages of `group` go on that have to leave their own topic.
+    pub fn retry_topic(group: &ConsumerGroup) -> TopicName {
+        TopicName(format!("{RETRY_TOPIC_PREFIX}{group}").into())
+    }
+
+    pub fn is_retry_topic_of(&self, group: &ConsumerGroup) -> bool {
+        self.retry_group() == Some(group.as_str())
+    }
+
+    /// The group whose retry topic it is.
+    pub fn retry_group(&self) -> Option<&str> {
+        self.0.strip_prefix(RETRY_TOPIC_PREFIX)
+    }
+
     /// Where messages of `group` end that were given up.
     pub fn dead_letter_queue(group: &ConsumerGroup) -> TopicName {
         TopicName(format!("{DLQ_TOPIC_PREFIX}{group}").into())

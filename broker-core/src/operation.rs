@@ -25,6 +25,7 @@ pub mod redeliver_message;
 pub mod release_client;
 pub mod reset_offsets;
 pub mod retention;
+pub mod retry_topic;
 pub mod send_message;
 pub mod snapshot;
 pub mod stats;

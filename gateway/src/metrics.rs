@@ -73,6 +73,7 @@ pub const FAMILIES: &[Family] = &[
     family("gantry_consumer_redelivered_messages", Kind::Gauge, "topic, consumer_group, is_retry, is_system", "Of the messages in flight, those that were delivered before"),
     family("gantry_consumer_standing_queues", Kind::Gauge, "topic, consumer_group, is_retry, is_system", "Queues of which nothing new is handed out before something in flight is settled: the window is full, in order of messages whose message groups are all in flight"),
     family("rocketmq_send_to_dlq_messages_total", Kind::Counter, "topic, consumer_group, is_retry, is_system", "Messages given up since the start: now dead letters"),
+    family("gantry_consumer_retried_messages_total", Kind::Counter, "topic, consumer_group, is_retry, is_system", "Messages in flight that were moved to the group's retry topic since the start: their segment was about to be deleted, or the window was full"),
     family("gantry_consumer_expired_messages_total", Kind::Counter, "topic, consumer_group, is_retry, is_system", "Messages that retention took before the group had settled them, since the start"),
     family("rocketmq_half_messages", Kind::Gauge, "topic", "Half messages whose transactions nobody has decided"),
     family("rocketmq_commit_messages_total", Kind::Counter, "topic", "Transactions committed since the start"),
@@ -474,7 +475,8 @@ async fn consumers(
             ("is_system", one.consumer_group.is_system().to_string()),
         ];
         let (out, bytes, given_up, expired) = (one.messages_out, one.bytes_out, one.dead_letters, one.expired);
-        let figures = [out, bytes, lag, delay as u64, inflight, ready, redelivered, standing, given_up, expired];
+        let (delay, retried) = (delay as u64, one.retried);
+        let figures = [out, bytes, lag, delay, inflight, ready, redelivered, standing, given_up, retried, expired];
         rows.push((labels, figures));
     }
     let names = [
@@ -487,6 +489,7 @@ async fn consumers(
         "gantry_consumer_redelivered_messages",
         "gantry_consumer_standing_queues",
         "rocketmq_send_to_dlq_messages_total",
+        "gantry_consumer_retried_messages_total",
         "gantry_consumer_expired_messages_total",
     ];
     for (at, name) in names.into_iter().enumerate() {

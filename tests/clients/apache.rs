@@ -22,7 +22,7 @@ const DIFFERENCES: &[Difference] = &[
     Difference {
         languages: &[Python],
         scenario: "",
-        said: "\"settings\" is null",
+        said: "apache.rocketmq.v2.Settings.getSubscription()",
         why: "a receive that comes before its client's settings is answered with 50001 (a NullPointerException), and this \
               client does not wait for them; sometimes it is lucky",
     },

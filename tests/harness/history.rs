@@ -279,6 +279,9 @@ pub struct ReadBack {
     /// What lies in the dead letter queues, by consumer group.
     #[serde(default)]
     pub dead_letters: BTreeMap<String, Vec<MessageRead>>,
+    /// What lies in the retry topics, by consumer group.
+    #[serde(default)]
+    pub retried: BTreeMap<String, Vec<MessageRead>>,
     /// What was delayed until this time of the broker's, or less long, has come.
     #[serde(default)]
     pub due_until_ms: i64,
@@ -347,6 +350,8 @@ pub enum Kind {
     LaneDisorder,
     /// A message is in one dead letter queue twice.
     DeadTwice,
+    /// A message lies in a group's retry topic twice.
+    RetriedTwice,
     /// A message that its consumer gave up is not in the dead letter queue.
     DeadLetterLost,
     /// A half message was seen that nobody had committed, or that was rolled back.
@@ -388,6 +393,7 @@ pub fn check(lines: &[Line], read_back: &ReadBack) -> Vec<Violation> {
     history.check_deliveries(lines, &mut found);
     history.check_lanes(lines, read_back, &mut found);
     history.check_dead_letters(read_back, &mut found);
+    history.check_retried(read_back, &mut found);
     history.check_transactions(lines, read_back, &mut found);
     found
 }

@@ -17,6 +17,9 @@ use serde_json::Value;
 /// Ten times what a start takes on a loaded machine.
 const READY_MAX: Duration = Duration::from_secs(60);
 
+/// What is started instead of Gantry takes longer, beside five others of its kind: more than a minute on two busy cores.
+const READY_INSTEAD_MAX: Duration = Duration::from_secs(240);
+
 /// Several times the drain time of a server that is stopped.
 const STOP_MAX: Duration = Duration::from_secs(60);
 
@@ -83,7 +86,8 @@ impl Starting {
 
     /// Waits until it is ready. `Err`: how it ended instead, and what it said.
     pub fn ready(mut self) -> Result<Server, (ExitStatus, String)> {
-        let Ok(ready) = self.lines.recv_timeout(READY_MAX) else {
+        let ready_max = if INSTEAD.get().is_some() { READY_INSTEAD_MAX } else { READY_MAX };
+        let Ok(ready) = self.lines.recv_timeout(ready_max) else {
             // Its stdout is closed: it has ended, or never will.
             let _ = self.child.0.kill();
             let said = std::fs::read_to_string(&self.stderr).unwrap_or_default();

@@ -252,6 +252,15 @@ fn decide_all(
     Ok(())
 }
 
+/// What was sent to topics that were deleted, made again or not.
+fn of_deleted_topics(recorder: &Recorder) -> BTreeSet<String> {
+    let lines = recorder.lock();
+    let deletes = lines.all().iter().filter(|line| line.operation == Operation::DeleteTopic);
+    let deleted: BTreeSet<&str> = deletes.filter_map(|line| line.subject.topic.as_deref()).collect();
+    let of_deleted = |line: &&Line| line.subject.topic.as_deref().is_some_and(|topic| deleted.contains(topic));
+    lines.all().iter().filter(of_deleted).filter_map(|line| line.subject.key.clone()).collect()
+}
+
 /// Everything that may be delivered is, lane by lane: what was neither acked nor given up must come.
 fn drain(setting: &Setting, broker: &LocalBroker, recorder: &Recorder, read_back: &ReadBack, broken: &mut Vec<String>) {
     make_groups(setting, broker);
@@ -263,6 +272,7 @@ fn drain(setting: &Setting, broker: &LocalBroker, recorder: &Recorder, read_back
                 lines.all().iter().filter(is_settle).filter(|line| line.subject.group.as_deref() == Some(group));
             settles.filter_map(|line| line.subject.key.clone()).collect()
         };
+        let mut came: BTreeSet<String> = BTreeSet::new();
         for topic in &read_back.topics {
             let mut delivered = BTreeSet::new();
             let mut missing = Vec::new();
@@ -304,6 +314,16 @@ fn drain(setting: &Setting, broker: &LocalBroker, recorder: &Recorder, read_back
                 missing.push(format!("{progress:?}"));
             }
             broken.append(&mut missing);
+            came.append(&mut delivered);
+        }
+        // What was moved comes to receives of its own topic, unless that was deleted since.
+        let lost = of_deleted_topics(recorder);
+        let dead = dead_letters(broker, &consumer_group(group)).unwrap_or_default();
+        let moved = read_back.retried.get(group).into_iter().flatten();
+        let is_owed =
+            |key: &String| !settled.contains(key) && !came.contains(key) && !dead.contains(key) && !lost.contains(key);
+        for message in moved.filter(|message| is_owed(&message.key)) {
+            broken.push(format!("NotDelivered: {} of the retry topic does not come to {group}", message.key));
         }
     }
 }
@@ -857,6 +877,7 @@ struct Outcome {
     trimmed: u64,
     /// States with a dead letter, and those in which a delayed message had come.
     with_dead_letters: u64,
+    with_retried: u64,
     with_fired: u64,
     /// States with a committed message, and those with an open transaction.
     with_committed: u64,
@@ -918,6 +939,7 @@ fn run(seed: u64, faults: Faults, prepare: fn(&SimulatedFiles), durability: Opti
                 Ok(life) => {
                     outcome.trimmed += u64::from(life.read_back.queues.iter().any(|queue| queue.min_offset > 0));
                     outcome.with_dead_letters += u64::from(!life.read_back.dead_letters.is_empty());
+                    outcome.with_retried += u64::from(!life.read_back.retried.is_empty());
                     let has = |is_it: fn(&Subject) -> bool| u64::from(has_come(&life, is_it));
                     outcome.with_fired += has(|subject| subject.delay_ms.is_some());
                     outcome.with_committed += has(|subject| subject.producer_group.is_some());
@@ -1030,6 +1052,7 @@ fn runs(states: u64, faults: Faults, prepare: fn(&SimulatedFiles), durability: O
         all.messages += outcome.messages;
         all.trimmed += outcome.trimmed;
         all.with_dead_letters += outcome.with_dead_letters;
+        all.with_retried += outcome.with_retried;
         all.with_fired += outcome.with_fired;
         all.with_committed += outcome.with_committed;
         all.with_open += outcome.with_open;
@@ -1048,10 +1071,13 @@ fn d2_d7_d10_every_crash_state_recovers_what_was_promised() {
     assert!(outcome.states >= states && outcome.messages >= states / 10);
     assert!(outcome.trimmed >= states / 100, "{} states behind retention", outcome.trimmed);
     let Outcome { states, messages, trimmed, with_dead_letters, with_fired, with_committed, with_open, .. } = outcome;
+    let with_retried = outcome.with_retried;
+    assert!(with_retried >= states / 1_000, "{with_retried} states with something in a retry topic");
     assert!(with_dead_letters >= states / 100 && with_fired >= states / 20, "{with_dead_letters}, {with_fired}");
     assert!(with_committed >= states / 20 && with_open >= states / 20, "{with_committed}, {with_open}");
     eprintln!(
-        "{states} crash states, {trimmed} of them behind retention, {with_dead_letters} with dead letters, {with_fired} with \
+        "{states} crash states, {trimmed} of them behind retention, {with_dead_letters} with dead letters, {with_retried} with \
+         messages in retry topics, {with_fired} with \
          delayed messages that came, {with_committed} with committed ones and {with_open} with open transactions; \
          {messages} messages"
     );

@@ -250,6 +250,11 @@ pub fn read_back(broker: &LocalBroker) -> Result<ReadBack, String> {
                     let letters = read.into_iter().flat_map(|queue| queue.messages).collect();
                     read_back.dead_letters.insert(group.into(), letters);
                 }
+                None if name.retry_group().is_some() => {
+                    let group = name.retry_group().expect("just asked").to_string();
+                    let moved = read.into_iter().flat_map(|queue| queue.messages).collect();
+                    read_back.retried.insert(group, moved);
+                }
                 None => {
                     read_back.open.extend(open_transactions(broker, &name).await?);
                     read_back.topics.push(name.to_string());

@@ -28,8 +28,23 @@ pub struct Cells {
     pub bytes_out: u64,
     /// Given up since the start.
     pub dead_letters: u64,
+    /// Moved to the group's retry topic since the start.
+    pub retried: u64,
     /// Taken by retention before they were settled, since the start.
     pub expired: u64,
+    /// Of a retry topic's messages, once anybody looked.
+    pub moved: Option<Box<Moved>>,
+}
+
+/// What is known of the messages that were moved to a retry topic. Derived.
+#[derive(Default)]
+pub struct Moved {
+    /// By the id of the topic that they came from: below, nothing new is left for its receives.
+    pub looked_to: BTreeMap<u32, u64>,
+    /// From where to where.
+    pub places: HashMap<(CellKey, u64), u64>,
+    /// Those before it are in `places`, unless they are settled.
+    pub placed_to: u64,
 }
 
 /// What was consumed by a pair since the start.
@@ -39,6 +54,7 @@ pub struct Consumed {
     pub messages_out: u64,
     pub bytes_out: u64,
     pub dead_letters: u64,
+    pub retried: u64,
     pub expired: u64,
 }
 
@@ -47,6 +63,9 @@ impl Cells {
     pub fn apply<'a>(&mut self, entries: impl IntoIterator<Item = &'a Entry>) {
         for entry in entries {
             let key = cell_of(entry).expect("an entry of a cell");
+            if matches!(entry, Entry::Start { .. }) {
+                self.moved = None;
+            }
             let cell = self.by_queue.entry(key.queue_id).or_default();
             let before = cell.first_deadline();
             cell.apply(entry);
@@ -141,8 +160,8 @@ impl AllCells {
         drop(pairs);
         let known = |(pair, cells): (Pair, Arc<Mutex<Cells>>)| {
             let cells = cells.lock().expect("no code panics while holding it");
-            let Cells { messages_out, bytes_out, dead_letters, expired, .. } = *cells;
-            (!cells.is_empty()).then_some(Consumed { pair, messages_out, bytes_out, dead_letters, expired })
+            let Cells { messages_out, bytes_out, dead_letters, retried, expired, .. } = *cells;
+            (!cells.is_empty()).then_some(Consumed { pair, messages_out, bytes_out, dead_letters, retried, expired })
         };
         all.into_iter().filter_map(known).collect()
     }

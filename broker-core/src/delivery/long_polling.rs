@@ -121,6 +121,9 @@ impl LongPolling {
         if self.occupancy.is_empty_behind_arrival() {
             return;
         }
+        if let Some(group) = arrival.topic.retry_group() {
+            return ConsumerGroup::from_store(group.as_bytes()).iter().for_each(|group| self.retried(group));
+        }
         let mut parked = self.lock();
         let Some(groups) = parked.topics.get_mut(&arrival.topic) else { return };
         let mut judges = false;
@@ -159,13 +162,27 @@ impl LongPolling {
 
     /// So many messages came back to a group. Who is wanted depends on the filters: where there are any, all look.
     pub fn came_back(&self, topic: &TopicName, consumer_group: &ConsumerGroup, count: u64) {
-        if !self.occupancy.is_empty_behind_arrival() {
-            self.with_lines(topic, consumer_group, |lines| {
+        if self.occupancy.is_empty_behind_arrival() {
+            return;
+        }
+        match topic.is_retry_topic_of(consumer_group) {
+            true => self.retried(consumer_group),
+            false => self.with_lines(topic, consumer_group, |lines| {
                 let filters =
                     lines.iter().any(|line| line.wants.as_ref().is_none_or(|wants| wants.filter != Filter::All));
                 wake_longest(lines, if filters { u64::MAX } else { count })
-            });
+            }),
         }
+    }
+
+    /// Something of a group's retry topic can be had, by receives of whichever topic it came from: all of them look.
+    fn retried(&self, consumer_group: &ConsumerGroup) {
+        let mut parked = self.lock();
+        for lines in parked.topics.values_mut().filter_map(|groups| groups.get_mut(consumer_group)) {
+            self.occupancy.leave(wake_longest(lines, u64::MAX));
+        }
+        parked.topics.values_mut().for_each(|groups| groups.retain(|_, lines| !lines.is_empty()));
+        parked.topics.retain(|_, groups| !groups.is_empty());
     }
 
     /// A topic is gone, and with it what its waiters could be served with: they look once more and are told so.

@@ -11,6 +11,7 @@ use crate::delivery::redelivery::Pair;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::operation::forward_message_to_dead_letter_queue::AttemptLimit;
+use crate::operation::retry_topic::{moved_to, retry_pair};
 use crate::receipt_handle::ReceiptHandle;
 use crate::state::record::{CellKey, Entry};
 use crate::state::tables::Tables;
@@ -21,7 +22,7 @@ pub(crate) fn ack_messages(
 ) -> Result<Vec<Result<(), BrokerError>>, BrokerError> {
     let tables = parts.tables();
     let checked: Vec<_> = handles.iter().map(|handle| check_handle(parts, &tables, handle)).collect();
-    let mut locked = Locked::new(parts, checked.iter().flatten());
+    let mut locked = Locked::new(parts, &tables, checked.iter().flatten());
     let mut locked = locked.lock();
     let now = parts.store.now();
 
@@ -33,7 +34,12 @@ pub(crate) fn ack_messages(
             // No cell: the power cut that took it took the lease as well.
             let cell = cell.ok_or(BrokerError::ReceiptSuperseded)?;
             let offset = handle.queue_offset.0;
-            if let Verdict::Current(_) = cell.decide_settle(offset, handle.lease_id, now)? {
+            let place = match cell.decide_settle(offset, handle.lease_id, now)? {
+                Verdict::Current(_) => Some((key, offset)),
+                // Or moved, while its consumer was at work.
+                Verdict::Settled => moved_to(parts, &tables, &mut locked, key, handle)?,
+            };
+            if let Some((key, offset)) = place {
                 acked.entry(key).or_default().insert(offset);
             }
             Ok(())
@@ -87,14 +93,17 @@ pub(crate) fn check_handle(parts: &Parts, tables: &Tables, handle: &ReceiptHandl
     Ok(CellKey { consumer_group_id: handle.consumer_group_id, topic_id: topic.topic_id, queue_id: handle.queue_id })
 }
 
-/// The cells that a batch of handles names, to be locked in the one order that everybody keeps.
+/// The cells that a batch of handles names, and those of the groups' retry topics, to be locked in the one order that
+/// everybody keeps.
 pub(crate) struct Locked {
     pairs: BTreeMap<Pair, Arc<Mutex<Cells>>>,
 }
 
 impl Locked {
-    pub(crate) fn new<'a>(parts: &Parts, keys: impl Iterator<Item = &'a CellKey>) -> Locked {
-        let pairs: BTreeSet<Pair> = keys.map(|key| (key.consumer_group_id, key.topic_id)).collect();
+    pub(crate) fn new<'a>(parts: &Parts, tables: &Tables, keys: impl Iterator<Item = &'a CellKey>) -> Locked {
+        let mut pairs: BTreeSet<Pair> = keys.map(|key| (key.consumer_group_id, key.topic_id)).collect();
+        let groups: BTreeSet<u32> = pairs.iter().map(|pair| pair.0).collect();
+        pairs.extend(groups.into_iter().filter_map(|group| retry_pair(tables, group)));
         Locked { pairs: pairs.into_iter().map(|pair| (pair, parts.cells.of(pair))).collect() }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::broker::{AwaitMessages, ConsumerGroupDescription, Topic};
+use crate::broker::{AwaitMessages, ConsumerGroupDescription};
 use crate::delivery::filter::Filter;
 use crate::delivery::lanes::Order;
 use crate::delivery::long_polling::Wants;
@@ -11,7 +11,8 @@ use crate::local_broker::Parts;
 use crate::offset::QueueOffset;
 use crate::operation::forward_message_to_dead_letter_queue::AttemptLimit;
 use crate::operation::pop_message::{DUE_LOOKED_AT_MAX, order, queues, readable_topic};
-use crate::state::tables::Tables;
+use crate::operation::retry_topic::has_moved;
+use crate::state::tables::{LiveTopic, Tables};
 
 pub(crate) async fn await_messages(parts: &Parts, wait: &AwaitMessages) -> Result<bool, BrokerError> {
     let wants = {
@@ -34,6 +35,9 @@ fn is_ready(parts: &Parts, wait: &AwaitMessages, parked: &Wants) -> Result<bool,
     let cells = parts.cells.of((group.consumer_group_id, topic.topic_id));
     // Another order is to be kept since, or topic or group were made again: it waits for something that never comes.
     if !Arc::ptr_eq(&cells, &parked.cells) || order(&group.config, topic) != parked.order {
+        return Ok(true);
+    }
+    if has_moved(parts, &tables, group, topic, &wait.filter)? {
         return Ok(true);
     }
     let cells = cells.lock().expect("no code panics while holding it");
@@ -85,7 +89,7 @@ fn is_ready(parts: &Parts, wait: &AwaitMessages, parked: &Wants) -> Result<bool,
 fn group_and_topic<'a>(
     tables: &'a Tables,
     wait: &AwaitMessages,
-) -> Result<(&'a ConsumerGroupDescription, &'a Topic), BrokerError> {
+) -> Result<(&'a ConsumerGroupDescription, &'a LiveTopic), BrokerError> {
     let not_found = || BrokerError::ConsumerGroupNotFound { consumer_group: wait.consumer_group.to_string() };
     let group = tables.consumer_group(&wait.consumer_group).ok_or_else(not_found)?;
     Ok((group, readable_topic(tables, &wait.topic)?))

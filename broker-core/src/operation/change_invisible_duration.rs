@@ -25,7 +25,7 @@ pub(crate) fn change_invisible_durations(
             check_handle(parts, &tables, &change.handle)
         })
         .collect();
-    let mut locked = Locked::new(parts, checked.iter().flatten());
+    let mut locked = Locked::new(parts, &tables, checked.iter().flatten());
     let mut locked = locked.lock();
     let now = parts.store.now();
 

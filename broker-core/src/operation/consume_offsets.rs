@@ -88,10 +88,10 @@ pub(crate) fn list_consumptions(
         .cells
         .consumed(wanted)
         .into_iter()
-        .filter_map(|Consumed { pair: (group, topic), messages_out, bytes_out, dead_letters, expired }| {
+        .filter_map(|Consumed { pair: (group, topic), messages_out, bytes_out, dead_letters, retried, expired }| {
             let consumer_group = tables.consumer_group_by_id(group)?.config.consumer_group.clone();
             let topic = tables.topic_by_id(topic)?.config.topic.clone();
-            Some(Consumption { consumer_group, topic, messages_out, bytes_out, dead_letters, expired })
+            Some(Consumption { consumer_group, topic, messages_out, bytes_out, dead_letters, retried, expired })
         })
         .collect();
     consumptions.sort_unstable();

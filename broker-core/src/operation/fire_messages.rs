@@ -269,12 +269,21 @@ pub(crate) fn record_fired(parts: &Parts) -> Result<(), StoreError> {
 /// Leaves the wheel as RocketMQ has it. At a clean stop, after `record_fired`.
 pub(crate) fn leave_wheel(parts: &Parts) -> Result<(), StoreError> {
     let mut in_use = parts.delayed.wheel.lock().expect("no code panics while holding it");
-    match &mut *in_use {
-        WheelInUse { complete: Some(complete), wheel: Some(wheel), .. } => {
-            delayed::leave_wheel(&parts.store, wheel, complete.through)
-        }
-        _ => Ok(()),
+    let WheelInUse { complete: Some(complete), wheel: Some(wheel), .. } = &mut *in_use else { return Ok(()) };
+    if let Some(queue) = parts.store.queue(&timer_topic(), TIMER_QUEUE)
+        && wheel.first() < first_kept(parts, &queue)
+    {
+        // What retention put back still stands in its second too, and RocketMQ would deliver it there and its copy.
+        let made_anew = recover(parts, &queue).map_err(Trouble::from).and_then(|mut wheel| {
+            while take(parts, &mut wheel, &queue)? {}
+            Ok(wheel)
+        });
+        *wheel = made_anew.map_err(|trouble| match trouble {
+            Trouble::Store(error) => error,
+            Trouble::Wheel(error) => StoreError::io("the timer log", &error),
+        })?;
     }
+    delayed::leave_wheel(&parts.store, wheel, complete.through)
 }
 
 /// How many wait, and how far behind the first of them is.
@@ -568,8 +577,12 @@ fn fire_timers(parts: &Parts, in_use: &mut WheelInUse) -> Result<Option<Timestam
 fn recover(parts: &Parts, queue: &ConsumeQueue) -> std::io::Result<TimerWheel> {
     let log = parts.store.timer_log().map_err(|error| std::io::Error::other(error.to_string()))?;
     let timers = parts.delayed.timers().clone();
-    let first = queue.min_offset().max(timers.kept_from().min(queue.max_offset()));
-    TimerWheel::recover(log, queue, first, |at, second| !timers.is_done(at, second))
+    TimerWheel::recover(log, queue, first_kept(parts, queue), |at, second| !timers.is_done(at, second))
+}
+
+/// Of the topic of timers nothing waits below.
+fn first_kept(parts: &Parts, queue: &ConsumeQueue) -> QueueOffset {
+    queue.min_offset().max(parts.delayed.timers().kept_from().min(queue.max_offset()))
 }
 
 /// Puts what the topic of timers holds into the wheel, up to its confirmed end; says whether there is more.

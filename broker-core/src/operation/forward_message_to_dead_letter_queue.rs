@@ -16,6 +16,7 @@ use crate::message::{MessageError, property};
 use crate::names::{ConsumerGroup, TopicName};
 use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
 use crate::operation::ack_message::{Locked, apply, check_handle, wake_lanes};
+use crate::operation::retry_topic::moved_to;
 use crate::operation::topics;
 use crate::receipt_handle::ReceiptHandle;
 use crate::state::record::{CellKey, Entry};
@@ -66,7 +67,7 @@ pub(crate) async fn forward_messages_to_dead_letter_queue(
     {
         let tables = parts.tables();
         let checked: Vec<_> = forwards.iter().map(|forward| check_handle(parts, &tables, &forward.handle)).collect();
-        let mut locked = Locked::new(parts, checked.iter().flatten());
+        let mut locked = Locked::new(parts, &tables, checked.iter().flatten());
         let mut locked = locked.lock();
         let now = parts.store.now();
         for (forward, checked) in forwards.iter().zip(checked) {
@@ -76,9 +77,14 @@ pub(crate) async fn forward_messages_to_dead_letter_queue(
                 let cells = locked.get(&(key.consumer_group_id, key.topic_id)).ok_or(BrokerError::ReceiptSuperseded)?;
                 let cell = cells.get(&key.queue_id).ok_or(BrokerError::ReceiptSuperseded)?;
                 let offset = forward.handle.queue_offset.0;
-                if let Verdict::Current(lease) = cell.decide_settle(offset, forward.handle.lease_id, now)? {
+                let verdict = cell.decide_settle(offset, forward.handle.lease_id, now)?;
+                if verdict == Verdict::Settled && moved_to(parts, &tables, &mut locked, key, &forward.handle)?.is_some()
+                {
+                    return Err(BrokerError::ReceiptSuperseded);
+                }
+                if let Verdict::Current(lease) = verdict {
                     let reason = forward.reason.as_ref().map(|reason| reason.as_str());
-                    let letter = Letter { key, offset, lease, reason };
+                    let letter = Letter { key, offset, lease, reason, class: AppendClass::Message };
                     // One by one: what is moved ends the lease, so that a handle given twice finds it settled.
                     if let Some(append) = letter.append(parts, &tables, &to)? {
                         failpoint::at(Point::DeadLetterBefore);
@@ -147,7 +153,7 @@ fn give_up_some(parts: &Parts, pair: Pair) -> Result<bool, BrokerError> {
     let letters = cells.iter().filter(|(_, cell)| limit.is_reached(cell.attempt_max())).flat_map(|(queue_id, cell)| {
         let key = CellKey { consumer_group_id: pair.0, topic_id: pair.1, queue_id: *queue_id };
         let exhausted = cell.due(now).filter(|(_, lease)| limit.is_reached(lease.attempt));
-        exhausted.map(move |(offset, lease)| Letter { key, offset, lease, reason: None })
+        exhausted.map(move |(offset, lease)| Letter { key, offset, lease, reason: None, class: AppendClass::Message })
     });
     let letters: Vec<_> = letters.take(GIVEN_UP_AT_ONCE_MAX).collect();
     if letters.is_empty() {
@@ -186,22 +192,23 @@ fn give_up_some(parts: &Parts, pair: Pair) -> Result<bool, BrokerError> {
     Ok(moved == GIVEN_UP_AT_ONCE_MAX)
 }
 
-/// A message that is given up.
-struct Letter<'a> {
-    key: CellKey,
-    offset: u64,
-    lease: Lease,
-    reason: Option<&'a str>,
+/// A message that leaves the place of its delivery: for the group's dead letter queue, or for its retry topic.
+pub(crate) struct Letter<'a> {
+    pub(crate) key: CellKey,
+    pub(crate) offset: u64,
+    pub(crate) lease: Lease,
+    pub(crate) reason: Option<&'a str>,
+    pub(crate) class: AppendClass,
 }
 
 impl Letter<'_> {
     /// What its record means for the delivery; replay reads the same out of the record.
-    fn entry(&self) -> Entry {
+    pub(crate) fn entry(&self) -> Entry {
         Entry::Ack { cell: self.key, offsets: vec![self.offset] }
     }
 
     /// `None`: retention has taken the message, so it is settled by that.
-    fn append(&self, parts: &Parts, tables: &Tables, to: &TopicName) -> Result<Option<Append>, BrokerError> {
+    pub(crate) fn append(&self, parts: &Parts, tables: &Tables, to: &TopicName) -> Result<Option<Append>, BrokerError> {
         let topic = tables.topic_by_id(self.key.topic_id).expect("whoever has its cells locked has looked it up");
         let not_found = || BrokerError::TopicNotFound { topic: to.to_string() };
         let target = parts.store.queue(to, QUEUE).ok_or_else(not_found)?;
@@ -216,18 +223,22 @@ impl Letter<'_> {
         let source = Source::Lease { cell: self.key, offset: self.offset };
         let physical = message.offset_message_id();
         let unique_key = message.unique_key().unwrap_or(&physical);
+        let came_from = message.property(property::RETRY_TOPIC).unwrap_or(message.topic());
         let mut instead = vec![
-            (property::RETRY_TOPIC, message.property(property::RETRY_TOPIC).unwrap_or(message.topic())),
+            (property::RETRY_TOPIC, came_from),
             (property::ORIGIN_MESSAGE_ID, message.property(property::ORIGIN_MESSAGE_ID).unwrap_or(&physical)),
-            (property::DLQ_ORIGIN_TOPIC, message.topic()),
-            (property::DLQ_ORIGIN_MESSAGE_ID, unique_key),
         ];
+        if to.retry_group().is_none() {
+            // From where its consumers know it.
+            let origin = if topic.config.topic.retry_group().is_some() { came_from } else { message.topic() };
+            instead.extend([(property::DLQ_ORIGIN_TOPIC, origin), (property::DLQ_ORIGIN_MESSAGE_ID, unique_key)]);
+        }
         instead.extend(self.reason.map(|reason| (property::DEAD_LETTER_REASON, reason)));
         let mut draft = RecordDraft::moved(to, QUEUE, parts.config.store_host, &message, &source, &instead);
         draft.reconsume_times = i32::try_from(self.lease.attempt).unwrap_or(i32::MAX);
         // Only foreign messages are so near to a record's limit.
         let too_large = |error: RecordError| MessageError::PropertiesTooLarge { reason: error.to_string() };
         let record = draft.encode().map_err(too_large)?;
-        Ok(Some(Append { record, queue: target.counter().clone(), class: AppendClass::Message }))
+        Ok(Some(Append { record, queue: target.counter().clone(), class: self.class }))
     }
 }

@@ -27,6 +27,7 @@ use crate::delivery::cells::{Cells, cell_of};
 use crate::delivery::clients::HELD_MAX;
 use crate::delivery::filter::Filter;
 use crate::delivery::lanes::Order;
+use crate::delivery::redelivery::Pair;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::message::{MessageType, StoredMessage};
@@ -34,6 +35,7 @@ use crate::names::{ConsumerGroup, TopicName};
 use crate::offset::{QueueId, QueueOffset};
 use crate::operation::consumer_groups;
 use crate::operation::forward_message_to_dead_letter_queue::AttemptLimit;
+use crate::operation::retry_topic::{make_room, pop_moved};
 use crate::receipt_handle::{LeaseId, ReceiptHandle};
 use crate::state::record::{CellKey, Entry, LeaseEntry};
 use crate::state::tables::{LiveTopic, Tables};
@@ -41,15 +43,33 @@ use crate::store::commit_log::Window;
 use crate::store::consume_queue::{Boundary, ConsumeQueue};
 
 /// A pop stops taking once its records have this many bytes together: the answer must fit in memory and in a frame.
-const POP_BYTES_MAX: u64 = 8 * 1024 * 1024;
+pub(crate) const POP_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Most queue entries one pop looks at: a filter that matches nothing must not hold the lock for long.
-const LOOKED_AT_MAX: usize = 4_096;
+pub(crate) const LOOKED_AT_MAX: usize = 4_096;
 /// Where order is kept, so many messages are looked at before those whose turn it is are counted again.
 const LANES_LOOKED_AT_ONCE: usize = 64;
 /// Most leases of one queue looked at for messages that came back.
 pub(crate) const DUE_LOOKED_AT_MAX: usize = 1_024;
 
 pub(crate) fn pop_messages(parts: &Parts, pop: &PopMessages) -> Result<Vec<PoppedMessage>, BrokerError> {
+    match pop_some(parts, pop)? {
+        Popped::Messages(messages) => Ok(messages),
+        // Once: messages that the filter does not want must not have all that is in flight moved for them.
+        Popped::StandsStill(pair) if make_room(parts, pair)? => match pop_some(parts, pop)? {
+            Popped::Messages(messages) => Ok(messages),
+            Popped::StandsStill(_) => Ok(Vec::new()),
+        },
+        Popped::StandsStill(_) => Ok(Vec::new()),
+    }
+}
+
+enum Popped {
+    Messages(Vec<PoppedMessage>),
+    /// There are none, and in a queue because too much lies behind what is in flight.
+    StandsStill(Pair),
+}
+
+fn pop_some(parts: &Parts, pop: &PopMessages) -> Result<Popped, BrokerError> {
     check(pop)?;
     // Before the group is made: a receive that is refused leaves nothing behind.
     readable_topic(&parts.tables(), &pop.topic)?;
@@ -58,6 +78,10 @@ pub(crate) fn pop_messages(parts: &Parts, pop: &PopMessages) -> Result<Vec<Poppe
     let topic = readable_topic(&tables, &pop.topic)?;
     if tables.consumer_group_by_id(group.consumer_group_id).is_none() {
         return Err(BrokerError::ConsumerGroupNotFound { consumer_group: pop.consumer_group.to_string() });
+    }
+    let moved = pop_moved(parts, &tables, &group, topic, pop)?;
+    if !moved.is_empty() {
+        return Ok(Popped::Messages(moved));
     }
     let pair = (group.consumer_group_id, topic.topic_id);
     let cells = parts.cells.of(pair);
@@ -122,7 +146,11 @@ pub(crate) fn pop_messages(parts: &Parts, pop: &PopMessages) -> Result<Vec<Poppe
         cells.messages_out += taken.len() as u64;
         cells.bytes_out += bytes;
     }
-    Ok(taken
+    let stands_still = |queue: &Arc<ConsumeQueue>| cells[&queue.queue_id()].stands_still(queue.max_offset().0);
+    if taken.is_empty() && order == Order::Nothing && queues.iter().any(stands_still) {
+        return Ok(Popped::StandsStill(pair));
+    }
+    let popped = taken
         .into_iter()
         .map(|taken| {
             let handle = ReceiptHandle {
@@ -138,7 +166,8 @@ pub(crate) fn pop_messages(parts: &Parts, pop: &PopMessages) -> Result<Vec<Poppe
             let Taken { message, attempt } = taken;
             PoppedMessage { message, handle, delivery_attempt: attempt, invisible_until: deadline }
         })
-        .collect())
+        .collect();
+    Ok(Popped::Messages(popped))
 }
 
 /// Where the group begins with queues it has never consumed: said in the log before the first answer, since a restart
@@ -170,7 +199,7 @@ struct Decision {
 }
 
 /// The hash by which the log remembers who took a message.
-fn attempt_id_hash(attempt_id: &str) -> u64 {
+pub(crate) fn attempt_id_hash(attempt_id: &str) -> u64 {
     let digest = Sha256::digest(attempt_id.as_bytes());
     u64::from_be_bytes(digest[..8].try_into().expect("eight of 32 bytes"))
 }

@@ -44,7 +44,7 @@ fn release(parts: &Parts, client: ClientId) -> Result<(), BrokerError> {
             queue_id: *queue_id,
         }));
     }
-    let mut locked = Locked::new(parts, keys.iter());
+    let mut locked = Locked::new(parts, &tables, keys.iter());
     let mut locked = locked.lock();
     let now = parts.store.now();
     // It took something again while this looked around, so it lives.

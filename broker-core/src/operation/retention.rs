@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 use crate::local_broker::Parts;
 use crate::offset::{QueueId, QueueOffset};
 use crate::operation::snapshot::take_newer_snapshot;
-use crate::operation::{fire_messages, half_messages};
+use crate::operation::{fire_messages, half_messages, retry_topic};
 use crate::state::record::{CellKey, Entry};
 use crate::state::tables::{LiveTopic, Tables};
 use crate::store::Store;
@@ -31,7 +31,8 @@ pub(crate) fn enforce_retention(parts: &Parts) -> Result<(), StoreError> {
 fn delete_segments(parts: &Parts) -> Result<(), StoreError> {
     let put_back = |below| {
         let timers = fire_messages::put_back_below(parts, below)?;
-        Ok(half_messages::upkeep::put_back_below(parts, below)? || timers)
+        let half = half_messages::upkeep::put_back_below(parts, below)?;
+        Ok(retry_topic::move_below(parts, below)? || half || timers)
     };
     let retained = parts.store.enforce_retention(&parts.config.retention, put_back)?;
     if retained.deleted_below.is_some() {
@@ -270,16 +271,17 @@ mod tests {
         let popped = broker.pop_messages(pop(10)).await.unwrap();
         let acked = popped[3..7].iter().map(|popped| popped.handle.clone()).collect();
         assert!(broker.ack_messages(acked).await.unwrap().iter().all(Result::is_ok));
-        let expired = async || broker.list_consumptions(None, None).await.unwrap()[0].expired;
+        let expired = async || broker.list_consumptions(None, Some(topic())).await.unwrap()[0].expired;
         assert_eq!(expired().await, 0);
         retain(&broker);
         let (min, max, _) = queue_of(&broker, 0).await;
         assert!(min > 10);
-        assert_eq!(expired().await, min - 4);
+        // Nor what was moved to its retry topic.
+        assert_eq!(expired().await, min - 10);
         let progress = broker.query_consume_offsets(group(), topic()).await.unwrap().remove(0);
         assert_eq!((progress.lag(), progress.ready, progress.in_flight), (max - min, max - min, 0));
         retain(&broker);
-        assert_eq!(expired().await, min - 4, "nothing is missed twice");
+        assert_eq!(expired().await, min - 10, "nothing is missed twice");
     }
 
     #[tokio::test]

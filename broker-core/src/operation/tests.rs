@@ -9,6 +9,7 @@ mod order;
 mod recover_state;
 mod release_client;
 mod repair;
+mod retry_topic;
 mod transactions;
 mod waking;
 

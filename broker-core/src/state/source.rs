@@ -3,7 +3,7 @@
 //!
 //! | value of the property | moved from |
 //! | --- | --- |
-//! | `lease <group id> <topic id> <queue id> <queue offset>` | a delivery to a consumer group that was given up |
+//! | `lease <group id> <topic id> <queue id> <queue offset>` | a delivery to a consumer group: given up, or moved to the group's retry topic |
 //! | `timer <queue offset>` | the topic of timers: its second has come, and it goes to its own topic or on to a later second |
 //! | `timer-kept <queue offset>` | the topic of timers, whatever its second: retention had put it back into the same topic |
 //! | `level <level> <queue offset>` | the queue of a delay level, and with it all before it |
@@ -18,7 +18,7 @@ use crate::state::record::{CellKey, StateRecordError};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// A delivery that was given up; this record settles it.
+    /// A delivery that was given up or moved to the retry topic; this record settles it.
     Lease { cell: CellKey, offset: u64 },
     /// A message that waited for its second, which has come.
     Timer { offset: QueueOffset },

@@ -88,6 +88,11 @@ impl TimerWheel {
         Ok(wheel)
     }
 
+    /// Nothing waits in messages before this one.
+    pub fn first(&self) -> QueueOffset {
+        self.first
+    }
+
     /// The next message of the topic of timers that has no unit.
     pub fn end(&self) -> QueueOffset {
         self.end
@@ -202,6 +207,7 @@ impl TimerWheel {
                 self.log.write(QueueOffset(from), &vec![filler; count])?;
             }
         }
+        self.log.trim(self.first)?;
         self.log.sync()
     }
 

@@ -7,10 +7,19 @@ import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Random;
+import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.apache.rocketmq.broker.BrokerController;
+import org.apache.rocketmq.client.consumer.AckCallback;
+import org.apache.rocketmq.client.consumer.AckResult;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
+import org.apache.rocketmq.client.consumer.PopCallback;
+import org.apache.rocketmq.client.consumer.PopResult;
 import org.apache.rocketmq.client.consumer.PullResult;
 import org.apache.rocketmq.client.consumer.PullStatus;
+import org.apache.rocketmq.client.impl.MQClientAPIImpl;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.MessageQueueSelector;
 import org.apache.rocketmq.client.producer.SendResult;
@@ -21,7 +30,9 @@ import org.apache.rocketmq.client.producer.TransactionMQProducer;
 import org.apache.rocketmq.common.BrokerConfig;
 import org.apache.rocketmq.common.MQVersion;
 import org.apache.rocketmq.common.TopicConfig;
+import org.apache.rocketmq.common.filter.ExpressionType;
 import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageConst;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.common.namesrv.NamesrvConfig;
@@ -29,27 +40,35 @@ import org.apache.rocketmq.namesrv.NamesrvController;
 import org.apache.rocketmq.remoting.netty.NettyClientConfig;
 import org.apache.rocketmq.remoting.netty.NettyServerConfig;
 import org.apache.rocketmq.remoting.protocol.RemotingCommand;
+import org.apache.rocketmq.remoting.protocol.header.AckMessageRequestHeader;
+import org.apache.rocketmq.remoting.protocol.header.PopMessageRequestHeader;
 import org.apache.rocketmq.store.config.MessageStoreConfig;
 
 /**
  * Apache's own broker on a store directory, for one phase of a test:
  *   write DIR   sends messages of its own and commits some offsets
  *   read DIR    sends nothing, and commits the transactions that it is asked about, which are COUNT (a third argument)
- * Both end with a clean stop, after saying on stdout what every queue holds:
+ *   carry DIR   goes on with what is in flight: see {@link #carry}
+ * All end with a clean stop, after saying on stdout what every queue holds:
  *   message TOPIC QUEUE OFFSET PLACE STORED TAG KEYS BODY     (BODY in hex, "-" for what is missing)
  *   committed GROUP TOPIC QUEUE OFFSET
  *   checked BODY     of each question about a transaction
+ *   popped OFFSET    of each message that a pop got
  */
 public final class Peer {
-    private static final String[] TOPICS = {"orders", "events"};
+    private static final String[] WRITTEN = {"orders", "events"};
+    private static final String[] CARRIED = {"later", "deals", "events"};
     private static final String[] GROUPS = {"billing", "audit"};
     private static final int SEGMENT_BYTES = 1 << 20;
 
     private final NamesrvController names;
     private final BrokerController broker;
     private final String namesAddress;
+    private final String[] topics;
 
-    private Peer(File dir, boolean asks) throws Exception {
+    private Peer(File dir, String phase) throws Exception {
+        boolean asks = !phase.equals("write");
+        topics = phase.equals("carry") ? CARRIED : WRITTEN;
         int namesPort = freePort();
         namesAddress = "127.0.0.1:" + namesPort;
         NettyServerConfig namesServer = new NettyServerConfig();
@@ -71,8 +90,10 @@ public final class Peer {
         config.setReviveQueueNum(1);
         config.setReviveInterval(100);
         config.setTransactionTimeOut(asks ? 100 : 3_600_000);
-        config.setTransactionCheckInterval(asks ? 300 : 3_600_000);
+        config.setTransactionCheckInterval(asks ? (topics == CARRIED ? 2_000 : 300) : 3_600_000);
         config.setTransactionOpBatchInterval(50);
+        // However slow the machine is: what stays open is not given up.
+        config.setTransactionCheckMax(10_000);
         config.setListenPort(freePort());
         NettyServerConfig server = new NettyServerConfig();
         server.setBindAddress("127.0.0.1");
@@ -81,7 +102,6 @@ public final class Peer {
         store.setStorePathRootDir(dir.getPath());
         store.setStorePathCommitLog(new File(dir, "commitlog").getPath());
         store.setMappedFileSizeCommitLog(SEGMENT_BYTES);
-        store.setMappedFileSizeTimerLog(1 << 20);
         store.setHaListenPort(freePort());
         // A test machine's disk may be fuller than Apache likes.
         store.setDiskMaxUsedSpaceRatio(95);
@@ -95,14 +115,17 @@ public final class Peer {
         System.setProperty(RemotingCommand.REMOTING_VERSION_KEY, Integer.toString(MQVersion.CURRENT_VERSION));
         // Keys nobody uses cost seconds.
         System.setProperty("tls.server.mode", "disabled");
-        Peer peer = new Peer(new File(args[1]), args[0].equals("read"));
+        Peer peer = new Peer(new File(args[1]), args[0]);
         try {
             if (args[0].equals("write")) {
                 peer.write();
             }
             peer.announce();
             if (args[0].equals("read")) {
-                peer.answerChecks(Integer.parseInt(args[2]));
+                peer.answerChecks("orders", Integer.parseInt(args[2]));
+            }
+            if (args[0].equals("carry")) {
+                peer.carry(args[2], args[3], Integer.parseInt(args[4]), Integer.parseInt(args[5]));
             }
             peer.say();
         } catch (Throwable failure) {
@@ -118,7 +141,7 @@ public final class Peer {
 
     /** Returns when the name server knows the topics. */
     private void announce() throws Exception {
-        for (String topic : TOPICS) {
+        for (String topic : topics) {
             while (names.getRouteInfoManager().pickupTopicRouteData(topic) == null) {
                 broker.registerBrokerAll(true, false, true);
                 Thread.sleep(20);
@@ -147,7 +170,7 @@ public final class Peer {
         for (int number = 0; number < 300; number++) {
             byte[] body = new byte[1 + random.nextInt(16000)];
             random.nextBytes(body);
-            Message message = new Message(TOPICS[number % 3 == 0 ? 1 : 0], body);
+            Message message = new Message(WRITTEN[number % 3 == 0 ? 1 : 0], body);
             if (number % 2 == 0) {
                 message.setTags("tag" + number % 5);
             }
@@ -174,7 +197,7 @@ public final class Peer {
 
     /** One is committed, one is rolled back, one stays open. */
     private void beginTransactions() throws Exception {
-        TransactionMQProducer producer = transactionProducer(new TransactionListener() {
+        TransactionMQProducer producer = transactionProducer("orders", new TransactionListener() {
             @Override
             public LocalTransactionState executeLocalTransaction(Message message, Object state) {
                 return (LocalTransactionState) state;
@@ -198,23 +221,120 @@ public final class Peer {
         producer.shutdown();
     }
 
-    /** Commits what it is asked about, until each was asked and nothing was for a while. */
-    private void answerChecks(int count) throws Exception {
-        List<String> checked = new ArrayList<>();
-        TransactionMQProducer producer = transactionProducer(new TransactionListener() {
+    /**
+     * Sends what begins with OWN: it comes in 3 s, in an hour, after 60 h (by way of another second) and with the last
+     * level, and a transaction stays open. Pops once from "events" and acks the offsets of ACKS. Answers the questions
+     * about CHECKS transactions, its own included, and waits until "later" holds as many messages as DELIVERED.
+     */
+    private void carry(String own, String acks, int checks, int delivered) throws Exception {
+        long now = System.currentTimeMillis();
+        DefaultMQProducer producer = new DefaultMQProducer("writers");
+        producer.setNamesrvAddr(namesAddress);
+        producer.start();
+        for (String when : new String[] {"3000 soon", "3600000 in an hour", "216000000 in days"}) {
+            int space = when.indexOf(' ');
+            Message message = new Message("later", (own + when.substring(space)).getBytes(StandardCharsets.UTF_8));
+            message.setDeliverTimeMs(now + Long.parseLong(when.substring(0, space)));
+            require(producer.send(message).getSendStatus() == SendStatus.SEND_OK, "sent " + when);
+        }
+        Message message = new Message("later", (own + " with a level").getBytes(StandardCharsets.UTF_8));
+        message.setDelayTimeLevel(18);
+        producer.send(message);
+        pop(producer.getDefaultMQProducerImpl().getMqClientFactory().getMQClientAPIImpl(), acks);
+        answerChecks("deals", checks, new Message("deals", (own + " open").getBytes(StandardCharsets.UTF_8)));
+        while (broker.getMessageStore().getMaxOffsetInQueue("later", 0) < delivered) {
+            Thread.sleep(50);
+        }
+        // More would have come by now.
+        Thread.sleep(1_500);
+        producer.shutdown();
+    }
+
+    private void pop(MQClientAPIImpl api, String acks) throws Exception {
+        PopMessageRequestHeader pop = new PopMessageRequestHeader();
+        pop.setConsumerGroup("audit");
+        pop.setTopic("events");
+        pop.setQueueId(0);
+        pop.setMaxMsgNums(32);
+        pop.setInvisibleTime(60_000);
+        pop.setPollTime(1_000);
+        pop.setBornTime(System.currentTimeMillis());
+        pop.setInitMode(0);
+        pop.setExpType(ExpressionType.TAG);
+        pop.setExp("*");
+        CompletableFuture<PopResult> popped = new CompletableFuture<>();
+        api.popMessageAsync("broker-a", broker.getBrokerAddr(), pop, 5_000, new PopCallback() {
             @Override
-            public LocalTransactionState executeLocalTransaction(Message message, Object state) {
-                throw new IllegalStateException("nothing is sent");
+            public void onSuccess(PopResult result) {
+                popped.complete(result);
             }
 
             @Override
-            public LocalTransactionState checkLocalTransaction(MessageExt message) {
-                synchronized (checked) {
-                    checked.add(new String(message.getBody(), StandardCharsets.UTF_8));
-                }
-                return LocalTransactionState.COMMIT_MESSAGE;
+            public void onException(Throwable failure) {
+                popped.completeExceptionally(failure);
             }
         });
+        Set<String> acked = Stream.of(acks.split(",")).collect(Collectors.toSet());
+        for (MessageExt message : popped.get().getMsgFoundList()) {
+            System.out.println("popped " + message.getQueueOffset());
+            if (!acked.contains("" + message.getQueueOffset())) {
+                continue;
+            }
+            AckMessageRequestHeader ack = new AckMessageRequestHeader();
+            ack.setConsumerGroup("audit");
+            ack.setTopic("events");
+            ack.setQueueId(0);
+            ack.setOffset(message.getQueueOffset());
+            ack.setExtraInfo(message.getProperty(MessageConst.PROPERTY_POP_CK));
+            CompletableFuture<AckResult> done = new CompletableFuture<>();
+            api.ackMessageAsync(broker.getBrokerAddr(), 5_000, new AckCallback() {
+                @Override
+                public void onSuccess(AckResult result) {
+                    done.complete(result);
+                }
+
+                @Override
+                public void onException(Throwable failure) {
+                    done.completeExceptionally(failure);
+                }
+            }, ack);
+            done.get();
+        }
+    }
+
+    /** What is called "open" stays so, what is called "rolled back" is, and everything else is committed. */
+    private static final class Answers implements TransactionListener {
+        private final List<String> checked;
+
+        private Answers(List<String> checked) {
+            this.checked = checked;
+        }
+
+        @Override
+        public LocalTransactionState executeLocalTransaction(Message message, Object state) {
+            return LocalTransactionState.UNKNOW;
+        }
+
+        @Override
+        public LocalTransactionState checkLocalTransaction(MessageExt message) {
+            String body = new String(message.getBody(), StandardCharsets.UTF_8);
+            synchronized (checked) {
+                checked.add(body);
+            }
+            if (message.getTopic().equals("deals") && body.endsWith("open")) {
+                return LocalTransactionState.UNKNOW;
+            }
+            return body.endsWith("rolled back") ? LocalTransactionState.ROLLBACK_MESSAGE : LocalTransactionState.COMMIT_MESSAGE;
+        }
+    }
+
+    /** Answers what it is asked about, until each was asked and nothing was for a while. */
+    private void answerChecks(String topic, int count, Message... halves) throws Exception {
+        List<String> checked = new ArrayList<>();
+        TransactionMQProducer producer = transactionProducer(topic, new Answers(checked));
+        for (Message half : halves) {
+            producer.sendMessageInTransaction(half, null);
+        }
         while (true) {
             synchronized (checked) {
                 if (checked.stream().distinct().count() >= count) {
@@ -228,13 +348,13 @@ public final class Peer {
         checked.stream().distinct().sorted().forEach(body -> System.out.println("checked " + body));
     }
 
-    private TransactionMQProducer transactionProducer(TransactionListener listener) throws Exception {
+    private TransactionMQProducer transactionProducer(String topic, TransactionListener listener) throws Exception {
         TransactionMQProducer producer = new TransactionMQProducer("shop");
         producer.setNamesrvAddr(namesAddress);
         producer.setTransactionListener(listener);
         producer.start();
         // A producer that never sent is unknown to the broker until its next heartbeat.
-        producer.getDefaultMQProducerImpl().getMqClientFactory().updateTopicRouteInfoFromNameServer("orders");
+        producer.getDefaultMQProducerImpl().getMqClientFactory().updateTopicRouteInfoFromNameServer(topic);
         producer.getDefaultMQProducerImpl().getMqClientFactory().sendHeartbeatToAllBrokerWithLock();
         return producer;
     }
@@ -244,7 +364,7 @@ public final class Peer {
         DefaultMQPullConsumer consumer = new DefaultMQPullConsumer("readers");
         consumer.setNamesrvAddr(namesAddress);
         consumer.start();
-        for (String topic : TOPICS) {
+        for (String topic : topics) {
             List<MessageQueue> queues = new ArrayList<>(consumer.fetchSubscribeMessageQueues(topic));
             queues.sort(Comparator.naturalOrder());
             for (MessageQueue queue : queues) {
@@ -261,7 +381,7 @@ public final class Peer {
             }
         }
         for (String group : GROUPS) {
-            for (String topic : TOPICS) {
+            for (String topic : topics) {
                 for (int queue = 0; queue < 4; queue++) {
                     long offset = broker.getConsumerOffsetManager().queryOffset(group, topic, queue);
                     if (offset >= 0) {

@@ -115,6 +115,26 @@ impl<'a> History<'a> {
         }
     }
 
+    /// A message leaves its place by one record.
+    pub(super) fn check_retried(&self, read_back: &ReadBack, found: &mut Vec<Violation>) {
+        for (group, moved) in &read_back.retried {
+            let mut lying: HashSet<&str> = HashSet::new();
+            for message in moved {
+                let Some(send) = self.by_key.get(message.key.as_str()).map(|number| &self.sends[*number]) else {
+                    let never = format!("{} of {group}'s retry topic was never sent", message.key);
+                    found.push(Kind::Phantom.because(never));
+                    continue;
+                };
+                if let Some(altered) = send.differs_itself(message) {
+                    found.push(Kind::Altered.because(format!("{} of {group}'s retry topic: {altered}", message.key)));
+                }
+                if !lying.insert(&message.key) {
+                    found.push(Kind::RetriedTwice.because(format!("{} of {group}", message.key)));
+                }
+            }
+        }
+    }
+
     pub(super) fn check_dead_letters(&self, read_back: &ReadBack, found: &mut Vec<Violation>) {
         let mut lying: HashSet<(&str, &str)> = HashSet::new();
         for (group, letters) in &read_back.dead_letters {

@@ -708,6 +708,36 @@ async fn b8_a_clean_stop_leaves_the_wheel_as_rocketmq_has_it() {
     assert_eq!(delivered(&broker).await.len(), 5);
 }
 
+/// RocketMQ takes every unit of its timer log for one that waits in its second, and follows each to the one before.
+#[tokio::test]
+async fn b8_what_retention_put_back_waits_once_for_rocketmq() {
+    let files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let broker = open_at(&files, &hands);
+    with_delay_topic(&broker).await;
+    for id in ["a", "b"] {
+        send_one(&broker, id, after(60_000)).await;
+    }
+    assert!(delivered(&broker).await.is_empty());
+    put_back_below(broker.parts(), broker.parts().store.max_offset()).unwrap();
+    send_one(&broker, "c", after(60_000)).await;
+    assert!(delivered(&broker).await.is_empty());
+    broker.close().unwrap();
+    drop(broker);
+    let log = files.read("/data/timerlog/00000000000000000000".as_ref()).unwrap();
+    let number = |bytes: &[u8]| i64::from_be_bytes(bytes.try_into().unwrap());
+    let units = log.chunks(52).take_while(|unit| unit[3] == 52).map(|unit| {
+        let delay = i32::from_be_bytes(unit[24..28].try_into().unwrap());
+        (number(&unit[4..12]), number(&unit[16..24]) + i64::from(delay) - START)
+    });
+    assert_eq!(units.collect::<Vec<_>>(), [(-1, -1_000), (-1, -1_000), (-1, 59_000), (104, 59_000), (156, 59_000)]);
+    let broker = open_at(&files, &hands);
+    hands.pass(60_000);
+    let mut came = delivered(&broker).await;
+    came.sort();
+    assert_eq!(came, ["a", "b", "c"]);
+}
+
 #[tokio::test]
 async fn a_state_made_anew_knows_what_was_fired() {
     use crate::recover_state::{RecoverState, recover_state};
