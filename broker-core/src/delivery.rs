@@ -9,6 +9,7 @@ pub mod filter;
 pub mod half_messages;
 pub mod idempotency;
 pub mod lanes;
+pub mod leases;
 pub mod long_polling;
 pub mod offset_ranges;
 pub mod redelivery;

@@ -600,7 +600,7 @@ impl Store {
     }
 
     /// By queue id; none if the topic has no queues.
-    pub fn queues(&self, topic: &TopicName) -> Vec<Arc<ConsumeQueue>> {
+    pub fn queues(&self, topic: &TopicName) -> Arc<[Arc<ConsumeQueue>]> {
         self.shared.dispatch.table().topic(topic.as_str()).map(|topic| topic.queues.clone()).unwrap_or_default()
     }
 

@@ -10,12 +10,13 @@
 //! Invariant: a popped message is acked or comes back.
 //! Invariant: the consume offset goes back only on an explicit reset; there is none yet.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::delivery::clients::ClientId;
 use crate::delivery::lanes::{LANE_WINDOW, LaneId, Lanes, Order};
+use crate::delivery::leases::{Lease, Leases};
 use crate::error::BrokerError;
 use crate::receipt_handle::LeaseId;
 use crate::state::record::{CellKey, Entry, LeaseEntry};
@@ -25,33 +26,12 @@ pub const WINDOW_MAX: u64 = 16_777_216;
 /// A handle is judged this much past its deadline before it is refused: clocks of callers and network time.
 pub const GRACE: Duration = Duration::from_secs(5);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lease {
-    pub id: LeaseId,
-    /// From here on the message is due again.
-    pub deadline: Timestamp,
-    /// Deliveries counted so far.
-    pub attempt: u32,
-    /// The receive that took it, by the hash of the id that its caller gave it.
-    pub attempt_id: Option<u64>,
-    /// Who keeps it while it lives, up to the deadline.
-    pub client: Option<ClientId>,
-}
-
 #[derive(Debug, Clone, Default)]
 pub struct Cell {
     next: u64,
-    leases: BTreeMap<u64, Lease>,
+    leases: Leases,
     /// Settled, though not everything before is taken: all above `next`.
     settled: BTreeSet<u64>,
-    /// The same leases by deadline.
-    deadlines: BTreeSet<(Timestamp, u64)>,
-    /// How many leases have which attempt.
-    attempts: BTreeMap<u32, usize>,
-    /// The leases of each receive whose caller gave it an id.
-    attempt_ids: HashMap<u64, BTreeSet<u64>>,
-    /// The leases of each consumer that keeps them while it lives.
-    clients: HashMap<ClientId, BTreeSet<u64>>,
     /// Kept from the first receive on that has to keep order.
     lanes: Option<Box<KnownLanes>>,
 }
@@ -86,7 +66,7 @@ impl Cell {
 
     /// Everything below is settled.
     pub fn floor(&self) -> u64 {
-        self.leases.first_key_value().map_or(self.next, |(offset, _)| self.next.min(*offset))
+        self.leases.first().map_or(self.next, |offset| self.next.min(offset))
     }
 
     pub fn in_flight(&self) -> usize {
@@ -99,13 +79,12 @@ impl Cell {
         if end <= self.next {
             return 0;
         }
-        let taken = self.leases.range(self.next..end).count() + self.settled.range(..end).count();
-        end - self.next - taken as u64
+        end - self.next - self.leases.count(self.next..end) - self.settled.range(..end).count() as u64
     }
 
     /// How many below `begin` are not settled: what is lost if the queue begins there.
     pub fn owed_below(&self, begin: u64) -> u64 {
-        let in_flight = self.leases.range(..begin).count() as u64;
+        let in_flight = self.leases.count(0..begin);
         in_flight + if self.next < begin { self.not_taken(begin) } else { 0 }
     }
 
@@ -116,12 +95,12 @@ impl Cell {
 
     /// What is in flight from this offset on, in order.
     pub fn leases_from(&self, offset: u64) -> impl Iterator<Item = (u64, Lease)> {
-        self.leases.range(offset..).map(|(offset, lease)| (*offset, *lease))
+        self.leases.range_from(offset)
     }
 
     /// How many of what is in flight were delivered before.
     pub fn redelivered(&self) -> usize {
-        self.attempts.range(2..).map(|(_, count)| count).sum()
+        self.leases.redelivered()
     }
 
     /// Is there more up to `end`, and nothing of it may be taken before something in flight is settled? The window is
@@ -143,24 +122,21 @@ impl Cell {
 
     /// Did somebody settle it?
     pub fn is_settled(&self, offset: u64) -> bool {
-        (offset < self.next || self.settled.contains(&offset)) && !self.leases.contains_key(&offset)
+        (offset < self.next || self.settled.contains(&offset)) && !self.leases.contains(offset)
     }
 
-    pub fn lease_of(&self, offset: u64) -> Option<&Lease> {
-        self.leases.get(&offset)
+    pub fn lease_of(&self, offset: u64) -> Option<Lease> {
+        self.leases.get(offset)
     }
 
     /// Was it taken or settled, though it lies above `next`?
     pub fn is_passed(&self, offset: u64) -> bool {
-        self.settled.contains(&offset) || self.leases.contains_key(&offset)
+        self.settled.contains(&offset) || self.leases.contains(offset)
     }
 
     /// Messages that came back, in the order in which they did.
     pub fn due(&self, now: Timestamp) -> impl Iterator<Item = (u64, Lease)> {
-        self.deadlines.iter().take_while(move |(deadline, _)| *deadline <= now).map(|(_, offset)| {
-            let lease = self.leases.get(offset).expect("both maps hold the same leases");
-            (*offset, *lease)
-        })
+        self.leases.due(now)
     }
 
     /// Messages that came back and whose turn it is. Where order is kept, that is what stands first in its lane of all that
@@ -181,7 +157,12 @@ impl Cell {
                     }
                     return Some((offset, lease));
                 };
-                let in_flight = || known.lanes.in_flight_beside(offset).map(|offset| (offset, self.leases[&offset]));
+                let in_flight = || {
+                    known
+                        .lanes
+                        .in_flight_beside(offset)
+                        .map(|offset| (offset, self.leases.get(offset).expect("it is in flight")))
+                };
                 if in_flight().next().is_some_and(|(first, _)| lanes_seen.insert(first)) {
                     behind.extend(in_flight().take_while(|(_, lease)| lease.deadline <= now && !stays(lease)));
                 }
@@ -191,18 +172,17 @@ impl Cell {
 
     /// What a receive with this id took and nobody has settled, given back or been given since.
     pub fn taken_by(&self, attempt_id: u64) -> impl Iterator<Item = (u64, Lease)> {
-        let offsets = self.attempt_ids.get(&attempt_id);
-        offsets.into_iter().flatten().map(|offset| (*offset, self.leases[offset]))
+        self.leases.taken_by(attempt_id)
     }
 
     /// Does this consumer keep anything while it lives?
     pub fn is_held_by(&self, client: ClientId) -> bool {
-        self.clients.contains_key(&client)
+        self.leases.is_held_by(client)
     }
 
     /// All that do.
     pub fn clients(&self) -> impl Iterator<Item = ClientId> {
-        self.clients.keys().copied()
+        self.leases.clients()
     }
 
     /// From now on lanes are known, if there is an order to keep: `lane_of` says those of what is in flight.
@@ -215,8 +195,8 @@ impl Cell {
             return Ok(());
         }
         let mut known = Box::new(KnownLanes { order, looked_at: self.next, lanes: Lanes::default() });
-        for offset in self.leases.keys() {
-            known.lanes.found_in_flight(*offset, lane_of(*offset)?);
+        for (offset, _) in self.leases.range_from(0) {
+            known.lanes.found_in_flight(offset, lane_of(offset)?);
         }
         self.lanes = Some(known);
         Ok(())
@@ -257,33 +237,37 @@ impl Cell {
 
     /// The most deliveries that a message in flight has had.
     pub fn attempt_max(&self) -> u32 {
-        self.attempts.last_key_value().map_or(0, |(attempt, _)| *attempt)
+        self.leases.attempt_max()
     }
 
     /// When the next message comes back that has not come back yet.
     pub fn next_deadline(&self, now: Timestamp) -> Option<Timestamp> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        self.deadlines.range((Excluded((now, u64::MAX)), Unbounded)).next().map(|(deadline, _)| *deadline)
+        self.leases.next_deadline(now)
+    }
+
+    /// When the first message comes back, or came back if it is still here.
+    pub fn first_deadline(&self) -> Option<Timestamp> {
+        self.leases.first_deadline()
     }
 
     /// Does this lease id still speak for this offset?
     pub fn decide_settle(&self, offset: u64, lease_id: LeaseId, now: Timestamp) -> Result<Verdict, BrokerError> {
-        match self.leases.get(&offset) {
+        match self.leases.get(offset) {
             // Handed out before a power cut that took the record with it.
             None if offset >= self.next && !self.settled.contains(&offset) => Err(BrokerError::ReceiptSuperseded),
             None => Ok(Verdict::Settled),
             Some(lease) if lease.id != lease_id => Err(BrokerError::ReceiptSuperseded),
             Some(lease) if now > lease.deadline.plus(GRACE) => Err(BrokerError::ReceiptExpired),
-            Some(lease) => Ok(Verdict::Current(*lease)),
+            Some(lease) => Ok(Verdict::Current(lease)),
         }
     }
 
     /// Entries that make this cell anew.
     pub fn entries(&self, cell: CellKey) -> impl Iterator<Item = Entry> {
-        let leases = self.leases.iter().map(move |(offset, lease)| match (lease.attempt_id, lease.client) {
+        let leases = self.leases.range_from(0).map(move |(offset, lease)| match (lease.attempt_id, lease.client) {
             (None, None) => Entry::ChangeLease {
                 cell,
-                offset: *offset,
+                offset,
                 deadline: lease.deadline,
                 lease_id: lease.id,
                 attempt: lease.attempt,
@@ -296,7 +280,7 @@ impl Cell {
                 auto_renew: lease.client.is_some(),
                 attempt_id_hash: lease.attempt_id,
                 client: lease.client,
-                messages: vec![(*offset, lease.attempt)],
+                messages: vec![(offset, lease.attempt)],
             }),
         });
         let settled =
@@ -305,35 +289,27 @@ impl Cell {
     }
 
     /// Takes an entry that names this cell.
-    pub fn apply(&mut self, entry: &Entry) {
+    pub(super) fn apply(&mut self, entry: &Entry) {
         match entry {
             Entry::Start { offset, .. } => *self = Cell::starting_at(*offset),
             Entry::Lease(lease) => self.apply_lease(lease),
             Entry::Ack { offsets, .. } => {
-                for offset in offsets {
-                    self.settle(*offset);
-                    if *offset >= self.next {
-                        self.settled.insert(*offset);
-                    }
-                }
+                self.settle(offsets);
+                self.settled.extend(offsets.iter().filter(|offset| **offset >= self.next));
                 self.advance(self.next);
             }
             Entry::ChangeLease { offset, deadline, lease_id, attempt, .. } => {
                 let (id, deadline, attempt) = (*lease_id, *deadline, *attempt);
-                self.lease(*offset, Lease { id, deadline, attempt, attempt_id: None, client: None });
+                self.lease(Lease { id, deadline, attempt, attempt_id: None, client: None }, [*offset]);
                 self.advance(self.next);
             }
-            Entry::ReleaseClient { client, deadline, .. } => {
-                for offset in self.clients.get(client).cloned().unwrap_or_default() {
-                    let lease = self.leases[&offset];
-                    // Nobody's time grows by somebody's end.
-                    let deadline = lease.deadline.min(*deadline);
-                    self.lease(offset, Lease { deadline, client: None, ..lease });
-                }
-            }
+            Entry::ReleaseClient { client, deadline, .. } => self.leases.release(*client, *deadline),
             Entry::CommitOffset { offset, .. } => {
-                let settled: Vec<u64> = self.leases.range(..offset).map(|(offset, _)| *offset).collect();
-                settled.into_iter().for_each(|offset| self.settle(offset));
+                if let Some(known) = &mut self.lanes {
+                    let settled = self.leases.range_from(0).take_while(|(settled, _)| settled < offset);
+                    settled.for_each(|(settled, _)| known.lanes.settled(settled));
+                }
+                self.leases.settle_below(*offset);
                 self.advance(*offset);
             }
             Entry::Boot { .. }
@@ -354,10 +330,12 @@ impl Cell {
     }
 
     fn apply_lease(&mut self, entry: &LeaseEntry) {
-        for (sequence, (offset, attempt)) in (entry.first.sequence..).zip(&entry.messages) {
-            let id = LeaseId { boot: entry.first.boot, sequence };
-            let (deadline, attempt_id) = (entry.deadline, entry.attempt_id_hash);
-            self.lease(*offset, Lease { id, deadline, attempt: *attempt, attempt_id, client: entry.client });
+        let mut id = entry.first;
+        for alike in entry.messages.chunk_by(|(_, attempt), (_, next)| attempt == next) {
+            let (deadline, attempt_id, attempt) = (entry.deadline, entry.attempt_id_hash, alike[0].1);
+            let lease = Lease { id, deadline, attempt, attempt_id, client: entry.client };
+            self.lease(lease, alike.iter().map(|(offset, _)| *offset));
+            id.sequence += alike.len() as u64;
         }
         self.advance(entry.next);
     }
@@ -366,7 +344,7 @@ impl Cell {
     fn advance(&mut self, next: u64) {
         let before = self.next;
         self.next = self.next.max(next);
-        while self.settled.remove(&self.next) || self.leases.contains_key(&self.next) {
+        while self.settled.remove(&self.next) || self.leases.contains(self.next) {
             self.next += 1;
         }
         if self.next > before {
@@ -382,50 +360,17 @@ impl Cell {
         }
     }
 
-    fn lease(&mut self, offset: u64, lease: Lease) {
-        match self.leases.insert(offset, lease) {
-            Some(old) => self.forget(offset, old),
-            None => self.lanes.iter_mut().for_each(|known| known.lanes.leased(offset)),
+    fn lease(&mut self, first: Lease, offsets: impl IntoIterator<Item = u64> + Clone) {
+        if let Some(known) = &mut self.lanes {
+            let new = offsets.clone().into_iter().filter(|offset| !self.leases.contains(*offset));
+            new.for_each(|offset| known.lanes.leased(offset));
         }
-        self.deadlines.insert((lease.deadline, offset));
-        *self.attempts.entry(lease.attempt).or_default() += 1;
-        if let Some(attempt_id) = lease.attempt_id {
-            self.attempt_ids.entry(attempt_id).or_default().insert(offset);
-        }
-        if let Some(client) = lease.client {
-            self.clients.entry(client).or_default().insert(offset);
-        }
+        self.leases.insert(first, offsets);
     }
 
-    fn settle(&mut self, offset: u64) {
-        if let Some(old) = self.leases.remove(&offset) {
-            self.forget(offset, old);
-        }
-        self.lanes.iter_mut().for_each(|known| known.lanes.settled(offset));
-    }
-
-    /// A lease is no more, or not the same.
-    fn forget(&mut self, offset: u64, old: Lease) {
-        self.deadlines.remove(&(old.deadline, offset));
-        let of_attempt = self.attempts.get_mut(&old.attempt).expect("each lease is counted");
-        *of_attempt -= 1;
-        if *of_attempt == 0 {
-            self.attempts.remove(&old.attempt);
-        }
-        if let Some(attempt_id) = old.attempt_id {
-            let taken = self.attempt_ids.get_mut(&attempt_id).expect("each lease is known by its attempt id");
-            taken.remove(&offset);
-            if taken.is_empty() {
-                self.attempt_ids.remove(&attempt_id);
-            }
-        }
-        if let Some(client) = old.client {
-            let held = self.clients.get_mut(&client).expect("each lease is known by its client");
-            held.remove(&offset);
-            if held.is_empty() {
-                self.clients.remove(&client);
-            }
-        }
+    fn settle(&mut self, offsets: &[u64]) {
+        self.leases.settle(offsets);
+        self.lanes.iter_mut().for_each(|known| offsets.iter().for_each(|offset| known.lanes.settled(*offset)));
     }
 }
 

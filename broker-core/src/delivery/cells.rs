@@ -3,10 +3,11 @@
 //!
 //! Lock order: tables, cells (by group id, then topic id), log.
 
-use std::collections::{BTreeMap, HashMap};
-use std::ops::{Deref, DerefMut};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 
+use crate::clock::Timestamp;
 use crate::offset::QueueId;
 use crate::state::record::{CellKey, Entry};
 
@@ -18,6 +19,10 @@ use super::redelivery::Pair;
 pub struct Cells {
     /// Boxed: a node of the map holds eleven, and most groups use a topic of one queue or eight.
     by_queue: BTreeMap<QueueId, Box<Cell>>,
+    /// Those with leases, by their first deadlines: a receive finds what came back without a look at every queue.
+    deadlines: BTreeSet<(Timestamp, QueueId)>,
+    /// So many queues have cells, from the first on, as far as anybody has looked.
+    begun: u32,
     /// Handed out since the start, repeated deliveries included.
     pub messages_out: u64,
     pub bytes_out: u64,
@@ -42,8 +47,54 @@ impl Cells {
     pub fn apply<'a>(&mut self, entries: impl IntoIterator<Item = &'a Entry>) {
         for entry in entries {
             let key = cell_of(entry).expect("an entry of a cell");
-            self.by_queue.entry(key.queue_id).or_default().apply(entry);
+            let cell = self.by_queue.entry(key.queue_id).or_default();
+            let before = cell.first_deadline();
+            cell.apply(entry);
+            let after = cell.first_deadline();
+            if after != before {
+                if let Some(before) = before {
+                    self.deadlines.remove(&(before, key.queue_id));
+                }
+                self.deadlines.extend(after.map(|after| (after, key.queue_id)));
+            }
         }
+    }
+
+    /// From now on it has a cell.
+    pub fn begin(&mut self, queue_id: QueueId) {
+        self.by_queue.entry(queue_id).or_default();
+    }
+
+    /// To look at what is new in it. Its leases change by `apply` alone.
+    pub fn look_into(&mut self, queue_id: QueueId) -> Option<&mut Cell> {
+        self.by_queue.get_mut(&queue_id).map(|cell| &mut **cell)
+    }
+
+    /// As if nothing had been applied to it.
+    pub fn forget(&mut self, queue_id: QueueId) {
+        let Some(cell) = self.by_queue.remove(&queue_id) else { return };
+        if let Some(first) = cell.first_deadline() {
+            self.deadlines.remove(&(first, queue_id));
+        }
+        self.begun = self.begun.min(queue_id.0);
+    }
+
+    /// Which of so many queues have no cell yet.
+    pub fn not_begun(&mut self, queues: u32) -> Vec<QueueId> {
+        while self.begun < queues && self.by_queue.contains_key(&QueueId(self.begun)) {
+            self.begun += 1;
+        }
+        (self.begun..queues).map(QueueId).filter(|queue_id| !self.by_queue.contains_key(queue_id)).collect()
+    }
+
+    /// The queues of which something came back, longest ago first.
+    pub fn came_back(&self, now: Timestamp) -> impl Iterator<Item = QueueId> {
+        self.deadlines.iter().take_while(move |(deadline, _)| *deadline <= now).map(|(_, queue_id)| *queue_id)
+    }
+
+    /// The queues of which something is in flight.
+    pub fn in_flight(&self) -> impl Iterator<Item = QueueId> {
+        self.deadlines.iter().map(|(_, queue_id)| *queue_id)
     }
 }
 
@@ -52,12 +103,6 @@ impl Deref for Cells {
 
     fn deref(&self) -> &Self::Target {
         &self.by_queue
-    }
-}
-
-impl DerefMut for Cells {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.by_queue
     }
 }
 

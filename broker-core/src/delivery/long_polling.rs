@@ -247,7 +247,7 @@ impl Wants {
             return true;
         }
         let Ok(mut cells) = self.cells.try_lock() else { return true };
-        let Some(cell) = cells.get_mut(&queue_id).filter(|cell| cell.order() == self.order) else { return true };
+        let Some(cell) = cells.look_into(queue_id).filter(|cell| cell.order() == self.order) else { return true };
         // As a receive would look at it.
         if cell.to_look_at(offset + 1).eq([offset]) {
             let group = properties(stored).find(|(name, _)| *name == property::MESSAGE_GROUP).map(|(_, group)| group);

@@ -66,7 +66,7 @@ pub fn find(store: &Store, tables: &Tables, cells: &AllCells) -> Result<InFlight
     let revive_group = ConsumerGroup::from_store(REVIVE_GROUP.as_bytes()).expect("a legal name");
     let revive_group = tables.consumer_group(&revive_group).map(|group| group.consumer_group_id);
     for topic in tables.topics().filter(|topic| topic.config.topic.as_str().starts_with(REVIVE_TOPIC_PREFIX)) {
-        for queue in store.queues(&topic.config.topic) {
+        for queue in store.queues(&topic.config.topic).iter() {
             let cell = revive_group.map(|consumer_group_id| CellKey {
                 consumer_group_id,
                 topic_id: topic.topic_id,
@@ -74,7 +74,7 @@ pub fn find(store: &Store, tables: &Tables, cells: &AllCells) -> Result<InFlight
             });
             // The offset is that of the last check point that was settled, not of the next.
             let settled = cell.and_then(|cell| cells.next_of(cell));
-            walk(store, &queue, |message| {
+            walk(store, queue, |message| {
                 let is_settled = settled.is_some_and(|settled| message.queue_offset.0 <= settled);
                 // What we have taken over before is in the cells.
                 if message.commit_log_offset.0 >= since || !is_settled {
@@ -87,8 +87,8 @@ pub fn find(store: &Store, tables: &Tables, cells: &AllCells) -> Result<InFlight
         }
     }
     let timers = TopicName::from_store(TIMER_TOPIC.as_bytes()).expect("a legal name");
-    for queue in store.queues(&timers) {
-        walk(store, &queue, |message| {
+    for queue in store.queues(&timers).iter() {
+        walk(store, queue, |message| {
             let is_pop = message.property(REAL_TOPIC).is_some_and(|topic| topic.starts_with(REVIVE_TOPIC_PREFIX));
             if is_pop && message.commit_log_offset.0 >= since {
                 pops.take(message, false);

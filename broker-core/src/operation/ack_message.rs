@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::broker::POP_MESSAGES_MAX;
-use crate::delivery::cell::{Cell, Verdict};
+use crate::delivery::cell::Verdict;
 use crate::delivery::cells::Cells;
 use crate::delivery::lanes::Order;
 use crate::delivery::redelivery::Pair;
@@ -42,27 +42,33 @@ pub(crate) fn ack_messages(
     if acked.is_empty() {
         return Ok(results);
     }
+    let cells: Vec<CellKey> = acked.keys().copied().collect();
     let entries: Vec<Entry> =
         acked.into_iter().map(|(cell, offsets)| Entry::Ack { cell, offsets: offsets.into_iter().collect() }).collect();
     parts.append_state(&entries)?;
     apply(&mut locked, &entries);
-    wake_lanes(parts, &tables, &locked);
+    wake_lanes(parts, &tables, &locked, cells);
     Ok(results)
 }
 
-/// What was settled may have let lanes go on, to what is new of them or to what came back: receives that wait look.
-pub(crate) fn wake_lanes(parts: &Parts, tables: &Tables, locked: &BTreeMap<Pair, MutexGuard<'_, Cells>>) {
+/// What was settled in these cells may have let lanes of theirs go on, to what is new of them or to what came back:
+/// receives that wait look.
+pub(crate) fn wake_lanes(
+    parts: &Parts,
+    tables: &Tables,
+    locked: &BTreeMap<Pair, MutexGuard<'_, Cells>>,
+    settled: impl IntoIterator<Item = CellKey>,
+) {
     let now = parts.store.now();
-    let in_order = |cells: &&MutexGuard<'_, Cells>| cells.values().any(|cell| cell.order() != Order::Nothing);
-    for (pair, cells) in locked.iter().filter(|(_, cells)| in_order(cells)) {
+    for key in settled {
+        let pair = (key.consumer_group_id, key.topic_id);
+        let cell = locked.get(&pair).and_then(|cells| cells.get(&key.queue_id));
+        let Some(cell) = cell.filter(|cell| cell.order() != Order::Nothing) else { continue };
         let group = tables.consumer_group_by_id(pair.0).expect("whoever has its cells locked has looked it up");
         let topic = tables.topic_by_id(pair.1).expect("whoever has its cells locked has looked it up");
         let limit = AttemptLimit::of(&group.config, &topic.config.topic);
-        let may_go_on = |cell: &Cell| {
-            let came_back = cell.deliverable(now, |lease| limit.is_reached(lease.attempt)).map(|(offset, _)| offset);
-            cell.ready().chain(came_back).take(POP_MESSAGES_MAX as usize).count() as u64
-        };
-        let count: u64 = cells.values().filter(|cell| cell.order() != Order::Nothing).map(|cell| may_go_on(cell)).sum();
+        let came_back = cell.deliverable(now, |lease| limit.is_reached(lease.attempt)).map(|(offset, _)| offset);
+        let count = cell.ready().chain(came_back).take(POP_MESSAGES_MAX as usize).count() as u64;
         if count > 0 {
             parts.long_polling.may_go_on(&topic.config.topic, &group.config.consumer_group, count);
         }

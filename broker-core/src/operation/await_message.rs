@@ -38,27 +38,35 @@ fn is_ready(parts: &Parts, wait: &AwaitMessages, parked: &Wants) -> Result<bool,
     }
     let cells = cells.lock().expect("no code panics while holding it");
     let now = parts.store.now();
-    let order = order(&group.config, topic);
     let limit = AttemptLimit::of(&group.config, &topic.config.topic);
-    let mut entries = Vec::with_capacity(1);
-    for queue in queues(parts, topic) {
-        let Some(cell) = cells.get(&queue.queue_id()) else { return Ok(true) };
-        if order != cell.order() {
+    let queues = queues(parts, topic);
+    // Side by side, both by queue id: cheaper than looking up each.
+    let mut known = cells.iter();
+    for queue in queues.iter() {
+        let Some((_, cell)) = known.next().filter(|(queue_id, _)| **queue_id == queue.queue_id()) else {
             return Ok(true);
-        }
-        let has_new = match order {
-            Order::MessageGroups | Order::Queue => {
+        };
+        let has_new = match parked.order {
+            Order::MessageGroups | Order::Queue if cell.order() == parked.order => {
                 cell.ready().next().is_some() || !cell.to_look_at(queue.max_offset().0).is_empty()
             }
-            Order::Nothing => queue.max_offset().0.min(cell.window_end()) > cell.next().max(queue.min_offset().0),
+            // Nobody has looked for lanes here yet.
+            _ => queue.max_offset().0.min(cell.window_end()) > cell.next().max(queue.min_offset().0),
         };
         if has_new {
+            return Ok(true);
+        }
+    }
+    let mut entries = Vec::with_capacity(1);
+    for queue in cells.came_back(now).filter_map(|queue_id| queues.get(queue_id.0 as usize)) {
+        let cell = &cells[&queue.queue_id()];
+        if cell.order() != parked.order {
             return Ok(true);
         }
         // No further than a pop looks: what it would not find must not have it called again and again.
         for (offset, _) in cell.deliverable(now, |lease| limit.is_reached(lease.attempt)).take(DUE_LOOKED_AT_MAX) {
             entries.clear();
-            parts.store.read_queue(&queue, QueueOffset(offset), 1, &mut entries)?;
+            parts.store.read_queue(queue, QueueOffset(offset), 1, &mut entries)?;
             let Some(entry) = entries.first() else { continue };
             let wanted = match &wait.filter {
                 Filter::All => true,

@@ -36,10 +36,10 @@ pub(crate) fn browse_messages(parts: &Parts, browse: &BrowseMessages) -> Result<
         None => parts.store.queues(&browse.topic),
         Some(queue_id) => {
             let not_found = || BrokerError::QueueNotFound { topic: browse.topic.to_string(), queue_id };
-            vec![parts.store.queue(&browse.topic, queue_id).ok_or_else(not_found)?]
+            [parts.store.queue(&browse.topic, queue_id).ok_or_else(not_found)?].into()
         }
     };
-    let mut runs = queues.into_iter().map(|queue| Run::new(parts, browse, queue)).collect::<Result<Vec<_>, _>>()?;
+    let mut runs = queues.iter().map(|queue| Run::new(parts, browse, queue.clone())).collect::<Result<Vec<_>, _>>()?;
     let mut heads = BinaryHeap::with_capacity(runs.len());
     for (number, run) in runs.iter_mut().enumerate() {
         heads.extend(run.head(parts)?.map(|at| (rank(browse, at), number)));

@@ -11,7 +11,7 @@ use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::message::{StoredMessage, property};
 use crate::offset::{QueueId, QueueOffset};
-use crate::operation::half_messages::{Locked, with_known};
+use crate::operation::half_messages::{Locked, QUEUE, with_known};
 use crate::state::record::{Entry, LeaseEntry};
 
 /// Most open transactions that one list looks at.
@@ -84,14 +84,14 @@ fn take(mut locked: Locked<'_>, check: &CheckTransactions) -> Result<Vec<Transac
         cell: locked.key,
         deadline: next_check,
         first: parts.lease_ids(messages.len()),
-        next: locked.cell.next(),
+        next: locked.cells[&QUEUE].next(),
         auto_renew: false,
         client: None,
         attempt_id_hash: None,
         messages,
     });
     parts.append_state(std::slice::from_ref(&entry))?;
-    locked.cell.apply(&entry);
+    locked.cells.apply([&entry]);
     // Where they are now: a handle names where they were first.
     places.into_iter().for_each(|at| locked.open.checked(at, next_check));
     parts.redelivery.arm((locked.key.consumer_group_id, locked.key.topic_id), next_check);

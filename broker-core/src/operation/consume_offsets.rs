@@ -23,7 +23,8 @@ pub(crate) fn query_consume_offsets(
     let cells = parts.cells.of((group.consumer_group_id, topic.topic_id));
     let cells = cells.lock().expect("no code panics while holding it");
     let now = parts.store.now();
-    let progress = queues(parts, topic).into_iter().map(|queue| {
+    let queues = queues(parts, topic);
+    let progress = queues.iter().map(|queue| {
         let cell = cells.get(&queue.queue_id());
         let max_offset = queue.max_offset();
         let progress = ConsumeProgress {
@@ -55,7 +56,7 @@ pub(crate) fn query_consume_offsets(
             let behind = progress.consume_offset.unwrap_or(progress.min_offset).max(progress.min_offset);
             entries.clear();
             if behind < progress.max_offset {
-                parts.store.read_queue(&queue, behind, 1, &mut entries)?;
+                parts.store.read_queue(queue, behind, 1, &mut entries)?;
             }
             let oldest = entries.first().map(|entry| parts.store.read_record(entry)).transpose()?;
             Ok(ConsumeProgress { oldest_behind: oldest.map(|message| message.store_timestamp), ..progress })

@@ -75,7 +75,7 @@ fn decide(mut locked: Locked<'_>, tables: &Tables, end: &EndTransaction) -> Resu
         };
     }
     let at = locked.open.place_of(origin);
-    if locked.cell.is_settled(at.0) {
+    if locked.cells[&QUEUE].is_settled(at.0) {
         return Ok(None);
     }
     // What was just sent need not have come to its queue yet.

@@ -463,10 +463,10 @@ fn moved(
 fn fire_levels(parts: &Parts) -> Result<Option<Timestamp>, StoreError> {
     let topic = schedule_topic();
     let mut first_due = None;
-    for queue in parts.store.queues(&topic) {
+    for queue in parts.store.queues(&topic).iter() {
         let level = queue.queue_id().0 + 1;
         let due = loop {
-            let (fired, due) = fire_level(parts, &queue, level)?;
+            let (fired, due) = fire_level(parts, queue, level)?;
             if !fired {
                 break due;
             }
@@ -770,8 +770,8 @@ pub(crate) fn put_back_below(parts: &Parts, below: CommitLogOffset) -> Result<bo
     // Whoever fires a level holds it too: nothing is fired and put back.
     let mut in_use = parts.delayed.wheel.lock().expect("no code panics while holding it");
     let before = parts.store.max_offset();
-    for queue in parts.store.queues(&schedule_topic()) {
-        put_level_back(parts, &queue, below)?;
+    for queue in parts.store.queues(&schedule_topic()).iter() {
+        put_level_back(parts, queue, below)?;
     }
     let Some(queue) = parts.store.queue(&timer_topic(), TIMER_QUEUE) else { return Ok(false) };
     let outcome = put_wheel_back(parts, &mut in_use, &queue, below);

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::broker::{ConsumerGroupConfig, ForwardToDeadLetterQueue, RETRY_WITHOUT_END};
-use crate::delivery::cell::{Lease, Verdict};
+use crate::delivery::cell::Verdict;
+use crate::delivery::leases::Lease;
 use crate::delivery::redelivery::Pair;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
@@ -61,6 +62,7 @@ pub(crate) async fn forward_messages_to_dead_letter_queue(
     }
     let mut end = CommitLogOffset(0);
     let mut results = Vec::with_capacity(forwards.len());
+    let mut settled = BTreeSet::new();
     {
         let tables = parts.tables();
         let checked: Vec<_> = forwards.iter().map(|forward| check_handle(parts, &tables, &forward.handle)).collect();
@@ -85,13 +87,14 @@ pub(crate) async fn forward_messages_to_dead_letter_queue(
                         batch.entries.pop().expect("one result for one record")?;
                         end = end.max(batch.end);
                         apply(&mut locked, &[letter.entry()]);
+                        settled.insert(key);
                         locked.get_mut(&(key.consumer_group_id, key.topic_id)).expect("found above").dead_letters += 1;
                     }
                 }
                 Ok(to)
             }));
         }
-        wake_lanes(parts, &tables, &locked);
+        wake_lanes(parts, &tables, &locked, settled);
     }
     if let Err(error) = parts.reached(end).await {
         // Appended, and nobody can say whether it stays.

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use crate::broker::{ConsumerGroupConfig, PutConsumerGroup, PutWhen};
 use crate::clock::Timestamp;
-use crate::delivery::cell::Cell;
+use crate::delivery::cells::Cells;
 use crate::delivery::half_messages::{HalfMessages, OpenHalf};
 use crate::delivery::redelivery::Pair;
 use crate::error::BrokerError;
@@ -177,7 +177,7 @@ pub(crate) struct Locked<'a> {
     pub(crate) parts: &'a Parts,
     pub(crate) key: CellKey,
     pub(crate) queue: &'a ConsumeQueue,
-    pub(crate) cell: &'a mut Cell,
+    pub(crate) cells: &'a mut Cells,
     pub(crate) open: MutexGuard<'a, HalfMessages>,
 }
 
@@ -206,21 +206,21 @@ pub(crate) fn with_locked<R>(parts: &Parts, act: impl FnOnce(&Tables, Locked<'_>
     let queue = parts.store.queue(&half_topic(), QUEUE)?;
     let cells = parts.cells.of((key.consumer_group_id, key.topic_id));
     let mut cells = cells.lock().expect("no code panics while holding it");
-    let cell = cells.entry(QUEUE).or_default();
+    cells.begin(QUEUE);
     let open = parts.transactions.half_messages();
-    Some(act(&tables, Locked { parts, key, queue: &queue, cell, open }))
+    Some(act(&tables, Locked { parts, key, queue: &queue, cells: &mut cells, open }))
 }
 
 impl Locked<'_> {
     /// Gets to know some of those that nobody has looked at; says whether these were all.
     fn look_at_new(&mut self) -> Result<bool, StoreError> {
-        let from = self.open.looked_at().max(QueueOffset(self.cell.floor())).max(self.queue.min_offset());
+        let from = self.open.looked_at().max(QueueOffset(self.cells[&QUEUE].floor())).max(self.queue.min_offset());
         let end = self.queue.max_offset();
         let mut window = Window::default();
         let mut entries = Vec::new();
         self.parts.store.read_queue(self.queue, from, LOOKED_AT_ONCE, &mut entries)?;
         for (at, entry) in (from.0..end.0).map(QueueOffset).zip(&entries) {
-            if self.cell.is_settled(at.0) {
+            if self.cells[&QUEUE].is_settled(at.0) {
                 continue;
             }
             match self.parts.store.read_message(&mut window, self.queue, at, entry) {
@@ -243,7 +243,7 @@ impl Locked<'_> {
         let timeout = self.parts.config.transactions.timeout;
         let check_after = number(property::CHECK_AFTER_SECONDS).map_or(timeout, Duration::from_secs);
         let before = number(property::TRANSACTION_CHECK_TIMES).and_then(|times| u32::try_from(times).ok());
-        let lease = self.cell.lease_of(at.0);
+        let lease = self.cells[&QUEUE].lease_of(at.0);
         OpenHalf {
             // Nobody asks for what has no legal name.
             topic: TopicName::from_store(text(property::REAL_TOPIC).as_bytes()).unwrap_or_else(|_| half_topic()),
@@ -274,7 +274,7 @@ impl Locked<'_> {
 
     /// A record that ends this delivery is in the log.
     pub(crate) fn settled(&mut self, at: QueueOffset) {
-        self.cell.apply(&Entry::Ack { cell: self.key, offsets: vec![at.0] });
+        self.cells.apply([&Entry::Ack { cell: self.key, offsets: vec![at.0] }]);
         self.open.settled(at);
     }
 

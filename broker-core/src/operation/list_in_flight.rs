@@ -1,7 +1,7 @@
 //! What a consumer group has in flight: taken and not acked, with what each delivery has come to. A look alone.
 
 use crate::broker::{InFlight, ListInFlight};
-use crate::delivery::cell::Lease;
+use crate::delivery::leases::Lease;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::offset::{QueueId, QueueOffset};

@@ -72,14 +72,13 @@ pub(crate) fn pop_messages(parts: &Parts, pop: &PopMessages) -> Result<Vec<Poppe
     let deadline = now.plus(invisible);
 
     let queues = queues(parts, topic);
-    let mut entries = start_entries(parts, &group, topic, &queues, &cells)?;
+    let mut entries = start_entries(parts, &group, topic, &queues, &mut cells)?;
     let starts = entries.len();
     cells.apply(&entries);
     let limit = AttemptLimit::of(&group.config, &topic.config.topic);
     let attempt_id_hash = pop.attempt_id.as_deref().map(attempt_id_hash);
     let order = order(&group.config, topic);
-    let decided = keep_order(parts, &queues, &mut cells, order)
-        .and_then(|()| decide(parts, pop, &queues, &mut cells, limit, attempt_id_hash, now));
+    let decided = decide(parts, pop, &queues, &mut cells, order, limit, attempt_id_hash, now);
     let decided = decided.and_then(|Decision { taken, next, mut passed }| {
         for (queue_id, next) in next {
             let messages = leased(&taken, queue_id);
@@ -111,7 +110,7 @@ pub(crate) fn pop_messages(parts: &Parts, pop: &PopMessages) -> Result<Vec<Poppe
         Ok(taken) => taken,
         Err(error) => {
             // What did not reach the log did not happen.
-            entries[..starts].iter().filter_map(cell_of).for_each(|key| drop(cells.remove(&key.queue_id)));
+            entries[..starts].iter().filter_map(cell_of).for_each(|key| cells.forget(key.queue_id));
             return Err(error);
         }
     };
@@ -149,13 +148,14 @@ fn start_entries(
     group: &ConsumerGroupDescription,
     topic: &Topic,
     queues: &[Arc<ConsumeQueue>],
-    cells: &Cells,
+    cells: &mut Cells,
 ) -> Result<Vec<Entry>, BrokerError> {
-    let unknown = queues.iter().filter(|queue| !cells.contains_key(&queue.queue_id()));
+    let unknown = cells.not_begun(queues.len() as u32).into_iter();
     unknown
-        .map(|queue| {
+        .map(|queue_id| {
             let (consumer_group_id, topic_id) = (group.consumer_group_id, topic.topic_id);
-            let cell = CellKey { consumer_group_id, topic_id, queue_id: queue.queue_id() };
+            let cell = CellKey { consumer_group_id, topic_id, queue_id };
+            let queue = &queues[queue_id.0 as usize];
             Ok(Entry::Start { cell, offset: start_offset(parts, &group.config, queue)?.0 })
         })
         .collect()
@@ -164,7 +164,7 @@ fn start_entries(
 /// What to take, and up to where each queue was looked at.
 struct Decision {
     taken: Vec<Taken>,
-    next: Vec<(QueueId, u64)>,
+    next: BTreeMap<QueueId, u64>,
     /// What nobody wants of messages that stand behind others which have to wait.
     passed: BTreeMap<QueueId, Vec<u64>>,
 }
@@ -185,27 +185,26 @@ pub(crate) fn order(group: &ConsumerGroupConfig, topic: &Topic) -> Order {
 }
 
 /// Knows the lanes of what is in flight, or forgets them: a group and a topic may become orderly and stop being so.
-fn keep_order(parts: &Parts, queues: &[Arc<ConsumeQueue>], cells: &mut Cells, order: Order) -> Result<(), BrokerError> {
-    for queue in queues {
-        let cell = cells.get_mut(&queue.queue_id()).expect("started above");
-        let mut window = Window::default();
-        let window = RefCell::new(&mut window);
-        cell.keep_order(order, |offset| {
-            let mut entries = Vec::with_capacity(1);
-            parts.store.read_queue(queue, QueueOffset(offset), 1, &mut entries)?;
-            let Some(entry) = entries.first() else { return Ok(order.lane(offset, None)) };
-            let message = parts.store.read_message(*window.borrow_mut(), queue, QueueOffset(offset), entry)?;
-            Ok::<_, BrokerError>(order.lane(offset, message.as_ref().and_then(StoredMessage::message_group)))
-        })?;
-    }
-    Ok(())
+fn keep_order(parts: &Parts, queue: &ConsumeQueue, cell: &mut Cell, order: Order) -> Result<(), BrokerError> {
+    let window = RefCell::new(Window::default());
+    cell.keep_order(order, |offset| {
+        let mut entries = Vec::with_capacity(1);
+        parts.store.read_queue(queue, QueueOffset(offset), 1, &mut entries)?;
+        let Some(entry) = entries.first() else { return Ok(order.lane(offset, None)) };
+        let message = parts.store.read_message(&mut window.borrow_mut(), queue, QueueOffset(offset), entry)?;
+        Ok(order.lane(offset, message.as_ref().and_then(StoredMessage::message_group)))
+    })
 }
 
+/// Looks at as few queues as it can: at those of which something came back, and then at one after the other until it has
+/// enough.
+#[expect(clippy::too_many_arguments)]
 fn decide(
     parts: &Parts,
     pop: &PopMessages,
     queues: &[Arc<ConsumeQueue>],
     cells: &mut Cells,
+    order: Order,
     limit: AttemptLimit,
     attempt_id_hash: Option<u64>,
     now: Timestamp,
@@ -219,31 +218,42 @@ fn decide(
         bytes: 0,
         taken: Vec::new(),
     };
+    let mut next = BTreeMap::new();
+    let queue_of = |queue_id: QueueId| queues.get(queue_id.0 as usize);
     if let Some(attempt_id) = attempt_id_hash {
-        for queue in queues {
-            take.again(&cells[&queue.queue_id()], queue, attempt_id, now)?;
+        let mut in_flight: Vec<_> = cells.in_flight().collect();
+        in_flight.sort_unstable();
+        for queue in in_flight.into_iter().filter_map(queue_of) {
+            let cell = &cells[&queue.queue_id()];
+            take.again(cell, queue, attempt_id, now)?;
+            next.insert(queue.queue_id(), cell.next());
         }
         if !take.taken.is_empty() {
-            let next = queues.iter().map(|queue| (queue.queue_id(), cells[&queue.queue_id()].next())).collect();
             return Ok(Decision { taken: take.taken, next, passed: BTreeMap::new() });
         }
     }
-    let turn = parts.next_queue.fetch_add(1, Ordering::Relaxed) as usize % queues.len().max(1);
-    let in_turn = || queues[turn..].iter().chain(&queues[..turn]);
     // One record that cannot be read must not keep the other queues from being served.
     let mut failed = None;
-    for queue in in_turn() {
-        if let Err(error) = take.due(&cells[&queue.queue_id()], queue, now) {
+    let came_back: Vec<_> = cells.came_back(now).filter_map(queue_of).collect();
+    for queue in came_back {
+        let cell = cells.look_into(queue.queue_id()).expect("something of it came back");
+        keep_order(parts, queue, cell, order)?;
+        if let Err(error) = take.due(cell, queue, now) {
             failed = Some(unreadable(queue, error));
         }
+        next.insert(queue.queue_id(), cell.next());
     }
-    let mut next = Vec::with_capacity(queues.len());
+    let turn = parts.next_queue.fetch_add(1, Ordering::Relaxed) as usize % queues.len().max(1);
     let mut passed = BTreeMap::new();
-    for queue in in_turn() {
+    for queue in queues[turn..].iter().chain(&queues[..turn]) {
+        if take.is_full() {
+            break;
+        }
         let queue_id = queue.queue_id();
-        let cell = cells.get_mut(&queue_id).expect("started above");
+        let cell = cells.look_into(queue_id).expect("started above");
+        keep_order(parts, queue, cell, order)?;
         let taken = take.taken.len();
-        if cell.order() != Order::Nothing {
+        if order != Order::Nothing {
             let mut unwanted = Vec::new();
             if let Err(error) = take.fresh_in_lanes(cell, queue, &mut unwanted) {
                 failed = Some(unreadable(queue, error));
@@ -251,18 +261,18 @@ fn decide(
             if !unwanted.is_empty() {
                 passed.insert(queue_id, unwanted);
             }
-            next.push((queue_id, cell.next()));
+            next.insert(queue_id, cell.next());
             continue;
         }
         match take.fresh(cell, queue) {
-            Ok(to) => next.push((queue_id, to)),
+            Ok(to) => next.insert(queue_id, to),
             Err(error) => {
+                failed = Some(unreadable(queue, error));
                 // Up to what was taken: the queue goes on from there, and stands still at what cannot be read.
                 let last = take.taken[taken..].last().map(|taken| taken.message.queue_offset.0 + 1);
-                next.push((queue_id, last.unwrap_or(cell.next())));
-                failed = Some(unreadable(queue, error));
+                next.insert(queue_id, last.unwrap_or(cell.next()))
             }
-        }
+        };
     }
     match failed {
         Some(error) if take.taken.is_empty() && passed.is_empty() => Err(error),
@@ -335,10 +345,13 @@ pub(crate) fn readable_topic<'a>(tables: &'a Tables, name: &TopicName) -> Result
     Ok(topic)
 }
 
-pub(crate) fn queues(parts: &Parts, topic: &Topic) -> Vec<Arc<ConsumeQueue>> {
-    let mut queues = parts.store.queues(&topic.config.topic);
-    queues.retain(|queue| queue.queue_id().0 < topic.config.read_queues);
-    queues
+/// The queues that are read, by queue id: that of each is its place.
+pub(crate) fn queues(parts: &Parts, topic: &Topic) -> Arc<[Arc<ConsumeQueue>]> {
+    let queues = parts.store.queues(&topic.config.topic);
+    match queues.get(..topic.config.read_queues as usize) {
+        Some(read) if read.len() < queues.len() => read.into(),
+        _ => queues,
+    }
 }
 
 fn start_offset(parts: &Parts, group: &ConsumerGroupConfig, queue: &ConsumeQueue) -> Result<QueueOffset, BrokerError> {

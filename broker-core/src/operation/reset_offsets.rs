@@ -20,7 +20,7 @@ pub(crate) fn reset_offsets(parts: &Parts, reset: &ResetOffsets) -> Result<Vec<O
     let topic_not_found = || BrokerError::TopicNotFound { topic: reset.topic.to_string() };
     let topic = tables.topic(&reset.topic).ok_or_else(topic_not_found)?;
     let pair = (group.consumer_group_id, topic.topic_id);
-    let mut queues = queues(parts, topic);
+    let mut queues = queues(parts, topic).to_vec();
     if let Some(meant) = &reset.queues {
         if let Some(unknown) = meant.iter().find(|id| !queues.iter().any(|queue| queue.queue_id() == **id)) {
             return Err(BrokerError::QueueNotFound { topic: reset.topic.to_string(), queue_id: *unknown });

@@ -58,7 +58,7 @@ pub struct QueueTable {
 /// The queues of one topic, by queue id.
 pub struct TopicQueues {
     pub incarnation: Incarnation,
-    pub queues: Vec<Arc<ConsumeQueue>>,
+    pub queues: Arc<[Arc<ConsumeQueue>]>,
     key_prefix: TopicHash,
 }
 
@@ -92,13 +92,14 @@ impl QueueTable {
         let mut topics = self.topics.write().expect("nobody panics holding it");
         let known = topics.get(topic);
         assert!(known.is_none_or(|known| known.incarnation == incarnation), "topic '{topic}' lives already");
-        let mut queues = known.map(|known| known.queues.clone()).unwrap_or_default();
+        let mut queues = known.map(|known| known.queues.to_vec()).unwrap_or_default();
         let before = queues.len();
         for queue_id in before as u32..count {
             queues.push(Arc::new(ConsumeQueue::new(&self.open_files, topic.clone(), QueueId(queue_id), incarnation)));
         }
         let new = queues[before..].to_vec();
         let key_prefix = TopicHash::new(topic.as_str());
+        let queues = queues.into();
         topics.insert(topic.clone(), Arc::new(TopicQueues { incarnation, queues, key_prefix }));
         new
     }
@@ -252,7 +253,7 @@ impl Dispatch {
     /// Ends a topic's queues: dispatch knows them no more, their files go.
     pub fn delete(&self, topic: &TopicName) -> Result<(), StoreError> {
         let Some(removed) = self.paused(|_| self.table.remove(topic)) else { return Ok(()) };
-        for queue in &removed.queues {
+        for queue in &*removed.queues {
             queue.delete().map_err(|error| StoreError::io(format!("deleting queues of topic '{topic}'"), &error))?;
         }
         Ok(())

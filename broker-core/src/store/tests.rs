@@ -174,7 +174,7 @@ fn send(store: &Store, topic: &str, queue_id: u32, body: &str) -> Result<QueueOf
 
 /// All bodies of all queues of a topic.
 fn bodies(store: &Store, topic: &str) -> Vec<Vec<String>> {
-    let read = |queue: Arc<ConsumeQueue>| {
+    let read = |queue: &Arc<ConsumeQueue>| {
         let mut entries = Vec::new();
         queue.read_entries(queue.min_offset(), usize::MAX, &mut entries).unwrap();
         assert_eq!(entries.len() as u64, queue.max_offset().0 - queue.min_offset().0);
@@ -187,7 +187,7 @@ fn bodies(store: &Store, topic: &str) -> Vec<Vec<String>> {
         };
         entries.iter().enumerate().map(read).collect()
     };
-    store.queues(&name(topic)).into_iter().map(read).collect()
+    store.queues(&name(topic)).iter().map(read).collect()
 }
 
 fn found(store: &Store, topic: &str, key: &str) -> Vec<String> {
@@ -584,7 +584,7 @@ fn a_kill_after_a_sync_of_the_queues_dispatches_only_the_rest() {
     let store = rig.open_only(|_| {}).unwrap();
     let topics = topics(&store).unwrap();
     store.shared.recover_queues(&topics).unwrap();
-    for queue in store.queues(&name("orders")) {
+    for queue in store.queues(&name("orders")).iter() {
         assert_eq!((queue.max_offset().0, queue.missing_from()), (150, Some(synced_below)));
     }
     drop(store);

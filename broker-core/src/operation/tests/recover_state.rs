@@ -83,7 +83,7 @@ fn owed(broker: &LocalBroker) -> BTreeMap<(String, String, u32), BTreeSet<u64>> 
         let names = tables.consumer_group_by_id(pair.0).zip(tables.topic_by_id(pair.1));
         let Some((group, topic)) = names else { continue };
         let cells = cells.lock().unwrap();
-        for queue in parts.store.queues(&topic.config.topic) {
+        for queue in parts.store.queues(&topic.config.topic).iter() {
             let Some(cell) = cells.get(&queue.queue_id()) else { continue };
             let leased = cell.due(Timestamp::MAX).map(|(offset, _)| offset);
             let all = leased.chain(cell.next()..queue.max_offset().0).filter(|at| *at >= queue.min_offset().0);
