@@ -180,7 +180,7 @@ mod tests {
 
     fn from(address: &str, is_private: bool) -> ConnectionInfo {
         let peer: SocketAddr = address.parse().unwrap();
-        ConnectionInfo { peer, local: peer, is_private }
+        ConnectionInfo::of(peer, is_private)
     }
 
     fn headers(authorization: &str, date_time: &str) -> HeaderMap {

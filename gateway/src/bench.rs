@@ -26,7 +26,7 @@ mod grpc;
 mod http;
 mod ledger;
 mod outbox;
-mod pace;
+pub mod pace;
 pub mod plan;
 mod producer;
 mod progress;

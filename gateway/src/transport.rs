@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -30,9 +30,16 @@ pub mod tls;
 /// The first byte of a TLS handshake. No HTTP begins with it.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// So much is read of a connection before others have their turn. A peer that floods fills it with 50 to 130 calls; a message
-/// of 4 MiB takes 512 turns.
-const READ_IN_TURN: usize = 8 * 1024;
+/// So much is read of a connection before others have their turn: a message of 4 MiB takes 512 turns.
+const READ_IN_TURN_MAX: usize = 8 * 1024;
+/// Of small calls that would be 50 to 130, and everybody else on the worker would wait for all of them, thrice: to be read, to
+/// be served and to be answered. So the more of them a turn brought, the less is read in the next. Twice as many as fill one
+/// with messages of 1 KiB are fine.
+const CALLS_IN_TURN: usize = 16;
+/// After fewer, more is read again.
+const CALLS_IN_TURN_FEW: usize = CALLS_IN_TURN / 2;
+/// More than one call, and less than a call's head may have.
+const READ_IN_TURN_MIN: usize = 512;
 
 /// How sockets become connections; shared by all ports and workers.
 pub struct Transport {
@@ -64,12 +71,13 @@ impl Transport {
     /// An error ends this connection alone.
     pub async fn open(&self, mut socket: TcpStream, mut place: Place, speaks: Speaks) -> io::Result<Connection> {
         let (local, peer) = (socket.local_addr()?, socket.peer_addr()?);
-        let mut info = ConnectionInfo { peer, local, is_private: peer.ip().to_canonical().is_loopback() };
+        let is_private = peer.ip().to_canonical().is_loopback();
+        let mut info = ConnectionInfo { peer, local, is_private, calls: Arc::default() };
         let is_proxy = self.proxies.iter().any(|network| network.contains(peer.ip()));
         if is_proxy {
             let header = self.in_time("its PROXY header", proxy_protocol::read(&mut socket)).await?;
             if let Some(client) = header {
-                info = ConnectionInfo { peer: client.address, local, is_private: client.is_private };
+                info = ConnectionInfo { peer: client.address, is_private: client.is_private, ..info };
             }
         }
         // A load balancer that speaks for nobody asks whether we are well.
@@ -86,8 +94,7 @@ impl Transport {
             // Nothing at all is the protocol's to judge.
             _ => Stream::Plain(socket),
         };
-        let has_turn = Arc::new(true.into());
-        Ok(Connection { stream, info, read_in_turn: 0, has_turn, _place: place })
+        Ok(Connection { stream, info, turn: Turn::first(), _place: place })
     }
 
     async fn in_time<T>(&self, what: &str, step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
@@ -97,23 +104,76 @@ impl Transport {
 }
 
 /// Who is at the other end, known to every call of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ConnectionInfo {
     /// The client, also behind a load balancer that says so.
     pub peer: SocketAddr,
     pub local: SocketAddr,
     /// Nobody between can read along: TLS, or the same machine.
     pub is_private: bool,
+    calls: Arc<AtomicU32>,
+}
+
+impl ConnectionInfo {
+    /// For those that have no connection.
+    #[cfg(test)]
+    pub fn of(peer: SocketAddr, is_private: bool) -> ConnectionInfo {
+        ConnectionInfo { peer, local: peer, is_private, calls: Arc::default() }
+    }
+
+    /// A call has begun: whoever serves calls says so.
+    pub fn begin_call(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// A socket that is ready for its protocol.
 pub struct Connection {
     stream: Stream,
     info: ConnectionInfo,
-    read_in_turn: usize,
-    /// `false` until the worker has come round to it again.
-    has_turn: Arc<AtomicBool>,
+    turn: Turn,
     _place: Place,
+}
+
+/// What a connection may read before others come.
+struct Turn {
+    /// `false` until the worker has come round to it again.
+    has_come: Arc<AtomicBool>,
+    read: usize,
+    read_max: usize,
+}
+
+impl Turn {
+    fn first() -> Turn {
+        Turn { has_come: Arc::new(true.into()), read: 0, read_max: READ_IN_TURN_MAX }
+    }
+
+    /// Is over. Whoever else is ready on this worker comes first: the task lines up behind them. To wake the reader at once
+    /// would not do, since HTTP/2 asks for more after each stream that it has accepted, all within one turn of the worker.
+    fn end(&mut self, waker: Waker) {
+        self.has_come.store(false, Ordering::Relaxed);
+        let has_come = self.has_come.clone();
+        tokio::spawn(async move {
+            has_come.store(true, Ordering::Relaxed);
+            waker.wake();
+        });
+    }
+
+    /// What may still be read; usually as much as there is room for.
+    fn room(&self) -> Option<usize> {
+        (self.read_max < READ_IN_TURN_MAX).then(|| self.read_max - self.read)
+    }
+
+    /// Begins, so many calls after the last one did.
+    fn begin(&mut self, calls: usize) {
+        self.read = 0;
+        self.read_max = match calls {
+            0..CALLS_IN_TURN_FEW => self.read_max * 2,
+            CALLS_IN_TURN_FEW..=CALLS_IN_TURN => self.read_max,
+            _ => self.read_max * CALLS_IN_TURN / calls,
+        }
+        .clamp(READ_IN_TURN_MIN, READ_IN_TURN_MAX);
+    }
 }
 
 enum Stream {
@@ -122,20 +182,8 @@ enum Stream {
 }
 
 impl Connection {
-    /// Whoever else is ready on this worker comes first: the task lines up behind them. To wake the reader at once would
-    /// not do, since HTTP/2 asks for more after each stream that it has accepted, all within one turn of the worker.
-    fn next_turn(&mut self, waker: Waker) {
-        self.read_in_turn = 0;
-        let has_turn = self.has_turn.clone();
-        has_turn.store(false, Ordering::Relaxed);
-        tokio::spawn(async move {
-            has_turn.store(true, Ordering::Relaxed);
-            waker.wake();
-        });
-    }
-
-    pub fn info(&self) -> ConnectionInfo {
-        self.info
+    pub fn info(&self) -> &ConnectionInfo {
+        &self.info
     }
 }
 
@@ -143,7 +191,7 @@ impl Connected for Connection {
     type ConnectInfo = ConnectionInfo;
 
     fn connect_info(&self) -> ConnectionInfo {
-        self.info
+        self.info.clone()
     }
 }
 
@@ -165,17 +213,31 @@ macro_rules! forward {
 
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let connection = self.get_mut();
-        if !connection.has_turn.load(Ordering::Relaxed) {
+        let Connection { stream, info, turn, .. } = self.get_mut();
+        if !turn.has_come.load(Ordering::Relaxed) {
             return Poll::Pending;
         }
+        if turn.read == 0 {
+            turn.begin(info.calls.swap(0, Ordering::Relaxed) as usize);
+        }
         let before = into.filled().len();
-        let polled = forward!(connection.stream, stream => stream.poll_read(context, into));
-        connection.read_in_turn += into.filled().len() - before;
+        let polled = match turn.room() {
+            None => forward!(*stream, stream => stream.poll_read(context, into)),
+            Some(room) => {
+                let room = room.min(into.remaining());
+                let mut part = ReadBuf::new(into.initialize_unfilled_to(room));
+                let polled = forward!(*stream, stream => stream.poll_read(context, &mut part));
+                let read = part.filled().len();
+                into.advance(read);
+                polled
+            }
+        };
+        turn.read += into.filled().len() - before;
         if polled.is_pending() {
-            connection.read_in_turn = 0;
-        } else if connection.read_in_turn >= READ_IN_TURN {
-            connection.next_turn(context.waker().clone());
+            turn.read = 0;
+        } else if turn.read >= turn.read_max {
+            turn.read = 0;
+            turn.end(context.waker().clone());
         }
         polled
     }
@@ -207,5 +269,38 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         forward!(self.get_mut().stream, stream => stream.poll_shutdown(context))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_more_calls_a_turn_brought_the_less_is_read_in_the_next() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, address) = listener.accept().await.unwrap();
+        let place = Connections::new(&Limits::default()).enter(address).unwrap();
+        let info = ConnectionInfo::of(address, true);
+        let mut ours = Connection { stream: Stream::Plain(socket), info, turn: Turn::first(), _place: place };
+        const ROOM: usize = 2 * READ_IN_TURN_MAX;
+        let mut buffer = vec![0; ROOM];
+        let mut turn = async |calls, bytes| {
+            peer.write_all(&vec![b'x'; bytes]).await.unwrap();
+            (0..calls).for_each(|_| ours.info.begin_call());
+            ours.read(&mut buffer).await.unwrap()
+        };
+        // Much at once is no harm, as long as it is little to do.
+        assert_eq!(turn(0, ROOM).await, ROOM);
+        assert_eq!(turn(CALLS_IN_TURN, 3 * READ_IN_TURN_MAX).await, ROOM);
+        assert_eq!(turn(4 * CALLS_IN_TURN, 1).await, READ_IN_TURN_MAX / 4);
+        assert_eq!(turn(2 * CALLS_IN_TURN, 1).await, READ_IN_TURN_MAX / 8);
+        assert_eq!(turn(1_000, 1).await, READ_IN_TURN_MIN);
+        // It is forgiven by and by.
+        assert_eq!(turn(1, 1).await, 2 * READ_IN_TURN_MIN);
     }
 }

@@ -86,9 +86,12 @@ impl Connection {
         call
     }
 
+    /// Whoever gives up on this, or on `answered`, may go on later: nothing is lost and nothing is said twice.
     pub async fn send(&mut self) -> Outcome<()> {
-        self.socket.write_all(&self.out).await.map_err(said)?;
-        self.out.clear();
+        while !self.out.is_empty() {
+            let written = self.socket.write(&self.out).await.map_err(said)?;
+            self.out.drain(..written);
+        }
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use prost::Message as _;
 
 use crate::server::{Outcome, bound_to_us, connect};
 
+pub mod end_to_end;
 pub mod fanout;
 pub mod generator;
 pub mod hostile;
@@ -170,6 +171,8 @@ pub struct Nats {
 
 const SUBJECT: &str = "bench.t";
 const INBOX: &str = "_INBOX.bench";
+/// How a client of NATS begins.
+const HELLO: &[u8] = b"CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"bench\",\"version\":\"0\"}\r\n";
 const API_INBOX: &str = "_INBOX.api";
 
 impl Nats {
@@ -184,7 +187,7 @@ impl Nats {
         let writer = connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
         let reader = BufReader::with_capacity(256 << 10, writer.try_clone().map_err(|error| error.to_string())?);
         let mut nats = Nats { reader, writer };
-        nats.write(b"CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"bench\",\"version\":\"0\"}\r\n")?;
+        nats.write(HELLO)?;
         Ok(nats)
     }
 
@@ -280,6 +283,7 @@ impl Nats {
     }
 }
 
+/// A message, as it is published.
 fn frame() -> Vec<u8> {
     let mut text = String::new();
     let _ = write!(text, "PUB {SUBJECT} {INBOX} {BODY_BYTES}\r\n{}\r\n", "x".repeat(BODY_BYTES));

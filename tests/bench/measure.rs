@@ -88,6 +88,16 @@ pub struct Latency {
     pub max_us: f64,
 }
 
+impl Latency {
+    /// `None`: nothing was timed.
+    pub fn of(mut times: Vec<Duration>) -> Option<Latency> {
+        times.sort_unstable();
+        let last = times.last()?;
+        let at = |share| times.get((times.len() as f64 * share) as usize).unwrap_or(last).as_secs_f64() * 1e6;
+        Some(Latency { p50_us: at(0.5), p99_us: at(0.99), p999_us: at(0.999), max_us: last.as_secs_f64() * 1e6 })
+    }
+}
+
 /// Runs a load and reads what it cost the server.
 pub fn round(process: &Process, load: impl FnOnce() -> Outcome<Load>) -> Outcome<(Round, Load)> {
     let before = process.cpu_us()?;
@@ -178,6 +188,14 @@ mod tests {
         assert_eq!((figure.median, figure.spread), (100.0, 0.3));
         assert_eq!(Figure::of([1.0, 3.0]).median, 2.0);
         assert!(Figure::of([]).median.is_nan());
+    }
+
+    #[test]
+    fn percentiles_are_those_of_the_times() {
+        let latency = Latency::of((1..=10_000).rev().map(Duration::from_micros).collect()).unwrap();
+        let found = [latency.p50_us, latency.p99_us, latency.p999_us, latency.max_us].map(f64::round);
+        assert_eq!(found, [5_001.0, 9_901.0, 9_991.0, 10_000.0]);
+        assert!(Latency::of(Vec::new()).is_none());
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod backlog;
 mod consume;
 mod deep;
 mod delivery;
+mod end_to_end;
 mod fanout;
 mod footprint;
 mod hostile;
@@ -22,9 +23,9 @@ mod store;
 const GANTRY: &str = "Gantry";
 
 /// Goals that have rows, in the table's order.
-pub const GOALS: [&str; 25] = [
-    "1", "2", "3", "4", "5", "9", "11", "14", "15", "16", "17", "18", "19", "20", "21", "append", "read", "filter",
-    "settle", "timers", "durable", "curves", "growth", "hostile", APACHE,
+pub const GOALS: [&str; 27] = [
+    "1", "2", "3", "4", "5", "9", "11", "12", "14", "15", "16", "17", "18", "19", "20", "21", "22", "append", "read",
+    "filter", "settle", "timers", "durable", "curves", "growth", "hostile", APACHE,
 ];
 /// Goals whose stores take a minute to make: a smoke run has them only by name.
 pub const LONG_GOALS: [&str; 10] = ["15", "17", "18", "19", "20", "settle", "timers", "curves", "growth", "hostile"];
@@ -60,6 +61,7 @@ impl Bench {
             "5" => self.rest(),
             "9" => self.durable(),
             "11" => store::tail(self),
+            "12" => end_to_end::end_to_end(self),
             "14" => footprint::idle_memory(self),
             "15" => backlog::many_queues(self),
             "16" => footprint::start(self),
@@ -68,6 +70,7 @@ impl Bench {
             "19" => deep::depth(self),
             "20" => backlog::cold_read(self),
             "21" => footprint::size(self),
+            "22" => consume::efficiency(self),
             "append" => store::append(self),
             "read" => store::read(self),
             "filter" => store::filter(self),

@@ -222,16 +222,11 @@ impl Measure {
         Ok(Measure { begin: Instant::now(), cpu_us, caller_cpu_us })
     }
 
-    fn end(self, operations: u64, mut calls: Vec<Duration>) -> Outcome<Done> {
+    fn end(self, operations: u64, calls: Vec<Duration>) -> Outcome<Done> {
         let seconds = self.begin.elapsed().as_secs_f64();
         let caller_cpu_us = caller_cpu_us()? - self.caller_cpu_us;
         let cpu_us = cpu_us()? - self.cpu_us;
-        calls.sort_unstable();
-        let latency = calls.last().map(|last| {
-            let at = |share| calls.get((calls.len() as f64 * share) as usize).unwrap_or(last).as_secs_f64() * 1e6;
-            Latency { p50_us: at(0.5), p99_us: at(0.99), p999_us: at(0.999), max_us: last.as_secs_f64() * 1e6 }
-        });
-        Ok(Done { operations, seconds, cpu_us, caller_cpu_us, latency })
+        Ok(Done { operations, seconds, cpu_us, caller_cpu_us, latency: Latency::of(calls) })
     }
 }
 

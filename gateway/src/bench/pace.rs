@@ -42,7 +42,7 @@ impl Schedule {
     }
 
     /// How many calls were to have left by now.
-    fn due(self, now_ns: u64) -> u64 {
+    pub fn due(self, now_ns: u64) -> u64 {
         let steps = (now_ns as f64 - self.first_ns) / self.step_ns;
         let mut due = if steps < 0.0 { 0 } else { steps as u64 + 1 };
         // Rounded as the moments themselves are.
@@ -108,16 +108,17 @@ impl Pace {
 }
 
 /// The kernel's timer, which is read like a pipe: the runtime takes the descriptor as one, checking nothing.
-struct Alarm(Receiver);
+pub struct Alarm(Receiver);
 
 impl Alarm {
-    fn new() -> io::Result<Alarm> {
+    pub fn new() -> io::Result<Alarm> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
         Ok(Alarm(Receiver::from_owned_fd_unchecked(timer)?))
     }
 
-    async fn sleep(&self, time: Duration) -> io::Result<()> {
+    /// Whoever gives up on it may sleep anew.
+    pub async fn sleep(&self, time: Duration) -> io::Result<()> {
         let value = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };
         let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
         rustix::time::timerfd_settime(self.0.as_fd(), TimerfdTimerFlags::empty(), &once)?;

@@ -132,11 +132,12 @@ async fn open(transport: &Transport, (socket, place): Accepted, speaks: Speaks) 
 
 async fn serve_connection(served: Served, connection: Patience<Connection>) {
     let Served { transport, router, draining, .. } = served;
-    let (info, heads) = (connection.stream().info(), connection.heads());
-    let limits = transport.limits.clone();
+    let (info, heads) = (connection.stream().info().clone(), connection.heads());
+    let (limits, peer) = (transport.limits.clone(), info.peer);
     let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
         let in_service = heads.complete();
-        request.extensions_mut().insert(info);
+        info.begin_call();
+        request.extensions_mut().insert(info.clone());
         let mut router = router.clone();
         let answered = tower::Service::call(&mut router, request.map(|body| SteadyBody::new(body, &limits)));
         async move { Ok::<_, Infallible>(answered.await?.map(|body| Answer { body, _in_service: in_service })) }
@@ -167,7 +168,7 @@ async fn serve_connection(served: Served, connection: Patience<Connection>) {
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(peer = %info.peer, %error, "connection ended");
+        tracing::debug!(%peer, %error, "connection ended");
     }
 }
 

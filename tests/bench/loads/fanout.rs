@@ -8,7 +8,7 @@ use prost::Message as _;
 use tokio::task::JoinSet;
 
 use super::messages_of;
-use super::receive::{ack_request, acked, receive_request, received, runtime};
+use super::receive::{ack_request, acked, receipts, receive_request, received, runtime};
 use crate::h2::{Connection, Method};
 use crate::server::{Outcome, Process};
 
@@ -120,11 +120,7 @@ fn send_request(topic: &str) -> Vec<u8> {
 async fn sent(producer: &mut Connection, mut count: usize) -> Outcome<()> {
     while count > 0 {
         for (_, answer) in producer.answered().await? {
-            let answer = answer.into_iter().next().ok_or("failed: no receipt")?;
-            let answer = v2::SendMessageResponse::decode(answer).map_err(|error| format!("failed: {error}"))?;
-            if answer.status.map(|status| status.code) != Some(v2::Code::Ok.into()) {
-                return Err(format!("failed: sending: {:?}", answer.entries.first()));
-            }
+            receipts(answer)?;
             count -= 1;
         }
     }

@@ -36,6 +36,8 @@ const TOPIC: &str = "t";
 const INVISIBLE_S: i64 = 600;
 /// Nothing that is asked here takes so long.
 const ALL_MAX: Duration = Duration::from_secs(60);
+/// Where NATS pushes to.
+const PUSHED: &str = "push.t";
 /// Between two questions to NATS whether all was acked.
 const ASK_AGAIN: Duration = Duration::from_millis(2);
 
@@ -114,6 +116,14 @@ pub fn receive_request(group: &str, topic: &str, messages: usize) -> Vec<u8> {
 
 /// What a receive gave: ids and handles of its messages, each of them whole.
 pub fn received(answer: Vec<Bytes>) -> Outcome<Vec<v2::AckMessageEntry>> {
+    received_by(answer, &mut |_| Ok(()))
+}
+
+/// The same; `arrived` sees each body.
+fn received_by(
+    answer: Vec<Bytes>,
+    arrived: &mut impl FnMut(&[u8]) -> Outcome<()>,
+) -> Outcome<Vec<v2::AckMessageEntry>> {
     let mut entries = Vec::with_capacity(answer.len());
     for (at, part) in answer.into_iter().enumerate() {
         let Received { status, message } = Received::decode(part).map_err(|error| format!("failed: {error}"))?;
@@ -125,9 +135,20 @@ pub fn received(answer: Vec<Bytes>) -> Outcome<Vec<v2::AckMessageEntry>> {
         if body.len() != BODY_BYTES || receipt_handle.is_empty() {
             return Err("failed: a message is not what was sent".into());
         }
+        arrived(&body)?;
         entries.push(v2::AckMessageEntry { message_id, receipt_handle, lite_topic: None });
     }
     if entries.is_empty() { Err("failed: a receive said OK and gave nothing".into()) } else { Ok(entries) }
+}
+
+/// The messages of a send were stored.
+pub fn receipts(answer: Vec<Bytes>) -> Outcome<()> {
+    let answer = answer.into_iter().next().ok_or("failed: a send has an answer")?;
+    let answer = v2::SendMessageResponse::decode(answer).map_err(|error| format!("failed: {error}"))?;
+    match answer.status {
+        Some(status) if status.code == i32::from(v2::Code::Ok) => Ok(()),
+        status => Err(format!("failed: a send was answered {status:?}, {:?}", answer.entries.first())),
+    }
 }
 
 pub fn ack_request(group: &str, topic: &str, entries: Vec<v2::AckMessageEntry>) -> Vec<u8> {
@@ -163,12 +184,8 @@ pub fn fill(address: SocketAddr, messages: usize) -> Outcome<()> {
                 (left, under_way) = (left - 1, under_way + 1);
             }
             for (_, answer) in connection.answered().await? {
+                receipts(answer)?;
                 under_way -= 1;
-                let answer = answer.into_iter().next().ok_or("failed: no receipt")?;
-                let answer = v2::SendMessageResponse::decode(answer).map_err(|error| error.to_string())?;
-                if answer.status.map(|status| status.code) != Some(v2::Code::Ok.into()) {
-                    return Err(format!("failed: filling the topic: {:?}", answer.entries.first()));
-                }
             }
         }
         Ok(())
@@ -186,6 +203,16 @@ struct Progress {
 
 /// Receives and acks everything the topic holds.
 pub fn drain(address: SocketAddr, receives: Receives, messages: u64) -> Outcome<Load> {
+    drain_by(address, receives, messages, |_| Ok(()))
+}
+
+/// The same of what is yet to come as well; `arrived` sees each body.
+pub fn drain_by(
+    address: SocketAddr,
+    receives: Receives,
+    messages: u64,
+    arrived: impl FnMut(&[u8]) -> Outcome<()> + Clone + Send + 'static,
+) -> Outcome<Load> {
     runtime()?.block_on(async {
         let progress = Arc::new(Progress { all: messages, ..Progress::default() });
         let mut connections = Vec::new();
@@ -195,7 +222,7 @@ pub fn drain(address: SocketAddr, receives: Receives, messages: u64) -> Outcome<
         let begin = Instant::now();
         let mut consuming = JoinSet::new();
         for connection in connections {
-            consuming.spawn(consume(connection, receives, progress.clone()));
+            consuming.spawn(consume(connection, receives, progress.clone(), arrived.clone()));
         }
         tokio::select! {
             () = progress.done.notified() => {}
@@ -211,7 +238,12 @@ pub fn drain(address: SocketAddr, receives: Receives, messages: u64) -> Outcome<
 }
 
 /// A receive, the ack of what it gave, the next receive; until nothing is left. What waits then takes nothing.
-async fn consume(mut connection: Connection, receives: Receives, progress: Arc<Progress>) -> Outcome<()> {
+async fn consume(
+    mut connection: Connection,
+    receives: Receives,
+    progress: Arc<Progress>,
+    mut arrived: impl FnMut(&[u8]) -> Outcome<()>,
+) -> Outcome<()> {
     let (receive, ack) = (Method::new("ReceiveMessage"), Method::new("AckMessage"));
     let request = receive_request(GROUP, TOPIC, receives.messages);
     let mut acking: HashMap<CallId, usize> = HashMap::new();
@@ -222,7 +254,7 @@ async fn consume(mut connection: Connection, receives: Receives, progress: Arc<P
         for (call, answer) in connection.answered().await? {
             match acking.remove(&call) {
                 None => {
-                    let entries = received(answer)?;
+                    let entries = received_by(answer, &mut arrived)?;
                     let count = entries.len();
                     progress.received.fetch_add(count as u64, Ordering::Relaxed);
                     acking.insert(connection.call(&ack, &ack_request(GROUP, TOPIC, entries)), count);
@@ -242,7 +274,7 @@ async fn consume(mut connection: Connection, receives: Receives, progress: Arc<P
 /// The same of what a JetStream stream holds. Acks are not answered there: what counts is when the server has them all.
 pub fn drain_nats(port: u16, receives: Receives, messages: u64) -> Outcome<Load> {
     let mut control = Nats::connect(port)?;
-    control.create_consumer()?;
+    control.create_consumer(false)?;
     let mut consumers = Vec::new();
     for number in 0..receives.connections {
         let mut consumer = Nats::connect_bare(port)?;
@@ -258,16 +290,8 @@ pub fn drain_nats(port: u16, receives: Receives, messages: u64) -> Outcome<Load>
         sockets.push(consumer.writer.try_clone().map_err(|error| error.to_string())?);
         threads.push(std::thread::spawn(move || pull(consumer, number, receives)));
     }
-    let seconds = loop {
-        let left = control.left_to_consumer(messages)?;
-        if left == 0 {
-            break begin.elapsed().as_secs_f64();
-        }
-        if begin.elapsed() > ALL_MAX {
-            return Err(format!("failed: {left} of NATS' messages are not acked after {} s", ALL_MAX.as_secs()));
-        }
-        std::thread::sleep(ASK_AGAIN);
-    };
+    control.all_acked(messages)?;
+    let seconds = begin.elapsed().as_secs_f64();
     // They wait for more.
     for socket in sockets {
         let _ = socket.shutdown(std::net::Shutdown::Both);
@@ -296,8 +320,34 @@ fn pull(mut nats: Nats, number: usize, receives: Receives) -> Outcome<u64> {
     let pulls: Vec<String> = (0..receives.streams).map(pull_for).collect();
     nats.write(pulls.concat().as_bytes())?;
     let mut of_stream = vec![0_usize; receives.streams];
+    take(nats, |stream, _, out| {
+        let Some(count) = of_stream.get_mut(stream) else { return Err(format!("failed: nobody asked for {stream}")) };
+        *count += 1;
+        if count.is_multiple_of(receives.messages) {
+            out.extend_from_slice(pulls[stream].as_bytes());
+        }
+        Ok(true)
+    })
+}
+
+/// The same of what is yet to come, pushed to one subscription; `arrived` sees each body.
+pub fn push_nats(port: u16, messages: u64, mut arrived: impl FnMut(&[u8]) -> Outcome<()>) -> Outcome<()> {
+    let mut left = messages;
+    let mut nats = Nats::connect_bare(port)?;
+    nats.write(format!("SUB {PUSHED} 0\r\n").as_bytes())?;
+    let received = take(nats, |_, body, _| {
+        arrived(body)?;
+        left -= 1;
+        Ok(left > 0)
+    })?;
+    if received == messages { Ok(()) } else { Err(format!("failed: NATS pushed {received} of {messages}")) }
+}
+
+/// Acks each message that comes, until the socket ends or `each` says that it was the last. That sees its subscription and
+/// its body, and may add to what is said, which goes out whenever nothing more has come.
+fn take(mut nats: Nats, mut each: impl FnMut(usize, &[u8], &mut Vec<u8>) -> Outcome<bool>) -> Outcome<u64> {
     let (mut out, mut line, mut payload) = (Vec::new(), String::new(), Vec::new());
-    let mut received = 0;
+    let (mut received, mut goes_on) = (0, true);
     loop {
         line.clear();
         match nats.reader.read_line(&mut line) {
@@ -307,8 +357,7 @@ fn pull(mut nats: Nats, number: usize, receives: Receives) -> Outcome<u64> {
         if let Some(rest) = line.strip_prefix("MSG ") {
             let words: Vec<&str> = rest.split_whitespace().collect();
             let &[_, sid, reply, bytes] = &words[..] else { return Err(format!("failed: NATS said '{line}'")) };
-            let stream = sid.parse().ok().filter(|stream: &usize| *stream < receives.streams);
-            let stream = stream.ok_or_else(|| format!("failed: NATS sent '{line}'"))?;
+            let stream = sid.parse().map_err(|_| format!("failed: NATS sent '{line}'"))?;
             let bytes: usize = bytes.parse().map_err(|_| "failed: a message without a length")?;
             payload.resize(bytes + 2, 0);
             std::io::Read::read_exact(&mut nats.reader, &mut payload).map_err(|error| error.to_string())?;
@@ -317,30 +366,48 @@ fn pull(mut nats: Nats, number: usize, receives: Receives) -> Outcome<u64> {
             }
             received += 1;
             let _ = write!(out, "PUB {reply} 0\r\n\r\n");
-            of_stream[stream] += 1;
-            if of_stream[stream].is_multiple_of(receives.messages) {
-                out.extend_from_slice(pulls[stream].as_bytes());
-            }
+            goes_on = each(stream, &payload[..bytes], &mut out)?;
         } else if line.starts_with("PING") {
             out.extend_from_slice(b"PONG\r\n");
         } else if line.starts_with("-ERR") {
             return Err(format!("failed: NATS said '{line}'"));
         }
-        if nats.reader.buffer().is_empty() && !out.is_empty() {
+        if (nats.reader.buffer().is_empty() || !goes_on) && !out.is_empty() {
             if nats.writer.write_all(&out).is_err() {
                 return Ok(received);
             }
             out.clear();
         }
+        if !goes_on {
+            return Ok(received);
+        }
     }
 }
 
 impl Nats {
-    /// Everything of the stream, each message acked by itself.
-    fn create_consumer(&mut self) -> Outcome<()> {
-        let config = r#"{"stream_name":"B","config":{"durable_name":"C","deliver_policy":"all","ack_policy":"explicit","max_ack_pending":1000000}}"#;
-        let answer = self.ask("CONSUMER.DURABLE.CREATE.B.C", config)?;
+    /// Everything of the stream, each message acked by itself: pulled, or pushed to a subject.
+    pub fn create_consumer(&mut self, pushed: bool) -> Outcome<()> {
+        let to = if pushed { format!(r#""deliver_subject":"{PUSHED}","#) } else { String::new() };
+        let config = format!(
+            r#"{{"stream_name":"B","config":{{"durable_name":"C",{to}"deliver_policy":"all","ack_policy":"explicit","max_ack_pending":1000000}}}}"#
+        );
+        let answer = self.ask("CONSUMER.DURABLE.CREATE.B.C", &config)?;
         if answer.contains("\"error\"") { Err(format!("nats-server: {answer}")) } else { Ok(()) }
+    }
+
+    /// Returns when the consumer has acked so many.
+    pub fn all_acked(&mut self, messages: u64) -> Outcome<()> {
+        let begin = Instant::now();
+        loop {
+            match self.left_to_consumer(messages)? {
+                0 => return Ok(()),
+                left if begin.elapsed() > ALL_MAX => {
+                    let waited_s = ALL_MAX.as_secs();
+                    return Err(format!("failed: {left} of NATS' messages are not acked after {waited_s} s"));
+                }
+                _ => std::thread::sleep(ASK_AGAIN),
+            }
+        }
     }
 
     /// What was not delivered or not acked yet.

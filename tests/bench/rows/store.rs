@@ -133,7 +133,7 @@ pub(super) fn run_in(bench: &Bench, dir: &Path, load: StoreLoad) -> Outcome<Done
     serde_json::from_str(&line).map_err(|error| format!("{line}: {error}"))
 }
 
-fn latency(round: &Round) -> Latency {
+pub(super) fn latency(round: &Round) -> Latency {
     round.latency.unwrap_or_default()
 }
 

@@ -12,6 +12,7 @@ use tower::{Layer, Service};
 
 use crate::front::call::{Call, Protocol};
 use crate::metrics::RpcCounts;
+use crate::transport::ConnectionInfo;
 
 /// What the official clients call their id of a request.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-mq-request-id");
@@ -48,6 +49,9 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Answering<S::Future> {
+        if let Some(connection) = request.extensions().get::<ConnectionInfo>() {
+            connection.begin_call();
+        }
         let call = Call::new(Protocol::Grpc, request.headers().get(REQUEST_ID).cloned());
         let counts = self.counts.clone();
         let rpc = counts.rpc(request.uri().path());
