@@ -7,6 +7,11 @@ use clap::Parser as _;
 use gantry_gateway::config::{CommandLine, Task};
 use gantry_gateway::role::{Ended, all_in_one};
 
+/// A send takes a tenth less of the server's CPU than with the C library's, a receive and ack in batches a fifth; memory for
+/// an idle server would be 13 MB instead of 4 with huge pages, so it goes without (feature `no_thp`).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let task = CommandLine::parse().task();
     let flags = match task {

@@ -43,6 +43,10 @@ struct CommandLine {
     part: Vec<String>,
 }
 
+/// The allocator of the program: null servers and the store alone are measured on the same.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let line = CommandLine::parse();
     let done = match line.part.first().map(String::as_str) {
