@@ -41,6 +41,8 @@ pub struct Cells {
 pub struct Moved {
     /// By the id of the topic that they came from: below, nothing new is left for its receives.
     pub looked_to: BTreeMap<u32, u64>,
+    /// Of what was received from it: group and topic that it came from.
+    pub sources: HashMap<u64, (u32, u32)>,
     /// From where to where.
     pub places: HashMap<(CellKey, u64), u64>,
     /// Those before it are in `places`, unless they are settled.

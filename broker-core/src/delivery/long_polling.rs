@@ -122,7 +122,7 @@ impl LongPolling {
             return;
         }
         if let Some(group) = arrival.topic.retry_group() {
-            return ConsumerGroup::from_store(group.as_bytes()).iter().for_each(|group| self.retried(group));
+            ConsumerGroup::from_store(group.as_bytes()).iter().for_each(|group| self.retried(group));
         }
         let mut parked = self.lock();
         let Some(groups) = parked.topics.get_mut(&arrival.topic) else { return };

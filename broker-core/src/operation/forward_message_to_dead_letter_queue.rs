@@ -19,7 +19,7 @@ use crate::operation::ack_message::{Locked, apply, check_handle, wake_lanes};
 use crate::operation::retry_topic::moved_to;
 use crate::operation::topics;
 use crate::receipt_handle::ReceiptHandle;
-use crate::state::record::{CellKey, Entry};
+use crate::state::record::{CellKey, Entry, LeaseEntry};
 use crate::state::source::Source;
 use crate::state::tables::Tables;
 use crate::store::commit_log::{Append, AppendClass, Window};
@@ -205,6 +205,21 @@ impl Letter<'_> {
     /// What its record means for the delivery; replay reads the same out of the record.
     pub(crate) fn entry(&self) -> Entry {
         Entry::Ack { cell: self.key, offsets: vec![self.offset] }
+    }
+
+    /// The same lease of it, where it is now.
+    pub(crate) fn lease_at(&self, cell: CellKey, offset: u64, next: u64) -> Entry {
+        let Lease { id, deadline, attempt, attempt_id, client } = self.lease;
+        Entry::Lease(LeaseEntry {
+            cell,
+            deadline,
+            first: id,
+            next,
+            auto_renew: client.is_some(),
+            attempt_id_hash: attempt_id,
+            client,
+            messages: vec![(offset, attempt)],
+        })
     }
 
     /// `None`: retention has taken the message, so it is settled by that.

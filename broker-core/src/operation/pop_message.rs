@@ -79,7 +79,7 @@ fn pop_some(parts: &Parts, pop: &PopMessages) -> Result<Popped, BrokerError> {
     if tables.consumer_group_by_id(group.consumer_group_id).is_none() {
         return Err(BrokerError::ConsumerGroupNotFound { consumer_group: pop.consumer_group.to_string() });
     }
-    let moved = pop_moved(parts, &tables, &group, topic, pop)?;
+    let moved = pop_moved(parts, &tables, &group, topic, pop, false)?;
     if !moved.is_empty() {
         return Ok(Popped::Messages(moved));
     }
@@ -149,6 +149,10 @@ fn pop_some(parts: &Parts, pop: &PopMessages) -> Result<Popped, BrokerError> {
     let stands_still = |queue: &Arc<ConsumeQueue>| cells[&queue.queue_id()].stands_still(queue.max_offset().0);
     if taken.is_empty() && order == Order::Nothing && queues.iter().any(stands_still) {
         return Ok(Popped::StandsStill(pair));
+    }
+    if taken.is_empty() && pop.attempt_id.is_some() {
+        drop(cells);
+        return Ok(Popped::Messages(pop_moved(parts, &tables, &group, topic, pop, true)?));
     }
     let popped = taken
         .into_iter()

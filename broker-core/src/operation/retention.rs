@@ -32,7 +32,12 @@ fn delete_segments(parts: &Parts) -> Result<(), StoreError> {
     let put_back = |below| {
         let timers = fire_messages::put_back_below(parts, below)?;
         let half = half_messages::upkeep::put_back_below(parts, below)?;
-        Ok(retry_topic::move_below(parts, below)? || half || timers)
+        let mut moved = false;
+        // Some may have been received while others were moved.
+        while retry_topic::move_below(parts, below)? {
+            moved = true;
+        }
+        Ok(moved || half || timers)
     };
     let retained = parts.store.enforce_retention(&parts.config.retention, put_back)?;
     if retained.deleted_below.is_some() {

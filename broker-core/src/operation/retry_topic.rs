@@ -16,8 +16,8 @@ use bytes::Bytes;
 
 use crate::broker::{ConsumerGroupDescription, LeaseLength, PopMessages, PoppedMessage};
 use crate::clock::Timestamp;
-use crate::delivery::cell::{Cell, GRACE};
-use crate::delivery::cells::Cells;
+use crate::delivery::cell::{Cell, GRACE, Verdict};
+use crate::delivery::cells::{Cells, Moved};
 use crate::delivery::clients::HELD_MAX;
 use crate::delivery::filter::Filter;
 use crate::delivery::lanes::Order;
@@ -27,6 +27,7 @@ use crate::local_broker::Parts;
 use crate::message::{StoredMessage, property};
 use crate::names::{ConsumerGroup, TopicName};
 use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
+use crate::operation::ack_message::Locked;
 use crate::operation::forward_message_to_dead_letter_queue::{AttemptLimit, Letter};
 use crate::operation::pop_message::{DUE_LOOKED_AT_MAX, LOOKED_AT_MAX, POP_BYTES_MAX, attempt_id_hash, order};
 use crate::operation::topics::ensure_topic;
@@ -52,6 +53,9 @@ pub(crate) fn move_below(parts: &Parts, below: CommitLogOffset) -> Result<bool, 
         match moved {
             Ok(0) => {}
             Ok(messages) => tell(parts, pair, messages, "their segment is about to be deleted"),
+            // It passes: the segment stays until then.
+            Err(BrokerError::Overloaded { what }) => return Err(StoreError::Overloaded { what }),
+            Err(BrokerError::StorageFull) => return Err(StoreError::StorageFull),
             Err(error) if parts.store.failure().is_none() => {
                 tracing::warn!(%error, "messages that were not settled cannot be moved to a retry topic, and expire");
             }
@@ -125,8 +129,10 @@ fn move_some(
     // Before the cells are locked, since a retry topic's are others of the same group.
     let has_retry = tables.topic(&retry).is_some_and(|topic| parts.cells.next_of(key_of(pair.0, topic)).is_some());
     let limit = AttemptLimit::of(&group.config, name);
-    let cells = parts.cells.of(pair);
-    let mut cells = cells.lock().expect("no code panics while holding it");
+    let (own, now) = (key_of(pair.0, topic), parts.store.now());
+    let mut pairs = Locked::new(parts, &tables, std::iter::once(&own));
+    let mut locked = pairs.lock();
+    let cells = &locked[&pair];
     let mut letters = Vec::new();
     for queue in parts.store.queues(name).iter() {
         let Some(cell) = cells.get(&queue.queue_id()) else { continue };
@@ -148,11 +154,12 @@ fn move_some(
     if letters.is_empty() {
         return Ok(None);
     }
-    let is_dead = |letter: &Letter<'_>| limit.is_reached(letter.lease.attempt);
+    // A last delivery that is still under way may succeed.
+    let is_dead = |letter: &Letter<'_>| limit.is_reached(letter.lease.attempt) && letter.lease.deadline <= now;
     let lacks_dead = letters.iter().any(is_dead) && tables.topic(&dead).is_none();
     if !has_retry || lacks_dead {
         let (group_id, group) = (pair.0, group_name.clone());
-        drop((letters, cells, tables));
+        drop((letters, locked, tables));
         if lacks_dead {
             ensure_topic(parts, &dead, 1)?;
         }
@@ -162,12 +169,17 @@ fn move_some(
         return Ok(Some(0));
     }
     let (mut appends, mut moved, mut gone) = (Vec::with_capacity(letters.len()), Vec::new(), Vec::new());
+    let (mut bytes, mut expired) = (0, 0);
     for letter in &letters {
+        if bytes >= POP_BYTES_MAX {
+            break;
+        }
         let is_dead = is_dead(letter);
         match letter.append(parts, &tables, if is_dead { &dead } else { &retry }) {
             Ok(Some(append)) => {
+                bytes += u64::from(append.record.record_len());
                 appends.push(append);
-                moved.push((letter.entry(), is_dead));
+                moved.push((letter, is_dead));
             }
             Ok(None) => gone.push(letter.entry()),
             Err(error) => {
@@ -176,17 +188,31 @@ fn move_some(
                     expires, "a message in flight cannot be moved to a retry topic"
                 );
                 if expires {
-                    cells.expired += 1;
+                    expired += 1;
                     gone.push(letter.entry());
                 }
             }
         }
     }
     let batch = parts.store.append(appends)?;
-    for (appended, (entry, is_dead)) in batch.entries.into_iter().zip(&moved) {
-        appended?;
-        cells.apply([entry]);
+    let there = key_of(pair.0, tables.topic(&retry).expect("made above, and never deleted"));
+    let next = locked[&(there.consumer_group_id, there.topic_id)].get(&QUEUE).map_or(0, |cell| cell.next());
+    let (mut refused, mut leases) = (None, Vec::new());
+    let cells = locked.get_mut(&pair).expect("locked above");
+    cells.expired += expired;
+    for (appended, (letter, is_dead)) in batch.entries.into_iter().zip(&moved) {
+        let appended = match appended {
+            Ok(appended) => appended,
+            Err(error) => {
+                refused = Some(error);
+                continue;
+            }
+        };
+        cells.apply([&letter.entry()]);
         *(if *is_dead { &mut cells.dead_letters } else { &mut cells.retried }) += 1;
+        if !is_dead {
+            leases.push(letter.lease_at(there, appended.queue_offset.0, next));
+        }
     }
     parts.mark(batch.end);
     // Nobody can have them any more.
@@ -194,7 +220,18 @@ fn move_some(
         parts.append_state(&gone)?;
         cells.apply(&gone);
     }
-    Ok(Some(moved.len() as u64))
+    // Whoever holds one holds it there too, for as long. Without this record, after a kill, it can be had there at once.
+    if !leases.is_empty() {
+        parts.append_state(&leases)?;
+        let cells = locked.get_mut(&(there.consumer_group_id, there.topic_id)).expect("locked above");
+        cells.apply(&leases);
+        let deadline = moved.iter().map(|(letter, _)| letter.lease.deadline).min().expect("some were moved");
+        parts.redelivery.arm((there.consumer_group_id, there.topic_id), deadline);
+    }
+    match refused {
+        Some(error) => Err(error.into()),
+        None => Ok(Some(moved.len() as u64)),
+    }
 }
 
 fn key_of(consumer_group_id: u32, topic: &LiveTopic) -> CellKey {
@@ -245,9 +282,18 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    fn find(&self, cells: &Cells, attempt_id: Option<u64>) -> Result<Found, BrokerError> {
+    fn find(&self, cells: &mut Cells, attempt_id: Option<u64>) -> Result<Found, BrokerError> {
+        let mut known = cells.moved.take().unwrap_or_default();
+        let found = match cells.get(&QUEUE) {
+            Some(cell) => self.find_in(cell, &mut known, attempt_id),
+            None => Ok(Found { taken: Vec::new(), unwanted: Vec::new(), looked_to: 0 }),
+        };
+        cells.moved = Some(known);
+        found
+    }
+
+    fn find_in(&self, cell: &Cell, known: &mut Moved, attempt_id: Option<u64>) -> Result<Found, BrokerError> {
         let mut found = Found { taken: Vec::new(), unwanted: Vec::new(), looked_to: 0 };
-        let Some(cell) = cells.get(&QUEUE) else { return Ok(found) };
         let mut bytes = 0;
         let mut window = Window::default();
         let mut entries = Vec::new();
@@ -258,7 +304,7 @@ impl Look<'_> {
         };
         let again = attempt_id.into_iter().flat_map(|attempt_id| cell.taken_by(attempt_id));
         for (offset, lease) in again.filter(|(_, lease)| lease.deadline > self.now) {
-            if let Some(message) = self.read(&mut window, offset, &mut entries)?
+            if let Some(message) = self.read(&mut window, offset, &mut entries)?.filter(|it| self.is_of_topic(it))
                 && take(&mut found, message, lease.attempt)
             {
                 break;
@@ -268,15 +314,29 @@ impl Look<'_> {
             return Ok(found);
         }
         let due = cell.due(self.now).filter(|(_, lease)| !self.limit.is_reached(lease.attempt));
-        for (offset, lease) in due.take(DUE_LOOKED_AT_MAX) {
-            if let Some(message) = self.read(&mut window, offset, &mut entries)?.filter(|it| self.is_wanted(it))
-                && take(&mut found, message, lease.attempt + 1)
-            {
+        let of_others =
+            |from: Option<&(u32, u32)>| from.is_some_and(|from| *from != (self.group_id, self.topic.topic_id));
+        let mut looked_at = 0;
+        for (offset, lease) in due {
+            // Each is read once: what waits for receives of one topic must not keep those of another from their own.
+            if of_others(known.sources.get(&offset)) {
+                continue;
+            }
+            if looked_at == DUE_LOOKED_AT_MAX {
+                break;
+            }
+            looked_at += 1;
+            let Some(message) = self.read(&mut window, offset, &mut entries)? else { continue };
+            known.sources.extend(source_of(&message).map(|cell| (offset, (cell.consumer_group_id, cell.topic_id))));
+            if self.is_wanted(&message) && take(&mut found, message, lease.attempt + 1) {
                 return Ok(found);
             }
         }
-        let known = cells.moved.as_ref().and_then(|moved| moved.looked_to.get(&self.topic.topic_id));
-        let from = known.copied().unwrap_or(0).max(cell.next()).max(self.queue.min_offset().0);
+        if known.sources.len() > 2 * cell.in_flight() + DUE_LOOKED_AT_MAX {
+            known.sources.retain(|offset, _| cell.lease_of(*offset).is_some());
+        }
+        let looked_to = known.looked_to.get(&self.topic.topic_id);
+        let from = looked_to.copied().unwrap_or(0).max(cell.next()).max(self.queue.min_offset().0);
         found.looked_to = from;
         let end = self.queue.max_offset().0.min(from + LOOKED_AT_MAX as u64);
         for offset in from..end {
@@ -320,17 +380,22 @@ impl Look<'_> {
 
     /// By ids, where we moved it: group and topic of these names may be others by now. RocketMQ says the name alone.
     fn is_of_topic(&self, message: &StoredMessage) -> bool {
-        let [source, name] = message.properties_of([property::SOURCE, property::RETRY_TOPIC]);
-        match source.map(Source::parse) {
-            Some(Ok(Source::Lease { cell, .. })) => {
-                (cell.consumer_group_id, cell.topic_id) == (self.group_id, self.topic.topic_id)
-            }
-            _ => name == Some(self.topic.config.topic.as_str()),
+        match source_of(message) {
+            Some(cell) => (cell.consumer_group_id, cell.topic_id) == (self.group_id, self.topic.topic_id),
+            None => message.property(property::RETRY_TOPIC) == Some(self.topic.config.topic.as_str()),
         }
     }
 
     fn is_wanted(&self, message: &StoredMessage) -> bool {
         self.is_of_topic(message) && self.filter.matches(message)
+    }
+}
+
+/// The delivery that it was moved from.
+fn source_of(message: &StoredMessage) -> Option<CellKey> {
+    match message.property(property::SOURCE).map(Source::parse) {
+        Some(Ok(Source::Lease { cell, .. })) => Some(cell),
+        _ => None,
     }
 }
 
@@ -347,13 +412,15 @@ fn retry_of<'a>(
     Some((retry, queue))
 }
 
-/// Takes what was moved to the group's retry topic from the topic that it asks for.
+/// Takes what was moved to the group's retry topic from the topic that it asks for. What an earlier receive of the same id
+/// took from the topic itself comes again first; `after_own` if there was nothing of it.
 pub(crate) fn pop_moved(
     parts: &Parts,
     tables: &Tables,
     group: &ConsumerGroupDescription,
     topic: &LiveTopic,
     pop: &PopMessages,
+    after_own: bool,
 ) -> Result<Vec<PoppedMessage>, BrokerError> {
     let Some((retry, queue)) = retry_of(parts, tables, &group.config.consumer_group, &topic.config.topic) else {
         return Ok(Vec::new());
@@ -362,11 +429,10 @@ pub(crate) fn pop_moved(
     let pair = (cell.consumer_group_id, cell.topic_id);
     let now = parts.store.now();
     let attempt_id_hash = pop.attempt_id.as_deref().map(attempt_id_hash);
-    if let Some(attempt_id) = attempt_id_hash {
-        // What an earlier receive of this name took from the topic itself comes again, and nothing else.
+    if let Some(attempt_id) = attempt_id_hash.filter(|_| !after_own) {
         let own = parts.cells.of((pair.0, topic.topic_id));
         let own = own.lock().expect("no code panics while holding it");
-        if own.values().any(|cell| cell.taken_by(attempt_id).any(|(_, lease)| lease.deadline > now)) {
+        if own.in_flight().any(|queue| own[&queue].taken_by(attempt_id).any(|(_, lease)| lease.deadline > now)) {
             return Ok(Vec::new());
         }
     }
@@ -375,7 +441,7 @@ pub(crate) fn pop_moved(
     let limit = AttemptLimit::of(&group.config, &retry.config.topic);
     let (filter, messages_max) = (&pop.filter, pop.messages_max as usize);
     let look = Look { parts, queue: &queue, group_id: pair.0, topic, filter, limit, messages_max, now };
-    let Found { mut taken, unwanted, looked_to } = look.find(&cells, attempt_id_hash)?;
+    let Found { mut taken, unwanted, looked_to } = look.find(&mut cells, attempt_id_hash)?;
     let looked_at = |cells: &mut Cells| {
         let known = cells.moved.get_or_insert_default().looked_to.entry(topic.topic_id).or_default();
         *known = looked_to.max(*known);
@@ -452,11 +518,11 @@ pub(crate) fn has_moved(
         return Ok(false);
     };
     let cells = parts.cells.of((group.consumer_group_id, retry.topic_id));
-    let cells = cells.lock().expect("no code panics while holding it");
+    let mut cells = cells.lock().expect("no code panics while holding it");
     let limit = AttemptLimit::of(&group.config, &retry.config.topic);
     let (group_id, now) = (group.consumer_group_id, parts.store.now());
     let look = Look { parts, queue: &queue, group_id, topic, filter, limit, messages_max: 1, now };
-    let found = look.find(&cells, None)?;
+    let found = look.find(&mut cells, None)?;
     let has_more = cells.contains_key(&QUEUE) && found.looked_to < queue.max_offset().0;
     Ok(!found.taken.is_empty() || !found.unwanted.is_empty() || has_more)
 }
@@ -484,12 +550,16 @@ pub(crate) fn moved_to(
     learn_places(parts, &queue, cells)?;
     let place = cells.moved.as_ref().and_then(|moved| moved.places.get(&(from, handle.queue_offset.0)).copied());
     let (Some(at), Some(cell)) = (place, cells.get(&QUEUE)) else { return Ok(None) };
-    match cell.lease_of(at) {
-        Some(_) => Err(BrokerError::ReceiptSuperseded),
-        None if cell.is_settled(at) => Ok(None),
-        None if parts.store.now() > handle.deadline.plus(GRACE) => Err(BrokerError::ReceiptExpired),
-        None => Ok(Some((key_of(pair.0, retry), at))),
+    let now = parts.store.now();
+    if cell.lease_of(at).is_none() && !cell.is_settled(at) {
+        // A kill came between its record and that of its lease.
+        let expired = now > handle.deadline.plus(GRACE);
+        return if expired { Err(BrokerError::ReceiptExpired) } else { Ok(Some((key_of(pair.0, retry), at))) };
     }
+    Ok(match cell.decide_settle(at, handle.lease_id, now)? {
+        Verdict::Current(_) => Some((key_of(pair.0, retry), at)),
+        Verdict::Settled => None,
+    })
 }
 
 /// Read from the records, the first time after a start from the oldest that is not settled.

@@ -51,6 +51,11 @@ async fn in_retry_topic(broker: &LocalBroker) -> Vec<crate::message::StoredMessa
     broker.pull_messages(pull).await.unwrap().messages
 }
 
+fn retry_pair(broker: &LocalBroker) -> (u32, u32) {
+    let tables = broker.parts().tables();
+    (tables.consumer_group(&group()).unwrap().consumer_group_id, tables.topic(&retry_topic()).unwrap().topic_id)
+}
+
 async fn consumption(broker: &LocalBroker) -> Consumption {
     broker.list_consumptions(Some(group()), Some(topic())).await.unwrap().remove(0)
 }
@@ -83,12 +88,17 @@ async fn c1_what_is_in_flight_when_its_segment_goes_comes_again_by_the_retry_top
     assert_eq!(first.property(property::RETRY_TOPIC), Some("orders"));
     assert_eq!(first.property(property::ORIGIN_MESSAGE_ID), Some(&*held[0].message.offset_message_id()));
     assert_eq!(first.property(property::DLQ_ORIGIN_TOPIC), None);
+    // It is held as it was before, beside others that go on.
+    let beside = broker.pop_messages(pop(1)).await.unwrap();
+    assert_eq!(ids(&beside), names([begins as u32]));
+    ack_all(&broker, &beside).await;
     // Whoever still holds one may settle it, until somebody gets it anew.
     ack_all(&broker, &held[2..3]).await;
     ack_all(&broker, &held[2..5]).await;
     let dead = ForwardToDeadLetterQueue { handle: held[1].handle.clone(), reason: None };
     let dead = broker.forward_messages_to_dead_letter_queue(vec![dead]).await.unwrap().remove(0);
     assert!(matches!(dead, Err(BrokerError::ReceiptSuperseded)), "{dead:?}");
+    hands.pass(60_001);
     let again = broker.pop_messages(pop(32)).await.unwrap();
     assert_eq!(ids(&again), names([0, 1, 7, 8, 9]));
     let late = broker.ack_messages(vec![held[0].handle.clone()]).await.unwrap().remove(0);
@@ -98,7 +108,7 @@ async fn c1_what_is_in_flight_when_its_segment_goes_comes_again_by_the_retry_top
     ack_all(&broker, &held[..1]).await;
     // New ones are received while the others are away, and nothing comes twice.
     let new = broker.pop_messages(pop(2)).await.unwrap();
-    assert_eq!(ids(&new), names([begins as u32, begins as u32 + 1]));
+    assert_eq!(ids(&new), names([begins as u32 + 1, begins as u32 + 2]));
     let killed = files.kill();
     drop(broker);
     let broker = open_simulated_by(&killed, short(), Box::new(hands.clone())).unwrap();
@@ -120,7 +130,7 @@ async fn c1_what_is_in_flight_when_its_segment_goes_comes_again_by_the_retry_top
 #[tokio::test]
 async fn c1_a_kill_at_any_moment_moves_nothing_twice_and_loses_nothing() {
     let files = SimulatedFiles::new();
-    let (broker, hands, held) = leave_six(&files).await;
+    let (broker, _, held) = leave_six(&files).await;
     let states: Arc<std::sync::Mutex<Vec<SimulatedFiles>>> = Arc::default();
     let keep = states.clone();
     files.before_each_change(Box::new(move |files, _| keep.lock().unwrap().push(files.kill())));
@@ -133,11 +143,13 @@ async fn c1_a_kill_at_any_moment_moves_nothing_twice_and_loses_nothing() {
     let states = std::mem::take(&mut *states.lock().unwrap());
     assert!(states.len() > 10, "{}", states.len());
     for (at, files) in states.iter().enumerate() {
+        let hands = Hands::new();
         let broker = open_simulated_by(&files.kill(), short(), Box::new(hands.clone())).unwrap();
         retain(&broker);
         assert!(!move_below(broker.parts(), below).unwrap());
         assert_eq!(in_retry_topic(&broker).await.len(), 6, "{at}");
         ack_all(&broker, &held[1..2]).await;
+        hands.pass(60_001);
         let again = broker.pop_messages(pop(32)).await.unwrap();
         assert_eq!(ids(&again), names([0, 2, 7, 8, 9]), "{at}");
     }
@@ -161,12 +173,18 @@ async fn c1_each_topic_of_a_group_has_its_own_back_and_none_waits_for_another() 
     retain(&broker);
     assert_eq!(in_retry_topic(&broker).await.len(), 6);
     let tagged = PopMessages { filter: Filter::tags("paid").unwrap(), ..of_other(32) };
+    hands.pass(60_001);
     assert!(broker.pop_messages(pop(1)).await.unwrap().iter().all(|popped| popped.message.topic() == "orders"));
     let mine = broker.pop_messages(pop(32)).await.unwrap();
     assert_eq!(ids(&mine), names([1, 2]));
-    // Not received, for nobody of its group wants it: passed over, as in any queue.
+    // What came back and is not wanted stays for whoever wants it, as in any queue.
     assert!(broker.pop_messages(tagged).await.unwrap().is_empty());
-    assert!(broker.pop_messages(of_other(32)).await.unwrap().is_empty());
+    // A name of a receive is of its topic.
+    let named = |pop: PopMessages| PopMessages { attempt_id: Some("worker".into()), ..pop };
+    let theirs = broker.pop_messages(named(of_other(32))).await.unwrap();
+    assert_eq!(ids(&theirs), names([100, 101, 102]));
+    assert!(!ids(&broker.pop_messages(named(pop(32))).await.unwrap()).contains(&"id100".to_owned()));
+    ack_all(&broker, &theirs).await;
     hands.pass(60_001);
     let mine = broker.pop_messages(pop(32)).await.unwrap();
     assert_eq!(ids(&mine), names([0, 1, 2]));
@@ -178,22 +196,34 @@ async fn c1_each_topic_of_a_group_has_its_own_back_and_none_waits_for_another() 
 
 #[tokio::test]
 async fn c1_what_stands_in_an_order_expires_and_what_is_used_up_is_a_dead_letter() {
-    for orderly in [true, false] {
+    for (orderly, is_over) in [(true, false), (false, false), (false, true)] {
         let files = SimulatedFiles::new();
-        let broker = open_simulated(&files, short()).unwrap();
+        let hands = Hands::new();
+        let broker = open_simulated_by(&files, short(), Box::new(hands.clone())).unwrap();
         with_topic(&broker).await;
         let config = ConsumerGroupConfig { orderly, retry_max_times: 0, ..ConsumerGroupConfig::new(group()) };
         broker.put_consumer_group(PutConsumerGroup::new(config, PutWhen::Missing)).await.unwrap();
         fill(&broker, &topic(), 0..1).await;
         assert_eq!(broker.pop_messages(pop(1)).await.unwrap().len(), 1);
         fill(&broker, &topic(), 1..300).await;
+        if is_over {
+            hands.pass(60_001);
+        }
         retain(&broker);
         let begins = broker.query_queue_offsets(topic()).await.unwrap()[0].min_offset.0;
         let consumption = consumption(&broker).await;
         let counted = (consumption.retried, consumption.dead_letters, consumption.expired);
-        match orderly {
-            true => assert_eq!(counted, (0, 0, begins)),
-            false => assert_eq!(counted, (0, 1, begins - 1)),
+        match (orderly, is_over) {
+            (true, _) => assert_eq!(counted, (0, 0, begins)),
+            (false, true) => assert_eq!(counted, (0, 1, begins - 1)),
+            (false, false) => {
+                // Its last delivery is under way, and is given up when that is over.
+                assert_eq!(counted, (1, 0, begins - 1));
+                hands.pass(60_001);
+                broker.parts().came_back(retry_pair(&broker));
+                let of_retry = broker.list_consumptions(Some(group()), Some(retry_topic())).await.unwrap().remove(0);
+                assert_eq!(of_retry.dead_letters, 1);
+            }
         }
         broker.close().unwrap();
     }
@@ -202,8 +232,9 @@ async fn c1_what_stands_in_an_order_expires_and_what_is_used_up_is_a_dead_letter
 #[tokio::test]
 async fn c1_what_was_moved_once_expires_with_its_retry_topic() {
     let files = SimulatedFiles::new();
-    let (broker, ..) = leave_six(&files).await;
+    let (broker, hands, _) = leave_six(&files).await;
     retain(&broker);
+    hands.pass(60_001);
     assert_eq!(broker.pop_messages(pop(32)).await.unwrap().len(), 6);
     fill(&broker, &topic(), 300..600).await;
     retain(&broker);
@@ -245,11 +276,9 @@ async fn c1_a_receive_that_waits_is_woken_by_what_was_moved_and_by_what_comes_ba
         move_below(broker.parts(), CommitLogOffset(SEGMENT_BYTES)).unwrap();
     });
     assert!(woken.unwrap());
+    hands.pass(60_001);
     assert_eq!(broker.pop_messages(pop(32)).await.unwrap().len(), 6);
-    let of_retry = {
-        let tables = broker.parts().tables();
-        (tables.consumer_group(&group()).unwrap().consumer_group_id, tables.topic(&retry_topic()).unwrap().topic_id)
-    };
+    let of_retry = retry_pair(&broker);
     let (woken, ()) = tokio::join!(broker.await_messages(wait()), async {
         waits().await;
         hands.pass(60_001);
@@ -263,7 +292,8 @@ async fn c1_a_receive_that_waits_is_woken_by_what_was_moved_and_by_what_comes_ba
 #[tokio::test]
 async fn c1_a_full_window_goes_on_when_its_oldest_messages_have_left_it() {
     let files = SimulatedFiles::new();
-    let broker = open_simulated(&files, Retention::default()).unwrap();
+    let hands = Hands::new();
+    let broker = open_simulated_by(&files, Retention::default(), Box::new(hands.clone())).unwrap();
     with_topic(&broker).await;
     let end = WINDOW_MAX as u32 + 100;
     for from in (0..end).step_by(100) {
@@ -282,18 +312,36 @@ async fn c1_a_full_window_goes_on_when_its_oldest_messages_have_left_it() {
         ack_all(&broker, &popped).await;
     }
     assert_eq!(consumption(&broker).await.retried, 0);
-    // The window is full: the two that nobody settled leave it, and come again before what is new.
-    let again = broker.pop_messages(pop(32)).await.unwrap();
-    assert_eq!((ids(&again), consumption(&broker).await.retried), (names([0, 1]), 2));
-    assert!(again.iter().all(|popped| popped.delivery_attempt == 2));
+    // The window is full: the two that nobody settled leave it, and come again when their time is over.
     let new = broker.pop_messages(pop(32)).await.unwrap();
-    assert_eq!(ids(&new), names(last + 1..last + 33));
+    assert_eq!((ids(&new), consumption(&broker).await.retried), (names(last + 1..last + 33), 2));
+    hands.pass(60_001);
+    let again = broker.pop_messages(pop(32)).await.unwrap();
+    assert_eq!(ids(&again), names([0, 1]));
+    assert!(again.iter().all(|popped| popped.delivery_attempt == 2));
     let killed = files.kill();
     drop(broker);
-    let broker = open_simulated(&killed, Retention::default()).unwrap();
+    let broker = open_simulated_by(&killed, Retention::default(), Box::new(hands.clone())).unwrap();
     ack_all(&broker, &again).await;
-    assert_eq!(ids(&broker.pop_messages(pop(1)).await.unwrap()), names([last + 33]));
+    assert_eq!(ids(&broker.pop_messages(pop(1)).await.unwrap()), names([last + 1]));
     let progress = broker.query_consume_offsets(group(), topic()).await.unwrap().remove(0);
     assert_eq!((progress.consume_offset, progress.stands_still), (Some(QueueOffset(u64::from(last) + 1)), false));
+    broker.close().unwrap();
+}
+
+#[tokio::test]
+async fn c2_a_handle_that_is_void_settles_nothing_where_its_message_has_gone() {
+    let files = SimulatedFiles::new();
+    let (broker, hands, held) = leave_six(&files).await;
+    hands.pass(60_001);
+    let anew = broker.pop_messages(pop(6)).await.unwrap();
+    assert_eq!(ids(&anew), names([0, 1, 2, 7, 8, 9]));
+    retain(&broker);
+    assert_eq!(in_retry_topic(&broker).await.len(), 6);
+    let void = broker.ack_messages(vec![held[0].handle.clone()]).await.unwrap().remove(0);
+    assert!(matches!(void, Err(BrokerError::ReceiptSuperseded)), "{void:?}");
+    ack_all(&broker, &anew[1..]).await;
+    hands.pass(60_001);
+    assert_eq!(ids(&broker.pop_messages(pop(32)).await.unwrap()), names([0]));
     broker.close().unwrap();
 }
