@@ -3,7 +3,7 @@
 //!
 //! There are two reasons: their segment is about to be deleted, or so much lies behind them that nothing more may be handed
 //! out. Like a dead letter, a message leaves by one record, the moved message itself, which names the delivery that it
-//! ends. It goes once: what retention finds in a retry topic has had its time, and so has what stands in an order, since
+//! ends; its lease follows in a record of its own, so that whoever holds it goes on holding it. It goes once: what retention finds in a retry topic has had its time, and so has what stands in an order, since
 //! messages behind it would pass it.
 //!
 //! A retry topic has the messages of all topics of its group. Each receive takes those of its own, past the others, which
@@ -53,9 +53,8 @@ pub(crate) fn move_below(parts: &Parts, below: CommitLogOffset) -> Result<bool, 
         match moved {
             Ok(0) => {}
             Ok(messages) => tell(parts, pair, messages, "their segment is about to be deleted"),
-            // It passes: the segment stays until then.
+            // It passes: the segment stays until then. A full disk does not, unless segments go.
             Err(BrokerError::Overloaded { what }) => return Err(StoreError::Overloaded { what }),
-            Err(BrokerError::StorageFull) => return Err(StoreError::StorageFull),
             Err(error) if parts.store.failure().is_none() => {
                 tracing::warn!(%error, "messages that were not settled cannot be moved to a retry topic, and expire");
             }
