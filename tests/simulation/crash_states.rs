@@ -1072,7 +1072,7 @@ fn d2_d7_d10_every_crash_state_recovers_what_was_promised() {
     assert!(outcome.trimmed >= states / 100, "{} states behind retention", outcome.trimmed);
     let Outcome { states, messages, trimmed, with_dead_letters, with_fired, with_committed, with_open, .. } = outcome;
     let with_retried = outcome.with_retried;
-    // Rare, and they come in clusters: a slice of 20,000 may have any number (18 and more were seen), the full count has many.
+    // Rare, and they come in clusters: a slice of 20,000 may have few (8 to 30 were seen), the full count has many.
     assert!(with_retried >= states / 50_000, "{with_retried} states with something in a retry topic");
     assert!(with_dead_letters >= states / 100 && with_fired >= states / 20, "{with_dead_letters}, {with_fired}");
     assert!(with_committed >= states / 20 && with_open >= states / 20, "{with_committed}, {with_open}");
