@@ -32,12 +32,10 @@ fn delete_segments(parts: &Parts) -> Result<(), StoreError> {
     let put_back = |below| {
         let timers = fire_messages::put_back_below(parts, below)?;
         let half = half_messages::upkeep::put_back_below(parts, below)?;
-        let mut moved = false;
+        let before = parts.store.max_offset();
         // Some may have been received while others were moved.
-        while retry_topic::move_below(parts, below)? {
-            moved = true;
-        }
-        Ok(moved || half || timers)
+        while retry_topic::move_below(parts, below)? {}
+        Ok(half || timers || parts.store.max_offset() > before)
     };
     let retained = parts.store.enforce_retention(&parts.config.retention, put_back)?;
     if retained.deleted_below.is_some() {

@@ -45,14 +45,17 @@ const QUEUE: QueueId = QueueId(0);
 const MOVED_AT_ONCE_MAX: usize = 64;
 
 /// The log is about to go below this place: what was handed out of it and is not settled goes on in retry topics. Says
-/// whether there was anything. What cannot be moved does not keep the log: it expires like what nobody ever received.
+/// whether anything moved. What cannot be moved does not keep the log: it expires like what nobody ever received.
 pub(crate) fn move_below(parts: &Parts, below: CommitLogOffset) -> Result<bool, StoreError> {
-    let before = parts.store.max_offset();
+    let mut any = false;
     for pair in parts.cells.pairs() {
         let moved = move_all(parts, pair, |queue, _| Ok(parts.store.offset_at_place(queue, below)?.0));
         match moved {
             Ok(0) => {}
-            Ok(messages) => tell(parts, pair, messages, "their segment is about to be deleted"),
+            Ok(messages) => {
+                any = true;
+                tell(parts, pair, messages, "their segment is about to be deleted");
+            }
             // It passes: the segment stays until then. A full disk does not, unless segments go.
             Err(BrokerError::Overloaded { what }) => return Err(StoreError::Overloaded { what }),
             Err(error) if parts.store.failure().is_none() => {
@@ -61,7 +64,7 @@ pub(crate) fn move_below(parts: &Parts, below: CommitLogOffset) -> Result<bool, 
             Err(error) => return Err(StoreError::Failed { reason: error.to_string() }),
         }
     }
-    Ok(parts.store.max_offset() > before)
+    Ok(any)
 }
 
 /// A queue's window is full: its oldest messages in flight go on in the retry topic. Says whether any did.
@@ -326,7 +329,9 @@ impl Look<'_> {
             }
             looked_at += 1;
             let Some(message) = self.read(&mut window, offset, &mut entries)? else { continue };
-            known.sources.extend(source_of(&message).map(|cell| (offset, (cell.consumer_group_id, cell.topic_id))));
+            known
+                .sources
+                .extend(source_of(&message).map(|(cell, _)| (offset, (cell.consumer_group_id, cell.topic_id))));
             if self.is_wanted(&message) && take(&mut found, message, lease.attempt + 1) {
                 return Ok(found);
             }
@@ -380,7 +385,7 @@ impl Look<'_> {
     /// By ids, where we moved it: group and topic of these names may be others by now. RocketMQ says the name alone.
     fn is_of_topic(&self, message: &StoredMessage) -> bool {
         match source_of(message) {
-            Some(cell) => (cell.consumer_group_id, cell.topic_id) == (self.group_id, self.topic.topic_id),
+            Some((cell, _)) => (cell.consumer_group_id, cell.topic_id) == (self.group_id, self.topic.topic_id),
             None => message.property(property::RETRY_TOPIC) == Some(self.topic.config.topic.as_str()),
         }
     }
@@ -391,9 +396,9 @@ impl Look<'_> {
 }
 
 /// The delivery that it was moved from.
-fn source_of(message: &StoredMessage) -> Option<CellKey> {
+fn source_of(message: &StoredMessage) -> Option<(CellKey, u64)> {
     match message.property(property::SOURCE).map(Source::parse) {
-        Some(Ok(Source::Lease { cell, .. })) => Some(cell),
+        Some(Ok(Source::Lease { cell, offset })) => Some((cell, offset)),
         _ => None,
     }
 }
@@ -579,10 +584,7 @@ fn learn_places(parts: &Parts, queue: &ConsumeQueue, cells: &mut Cells) -> Resul
         for (at, entry) in (next..).zip(&entries).filter(|(at, _)| !cell.is_settled(*at)) {
             // One that cannot be read cannot be delivered either.
             let message = parts.store.read_message(&mut window, queue, QueueOffset(at), entry).ok().flatten();
-            let source = message.as_ref().and_then(|message| message.property(property::SOURCE)).map(Source::parse);
-            if let Some(Ok(Source::Lease { cell, offset })) = source {
-                moved.places.insert((cell, offset), at);
-            }
+            moved.places.extend(message.as_ref().and_then(source_of).map(|from| (from, at)));
         }
         next += entries.len().max(1) as u64;
     }

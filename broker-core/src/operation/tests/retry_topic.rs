@@ -345,3 +345,24 @@ async fn c2_a_handle_that_is_void_settles_nothing_where_its_message_has_gone() {
     assert_eq!(ids(&broker.pop_messages(pop(32)).await.unwrap()), names([0]));
     broker.close().unwrap();
 }
+
+/// Retention asks until nothing moves: whoever sends meanwhile must not keep it asking.
+#[tokio::test]
+async fn c1_what_others_append_is_not_taken_for_moved() {
+    let files = SimulatedFiles::new();
+    let broker = open_simulated(&files, Retention::default()).unwrap();
+    with_topic(&broker).await;
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                runtime.block_on(fill(&broker, &topic(), 0..1));
+            }
+        });
+        let said = (0..20_000).any(|_| move_below(broker.parts(), CommitLogOffset(1)).unwrap());
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(!said);
+    });
+    broker.close().unwrap();
+}
