@@ -16,7 +16,7 @@ use gantry_broker_core::random::SystemRandom;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tracing::Instrument as _;
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::UtoipaMethodRouter;
 use utoipa_axum::routes;
 
 use crate::access::Users;
@@ -123,7 +123,11 @@ type Shared = State<Arc<RestState>>;
 type Answer = Result<Response, GatewayError>;
 
 pub fn router(state: Arc<RestState>) -> Router {
-    let (api, _) = routes().split_for_parts();
+    let api = ROUTES.iter().fold(Router::new(), |api, route| {
+        let (_, paths, handlers) = route();
+        let (path, _) = paths.paths.first_key_value().expect("every handler has its path");
+        api.route(path, handlers)
+    });
     api
         // The API's own 404, whatever else this port serves.
         .route("/v1", any(nothing_here))
@@ -136,59 +140,65 @@ pub fn router(state: Arc<RestState>) -> Router {
         .with_state(state)
 }
 
-/// The API's routes with their description. Written out whole: nesting would take each request's path apart and put it
-/// together again.
-fn routes() -> OpenApiRouter<Arc<RestState>> {
-    OpenApiRouter::with_openapi(openapi::begin())
-        .routes(routes!(topics::list_topics))
-        .routes(routes!(topics::put_topic, topics::describe_topic, topics::patch_topic, topics::delete_topic))
-        .routes(routes!(messages::send_message, browse::browse_messages))
-        .routes(routes!(messages::send_messages))
-        .routes(routes!(browse::query_messages))
-        .routes(routes!(messages::find_message))
-        .routes(routes!(browse::download_body))
-        .routes(routes!(topics::list_topic_groups))
-        .routes(routes!(queues::query_queue_offsets))
-        .routes(routes!(queues::pull_messages))
-        .routes(routes!(queues::query_offset))
-        .routes(routes!(messages::read_message))
-        .routes(routes!(scheduled::recall_message))
-        .routes(routes!(transactions::send_half_message, transactions::list_transactions))
-        .routes(routes!(transactions::commit_transaction))
-        .routes(routes!(transactions::roll_back_transaction))
-        .routes(routes!(transactions::check_transactions))
-        .routes(routes!(consumer_groups::list_consumer_groups))
-        .routes(routes!(
-            consumer_groups::put_consumer_group,
-            consumer_groups::describe_consumer_group,
-            consumer_groups::patch_consumer_group,
-            consumer_groups::delete_consumer_group
-        ))
-        .routes(routes!(offsets::reset_offsets))
-        .routes(routes!(offsets::skip_offsets))
-        .routes(routes!(offsets::clone_offsets))
-        .routes(routes!(dead_letters::describe_dead_letter_queue))
-        .routes(routes!(dead_letters::browse_dead_letters))
-        .routes(routes!(dead_letters::resend_dead_letters))
-        .routes(routes!(dead_letters::export_dead_letters))
-        .routes(routes!(pop_message::pop_messages))
-        .routes(routes!(lag::query_consume_offsets))
-        .routes(routes!(in_flight::list_in_flight))
-        .routes(routes!(consumer_groups::update_consume_offsets))
-        .routes(routes!(receipts::settle_messages))
-        .routes(routes!(receipts::ack_message, receipts::change_invisible_duration))
-        .routes(routes!(receipts::nack_message))
-        .routes(routes!(receipts::forward_message_to_dead_letter_queue))
-        .routes(routes!(stats::topic_stats))
-        .routes(routes!(stats::broker_stats))
-        .routes(routes!(brokers::describe_storage))
-        .routes(routes!(ops::describe_cluster))
-        .routes(routes!(ops::limits))
-        .routes(routes!(ops::healthz))
-        .routes(routes!(ops::readyz))
-        .routes(routes!(ops::version))
-        .routes(routes!(ops::metrics))
-}
+/// A handler, with its path and its description.
+type Described = UtoipaMethodRouter<Arc<RestState>>;
+
+/// The API's handlers. Paths are written out whole: nesting would take each request's path apart and put it together again.
+/// Each describes itself when it is asked to: all descriptions together are 2 MB, and few ever ask for them.
+const ROUTES: &[fn() -> Described] = &[
+    || routes!(topics::list_topics),
+    || routes!(topics::put_topic),
+    || routes!(topics::describe_topic),
+    || routes!(topics::patch_topic),
+    || routes!(topics::delete_topic),
+    || routes!(messages::send_message),
+    || routes!(browse::browse_messages),
+    || routes!(messages::send_messages),
+    || routes!(browse::query_messages),
+    || routes!(messages::find_message),
+    || routes!(browse::download_body),
+    || routes!(topics::list_topic_groups),
+    || routes!(queues::query_queue_offsets),
+    || routes!(queues::pull_messages),
+    || routes!(queues::query_offset),
+    || routes!(messages::read_message),
+    || routes!(scheduled::recall_message),
+    || routes!(transactions::send_half_message),
+    || routes!(transactions::list_transactions),
+    || routes!(transactions::commit_transaction),
+    || routes!(transactions::roll_back_transaction),
+    || routes!(transactions::check_transactions),
+    || routes!(consumer_groups::list_consumer_groups),
+    || routes!(consumer_groups::put_consumer_group),
+    || routes!(consumer_groups::describe_consumer_group),
+    || routes!(consumer_groups::patch_consumer_group),
+    || routes!(consumer_groups::delete_consumer_group),
+    || routes!(offsets::reset_offsets),
+    || routes!(offsets::skip_offsets),
+    || routes!(offsets::clone_offsets),
+    || routes!(dead_letters::describe_dead_letter_queue),
+    || routes!(dead_letters::browse_dead_letters),
+    || routes!(dead_letters::resend_dead_letters),
+    || routes!(dead_letters::export_dead_letters),
+    || routes!(pop_message::pop_messages),
+    || routes!(lag::query_consume_offsets),
+    || routes!(in_flight::list_in_flight),
+    || routes!(consumer_groups::update_consume_offsets),
+    || routes!(receipts::settle_messages),
+    || routes!(receipts::ack_message),
+    || routes!(receipts::change_invisible_duration),
+    || routes!(receipts::nack_message),
+    || routes!(receipts::forward_message_to_dead_letter_queue),
+    || routes!(stats::topic_stats),
+    || routes!(stats::broker_stats),
+    || routes!(brokers::describe_storage),
+    || routes!(ops::describe_cluster),
+    || routes!(ops::limits),
+    || routes!(ops::healthz),
+    || routes!(ops::readyz),
+    || routes!(ops::version),
+    || routes!(ops::metrics),
+];
 
 /// A path that is nobody's here: the console's, or nobody's at all.
 async fn elsewhere(method: Method, uri: Uri, headers: HeaderMap) -> Answer {

@@ -14,11 +14,12 @@ use sha2::{Digest as _, Sha256};
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::{ContentBuilder, ObjectBuilder, Ref, Required, ResponseBuilder, Type};
 use utoipa::{IntoParams, OpenApi, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::Answer;
 use super::problem::Problem;
 use super::units::Time;
+use super::{Answer, ROUTES};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -42,14 +43,11 @@ use super::units::Time;
 )]
 struct Document;
 
-/// Where the routes of the API are gathered.
-pub(super) fn begin() -> utoipa::openapi::OpenApi {
-    Document::openapi()
-}
-
 /// The document of all routes.
 pub fn document() -> utoipa::openapi::OpenApi {
-    let (_, mut document) = super::routes().split_for_parts();
+    let begin = OpenApiRouter::with_openapi(Document::openapi());
+    let routes = ROUTES.iter().fold(begin, |routes, route| routes.routes(route()));
+    let (_, mut document) = routes.split_for_parts();
     for item in document.paths.paths.values_mut() {
         operations_of(item).for_each(finish);
     }
@@ -58,8 +56,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
 
 /// Path and method of each.
 pub(super) fn operations() -> impl Iterator<Item = (String, Method)> {
-    let (_, document) = super::routes().split_for_parts();
-    document.paths.paths.into_iter().flat_map(|(path, item)| {
+    ROUTES.iter().flat_map(|route| route().1.paths).flat_map(|(path, item)| {
         let methods = [
             (item.get, Method::GET),
             (item.put, Method::PUT),
