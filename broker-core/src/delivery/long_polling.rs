@@ -124,20 +124,22 @@ impl LongPolling {
         if let Some(group) = arrival.topic.retry_group() {
             ConsumerGroup::from_store(group.as_bytes()).iter().for_each(|group| self.retried(group));
         }
+        let mut woken = Woken::default();
         let mut parked = self.lock();
         let Some(groups) = parked.topics.get_mut(&arrival.topic) else { return };
         let mut judges = false;
         for lines in groups.values_mut() {
             match lines.iter().any(|line| line.wants.as_ref().is_some_and(Wants::judges)) {
                 true => judges = true,
-                false => self.occupancy.leave(wake_longest(lines, arrival.count)),
+                false => self.occupancy.leave(wake_longest(lines, arrival.count, &mut woken)),
             }
         }
         if judges {
             read(arrival, &mut |offset, properties| {
                 for lines in groups.values_mut().filter(|lines| !lines.is_empty()) {
                     if lines.iter().any(|line| line.wants.as_ref().is_some_and(Wants::judges)) {
-                        self.occupancy.leave(wake_one_for(lines, arrival.queue_id, offset, properties));
+                        let place = (arrival.queue_id, offset);
+                        self.occupancy.leave(wake_one_for(lines, place, properties, &mut woken));
                     }
                 }
             });
@@ -156,7 +158,7 @@ impl LongPolling {
     /// So many messages that a group had to leave for later have their turn now.
     pub fn may_go_on(&self, topic: &TopicName, consumer_group: &ConsumerGroup, count: u64) {
         if !self.occupancy.is_empty_behind_arrival() {
-            self.with_lines(topic, consumer_group, |lines| wake_longest(lines, count));
+            self.with_lines(topic, consumer_group, |lines, woken| wake_longest(lines, count, woken));
         }
     }
 
@@ -167,19 +169,20 @@ impl LongPolling {
         }
         match topic.is_retry_topic_of(consumer_group) {
             true => self.retried(consumer_group),
-            false => self.with_lines(topic, consumer_group, |lines| {
+            false => self.with_lines(topic, consumer_group, |lines, woken| {
                 let filters =
                     lines.iter().any(|line| line.wants.as_ref().is_none_or(|wants| wants.filter != Filter::All));
-                wake_longest(lines, if filters { u64::MAX } else { count })
+                wake_longest(lines, if filters { u64::MAX } else { count }, woken)
             }),
         }
     }
 
     /// Something of a group's retry topic can be had, by receives of whichever topic it came from: all of them look.
     fn retried(&self, consumer_group: &ConsumerGroup) {
+        let mut woken = Woken::default();
         let mut parked = self.lock();
         for lines in parked.topics.values_mut().filter_map(|groups| groups.get_mut(consumer_group)) {
-            self.occupancy.leave(wake_longest(lines, u64::MAX));
+            self.occupancy.leave(wake_longest(lines, u64::MAX, &mut woken));
         }
         parked.topics.values_mut().for_each(|groups| groups.retain(|_, lines| !lines.is_empty()));
         parked.topics.retain(|_, groups| !groups.is_empty());
@@ -187,25 +190,28 @@ impl LongPolling {
 
     /// A topic is gone, and with it what its waiters could be served with: they look once more and are told so.
     pub fn topic_is_gone(&self, topic: &TopicName) {
+        let mut woken = Woken::default();
         let gone = self.lock().topics.remove(topic);
         let gone = gone.into_iter().flat_map(HashMap::into_values);
-        gone.for_each(|mut lines| self.occupancy.leave(wake_longest(&mut lines, u64::MAX)));
+        gone.for_each(|mut lines| self.occupancy.leave(wake_longest(&mut lines, u64::MAX, &mut woken)));
     }
 
     /// The same of a consumer group.
     pub fn consumer_group_is_gone(&self, consumer_group: &ConsumerGroup) {
+        let mut woken = Woken::default();
         let mut parked = self.lock();
         let gone = parked.topics.values_mut().filter_map(|groups| groups.remove(consumer_group));
-        gone.for_each(|mut lines| self.occupancy.leave(wake_longest(&mut lines, u64::MAX)));
+        gone.for_each(|mut lines| self.occupancy.leave(wake_longest(&mut lines, u64::MAX, &mut woken)));
         parked.topics.retain(|_, groups| !groups.is_empty());
     }
 
     /// Ends every wait, now and from now on.
     pub fn close(&self) {
+        let mut woken = Woken::default();
         let mut parked = self.lock();
         parked.closed = true;
         for mut lines in std::mem::take(&mut parked.topics).into_values().flat_map(HashMap::into_values) {
-            self.occupancy.leave(wake_longest(&mut lines, u64::MAX));
+            self.occupancy.leave(wake_longest(&mut lines, u64::MAX, &mut woken));
         }
     }
 
@@ -226,10 +232,11 @@ impl LongPolling {
         &self,
         topic: &TopicName,
         consumer_group: &ConsumerGroup,
-        change: impl FnOnce(&mut Vec<Line>) -> usize,
+        change: impl FnOnce(&mut Vec<Line>, &mut Woken) -> usize,
     ) {
+        let mut woken = Woken::default();
         let mut parked = self.lock();
-        parked.with_lines(topic, consumer_group, |lines| self.occupancy.leave(change(lines)));
+        parked.with_lines(topic, consumer_group, |lines| self.occupancy.leave(change(lines, &mut woken)));
     }
 }
 
@@ -281,22 +288,26 @@ impl PartialEq for Wants {
 }
 
 /// Wakes the longest waiting ones, whatever they want, and says how many.
-fn wake_longest(lines: &mut Vec<Line>, count: u64) -> usize {
-    let mut woken = 0;
+fn wake_longest(lines: &mut Vec<Line>, count: u64, woken: &mut Woken) -> usize {
+    let before = woken.0.len();
     for _ in 0..count {
         let Some(at) = longest(lines, |_| true) else { break };
-        wake_first(lines, at);
-        woken += 1;
+        wake_first(lines, at, woken);
     }
-    woken
+    woken.0.len() - before
 }
 
 /// Wakes the longest waiting one that can be served with this message, and says whether there was one.
-fn wake_one_for(lines: &mut Vec<Line>, queue_id: QueueId, offset: QueueOffset, stored: Option<&[u8]>) -> usize {
+fn wake_one_for(
+    lines: &mut Vec<Line>,
+    (queue_id, offset): (QueueId, QueueOffset),
+    stored: Option<&[u8]>,
+    woken: &mut Woken,
+) -> usize {
     let served = |line: &Line| line.wants.as_ref().is_none_or(|wants| wants.can_be_served(queue_id, offset, stored));
     match longest(lines, served) {
         Some(at) => {
-            wake_first(lines, at);
+            wake_first(lines, at, woken);
             1
         }
         None => 0,
@@ -310,18 +321,23 @@ fn longest(lines: &[Line], which: impl Fn(&Line) -> bool) -> Option<usize> {
     these.min_by_key(|(_, line)| first(line)).map(|(at, _)| at)
 }
 
-fn wake_first(lines: &mut Vec<Line>, at: usize) {
+fn wake_first(lines: &mut Vec<Line>, at: usize, woken: &mut Woken) {
     let (_, waiter) = lines[at].waiters.pop_first().expect("no line is empty");
-    waiter.wake();
+    waiter.state.store(WOKEN, Ordering::Release);
+    woken.0.push(waiter);
     if lines[at].waiters.is_empty() {
         lines.remove(at);
     }
 }
 
-impl Waiter {
-    fn wake(&self) {
-        self.state.store(WOKEN, Ordering::Release);
-        self.notify.notify_one();
+/// Those who have left their line, and are called when this is dropped: after the lock, which it is therefore made before. A
+/// thread that is called may run before the one that called it goes on, and would find it locked.
+#[derive(Default)]
+struct Woken(Vec<Arc<Waiter>>);
+
+impl Drop for Woken {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|waiter| waiter.notify.notify_one());
     }
 }
 
@@ -338,7 +354,12 @@ impl Place<'_> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
+        // It has left its line already, and nobody else changes this.
+        if self.waiter.state.load(Ordering::Acquire) == DONE {
+            return;
+        }
         let occupancy = &self.polling.occupancy;
+        let mut woken = Woken::default();
         let mut parked = self.polling.lock();
         parked.with_lines(&self.topic, &self.consumer_group, |lines| {
             let own = lines.iter().position(|line| line.number == self.line);
@@ -355,10 +376,10 @@ impl Drop for Place<'_> {
                 // is none, to whoever may.
                 WOKEN => match own {
                     Some(at) => {
-                        wake_first(lines, at);
+                        wake_first(lines, at, &mut woken);
                         occupancy.leave(1);
                     }
-                    None => occupancy.leave(wake_longest(lines, u64::MAX)),
+                    None => occupancy.leave(wake_longest(lines, u64::MAX, &mut woken)),
                 },
                 _ => {}
             }
