@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -16,11 +16,13 @@ use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
 use self::connections::{Connections, Place, Refused};
+use self::cork::Cork;
 use self::limits::Limits;
 use self::proxy_protocol::Network;
 use self::tls::Tls;
 
 pub mod connections;
+mod cork;
 pub mod limits;
 pub mod patience;
 pub mod proxy_protocol;
@@ -94,7 +96,8 @@ impl Transport {
             // Nothing at all is the protocol's to judge.
             _ => Stream::Plain(socket),
         };
-        Ok(Connection { stream, info, turn: Turn::first(), _place: place })
+        let cork = (speaks == Speaks::Grpc).then(Cork::default);
+        Ok(Connection { stream, info, turn: Turn::first(), cork, _place: place })
     }
 
     async fn in_time<T>(&self, what: &str, step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
@@ -132,6 +135,8 @@ pub struct Connection {
     stream: Stream,
     info: ConnectionInfo,
     turn: Turn,
+    /// Where HTTP/2 is spoken.
+    cork: Option<Cork>,
     _place: Place,
 }
 
@@ -245,7 +250,10 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        forward!(self.get_mut().stream, stream => stream.poll_write(context, bytes))
+        match self.cork {
+            Some(_) => self.poll_write_vectored(context, &[io::IoSlice::new(bytes)]),
+            None => forward!(self.get_mut().stream, stream => stream.poll_write(context, bytes)),
+        }
     }
 
     fn poll_write_vectored(
@@ -253,7 +261,11 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        forward!(self.get_mut().stream, stream => stream.poll_write_vectored(context, bytes))
+        let Connection { stream, cork, .. } = self.get_mut();
+        match cork {
+            Some(cork) => forward!(*stream, stream => cork.poll_write(stream, context, bytes)),
+            None => forward!(*stream, stream => stream.poll_write_vectored(context, bytes)),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -264,11 +276,19 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        forward!(self.get_mut().stream, stream => stream.poll_flush(context))
+        let Connection { stream, cork, .. } = self.get_mut();
+        match cork {
+            Some(cork) => forward!(*stream, stream => cork.poll_flush(stream, context)),
+            None => forward!(*stream, stream => stream.poll_flush(context)),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        forward!(self.get_mut().stream, stream => stream.poll_shutdown(context))
+        let Connection { stream, cork, .. } = self.get_mut();
+        if let Some(cork) = cork {
+            ready!(forward!(*stream, stream => cork.poll_out(stream, context)))?;
+        }
+        forward!(*stream, stream => stream.poll_shutdown(context))
     }
 }
 
@@ -286,7 +306,8 @@ mod tests {
         let (socket, address) = listener.accept().await.unwrap();
         let place = Connections::new(&Limits::default()).enter(address).unwrap();
         let info = ConnectionInfo::of(address, true);
-        let mut ours = Connection { stream: Stream::Plain(socket), info, turn: Turn::first(), _place: place };
+        let mut ours =
+            Connection { stream: Stream::Plain(socket), info, turn: Turn::first(), cork: None, _place: place };
         const ROOM: usize = 2 * READ_IN_TURN_MAX;
         let mut buffer = vec![0; ROOM];
         let mut turn = async |calls, bytes| {
