@@ -58,7 +58,7 @@ pub fn stored(mut stored: StoredMessage, topic: &v2::Resource, reader: Reader) -
         born_timestamp: Some(words::wire_timestamp(stored.born_timestamp)),
         born_host: host(stored.born_host),
         store_timestamp: Some(words::wire_timestamp(stored.store_timestamp)),
-        store_host: stored.store_host.to_string(),
+        store_host: address(stored.store_host),
         queue_id: i32::try_from(stored.queue_id.0).unwrap_or(i32::MAX),
         queue_offset: Some(i64::try_from(stored.queue_offset.0).unwrap_or(i64::MAX)),
         ..v2::SystemProperties::default()
@@ -129,7 +129,20 @@ fn inflated(body: &[u8]) -> Option<Vec<u8>> {
 
 /// A producer that named only its address has no port.
 fn host(host: SocketAddr) -> String {
-    if host.port() == 0 { host.ip().to_string() } else { host.to_string() }
+    if host.port() == 0 { host.ip().to_string() } else { address(host) }
+}
+
+/// Every message has two. The formatter took a fortieth of the server's time where messages of 1 KiB were received and acked.
+fn address(address: SocketAddr) -> String {
+    let SocketAddr::V4(v4) = address else { return address.to_string() };
+    let mut digits = itoa::Buffer::new();
+    let mut text = String::with_capacity("255.255.255.255:65535".len());
+    for (octet, end) in v4.ip().octets().into_iter().zip(['.', '.', '.', ':']) {
+        text.push_str(digits.format(octet));
+        text.push(end);
+    }
+    text.push_str(digits.format(v4.port()));
+    text
 }
 
 /// Clients drop a message, or fail on it, unless the digest is the text that they make of the body themselves. Of MD5 all
@@ -164,6 +177,14 @@ mod tests {
     use flate2::write::{GzEncoder, ZlibEncoder};
 
     use super::*;
+
+    #[test]
+    fn addresses_are_written_as_ever() {
+        for written in ["127.0.0.1:10911", "0.0.0.0:0", "255.255.255.255:65535", "10.20.3.44:9", "[::1]:80"] {
+            let read: SocketAddr = written.parse().unwrap();
+            assert_eq!(address(read), written);
+        }
+    }
 
     #[test]
     fn both_kinds_are_taken_apart_and_nothing_grows_beyond_a_body() {
