@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::broker::POP_MESSAGES_MAX;
+use crate::clock::Timestamp;
 use crate::delivery::cell::Verdict;
 use crate::delivery::cells::Cells;
 use crate::delivery::lanes::Order;
+use crate::delivery::leases::Lease;
 use crate::delivery::redelivery::Pair;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
@@ -30,17 +32,11 @@ pub(crate) fn ack_messages(
     let mut results = Vec::with_capacity(handles.len());
     for (handle, checked) in handles.iter().zip(checked) {
         results.push(checked.and_then(|key| {
-            let cell = locked.get(&(key.consumer_group_id, key.topic_id)).and_then(|cells| cells.get(&key.queue_id));
-            // No cell: the power cut that took it took the lease as well.
-            let cell = cell.ok_or(BrokerError::ReceiptSuperseded)?;
-            let offset = handle.queue_offset.0;
-            let place = match cell.decide_settle(offset, handle.lease_id, now)? {
-                Verdict::Current(_) => Some((key, offset)),
-                // Or moved, while its consumer was at work.
-                Verdict::Settled => moved_to(parts, &tables, &mut locked, key, handle)?,
-            };
-            if let Some((key, offset)) = place {
-                acked.entry(key).or_default().insert(offset);
+            match delivery_of(parts, &tables, &mut locked, key, handle, now)? {
+                Delivery::Current { key, offset, .. } | Delivery::Unleased { key, offset } => {
+                    acked.entry(key).or_default().insert(offset);
+                }
+                Delivery::Settled => {}
             }
             Ok(())
         }));
@@ -91,6 +87,41 @@ pub(crate) fn check_handle(parts: &Parts, tables: &Tables, handle: &ReceiptHandl
     // Ids are never given twice: a missing one was deleted, and what it leased went with it.
     let (Some(topic), Some(_)) = (topic, group) else { return Err(BrokerError::ReceiptExpired) };
     Ok(CellKey { consumer_group_id: handle.consumer_group_id, topic_id: topic.topic_id, queue_id: handle.queue_id })
+}
+
+/// What a handle speaks for.
+pub(crate) enum Delivery {
+    Current {
+        key: CellKey,
+        offset: u64,
+        lease: Lease,
+    },
+    /// Moved to the retry topic, and a kill came between its record and that of its lease.
+    Unleased {
+        key: CellKey,
+        offset: u64,
+    },
+    Settled,
+}
+
+/// Where the delivery of a checked handle stands, here or where its message was moved while its consumer was at work; or
+/// why the handle speaks for nothing.
+pub(crate) fn delivery_of(
+    parts: &Parts,
+    tables: &Tables,
+    locked: &mut BTreeMap<Pair, MutexGuard<'_, Cells>>,
+    key: CellKey,
+    handle: &ReceiptHandle,
+    now: Timestamp,
+) -> Result<Delivery, BrokerError> {
+    let cell = locked.get(&(key.consumer_group_id, key.topic_id)).and_then(|cells| cells.get(&key.queue_id));
+    // No cell: the power cut that took it took the lease as well.
+    let cell = cell.ok_or(BrokerError::ReceiptSuperseded)?;
+    let offset = handle.queue_offset.0;
+    match cell.decide_settle(offset, handle.lease_id, now)? {
+        Verdict::Current(lease) => Ok(Delivery::Current { key, offset, lease }),
+        Verdict::Settled => moved_to(parts, tables, locked, key, handle, now),
+    }
 }
 
 /// The cells that a batch of handles names, and those of the groups' retry topics, to be locked in the one order that

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::broker::{ChangeInvisibleDuration, ChangedLease, ConsumerGroupDescription, Topic};
-use crate::delivery::cell::Verdict;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
-use crate::operation::ack_message::{Locked, apply, check_handle};
+use crate::offset::QueueOffset;
+use crate::operation::ack_message::{Delivery, Locked, apply, check_handle, delivery_of};
 use crate::operation::forward_message_to_dead_letter_queue::AttemptLimit;
 use crate::operation::pop_message::check_invisible;
 use crate::receipt_handle::ReceiptHandle;
@@ -34,14 +34,9 @@ pub(crate) fn change_invisible_durations(
     let mut results = Vec::with_capacity(changes.len());
     for (change, checked) in changes.iter().zip(checked) {
         results.push(checked.and_then(|key| {
-            let cell = locked.get(&(key.consumer_group_id, key.topic_id)).and_then(|cells| cells.get(&key.queue_id));
-            let cell = cell.ok_or(BrokerError::ReceiptSuperseded)?;
-            let offset = change.handle.queue_offset.0;
-            let lease = match cell.decide_settle(offset, change.handle.lease_id, now)? {
-                Verdict::Current(lease) => lease,
-                // Nothing is left to extend or to give back.
-                Verdict::Settled => return Err(BrokerError::ReceiptExpired),
-            };
+            let delivery = delivery_of(parts, &tables, &mut locked, key, &change.handle, now)?;
+            // Of others nothing is left to extend or to give back.
+            let Delivery::Current { key, offset, lease } = delivery else { return Err(BrokerError::ReceiptExpired) };
             // The first change of a batch voids the handle for the second.
             if !changed.insert((key, offset)) {
                 return Err(BrokerError::ReceiptSuperseded);
@@ -57,7 +52,17 @@ pub(crate) fn change_invisible_durations(
             let lease_id = parts.lease_ids(1);
             let attempt = if change.suspend { lease.attempt.saturating_sub(1) } else { lease.attempt };
             entries.push(Entry::ChangeLease { cell: key, offset, deadline, lease_id, attempt });
-            let handle = ReceiptHandle { lease_id, deadline, ..change.handle.clone() };
+            let topic = tables.topic_by_id(key.topic_id).expect("whoever has its cells locked has looked it up");
+            // Whose message was moved speaks for its new place from now on.
+            let handle = ReceiptHandle {
+                topic_id: key.topic_id,
+                incarnation: topic.incarnation,
+                queue_id: key.queue_id,
+                queue_offset: QueueOffset(offset),
+                lease_id,
+                deadline,
+                ..change.handle.clone()
+            };
             Ok(ChangedLease { handle, invisible_until: deadline })
         }));
     }

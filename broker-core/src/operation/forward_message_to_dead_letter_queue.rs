@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::broker::{ConsumerGroupConfig, ForwardToDeadLetterQueue, RETRY_WITHOUT_END};
-use crate::delivery::cell::Verdict;
 use crate::delivery::leases::Lease;
 use crate::delivery::redelivery::Pair;
 use crate::error::BrokerError;
@@ -15,8 +14,7 @@ use crate::local_broker::Parts;
 use crate::message::{MessageError, property};
 use crate::names::{ConsumerGroup, TopicName};
 use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
-use crate::operation::ack_message::{Locked, apply, check_handle, wake_lanes};
-use crate::operation::retry_topic::moved_to;
+use crate::operation::ack_message::{Delivery, Locked, apply, check_handle, delivery_of, wake_lanes};
 use crate::operation::topics;
 use crate::receipt_handle::ReceiptHandle;
 use crate::state::record::{CellKey, Entry, LeaseEntry};
@@ -74,15 +72,11 @@ pub(crate) async fn forward_messages_to_dead_letter_queue(
             results.push(checked.and_then(|key| {
                 let group = tables.consumer_group_by_id(key.consumer_group_id).expect("checked above");
                 let to = TopicName::dead_letter_queue(&group.config.consumer_group);
-                let cells = locked.get(&(key.consumer_group_id, key.topic_id)).ok_or(BrokerError::ReceiptSuperseded)?;
-                let cell = cells.get(&key.queue_id).ok_or(BrokerError::ReceiptSuperseded)?;
-                let offset = forward.handle.queue_offset.0;
-                let verdict = cell.decide_settle(offset, forward.handle.lease_id, now)?;
-                if verdict == Verdict::Settled && moved_to(parts, &tables, &mut locked, key, &forward.handle)?.is_some()
-                {
+                let delivery = delivery_of(parts, &tables, &mut locked, key, &forward.handle, now)?;
+                if matches!(delivery, Delivery::Unleased { .. }) {
                     return Err(BrokerError::ReceiptSuperseded);
                 }
-                if let Verdict::Current(lease) = verdict {
+                if let Delivery::Current { key, offset, lease } = delivery {
                     let reason = forward.reason.as_ref().map(|reason| reason.as_str());
                     let letter = Letter { key, offset, lease, reason, class: AppendClass::Message };
                     // One by one: what is moved ends the lease, so that a handle given twice finds it settled.
@@ -115,11 +109,9 @@ fn groups_that_give_up(parts: &Parts, forwards: &[ForwardToDeadLetterQueue]) -> 
     let now = parts.store.now();
     let speaks = |handle: &ReceiptHandle| {
         let Ok(key) = check_handle(parts, &tables, handle) else { return false };
-        let cells = parts.cells.of((key.consumer_group_id, key.topic_id));
-        let cells = cells.lock().expect("no code panics while holding it");
-        let verdict =
-            cells.get(&key.queue_id).map(|cell| cell.decide_settle(handle.queue_offset.0, handle.lease_id, now));
-        matches!(verdict, Some(Ok(Verdict::Current(_))))
+        let mut locked = Locked::new(parts, &tables, std::iter::once(&key));
+        let delivery = delivery_of(parts, &tables, &mut locked.lock(), key, handle, now);
+        matches!(delivery, Ok(Delivery::Current { .. }))
     };
     let handles = forwards.iter().map(|forward| &forward.handle).filter(|handle| speaks(handle));
     let groups = handles.filter_map(|handle| tables.consumer_group_by_id(handle.consumer_group_id));

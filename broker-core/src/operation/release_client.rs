@@ -4,8 +4,11 @@
 use std::time::Duration;
 
 use crate::delivery::clients::ClientId;
+use crate::delivery::redelivery::Pair;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
+use crate::names::TopicName;
+use crate::offset::QueueId;
 use crate::operation::ack_message::{Locked, apply};
 use crate::state::record::{CellKey, Entry};
 
@@ -29,21 +32,30 @@ pub(crate) fn release_lost_clients(parts: &Parts) -> Result<(), BrokerError> {
     Ok(())
 }
 
-fn release(parts: &Parts, client: ClientId) -> Result<(), BrokerError> {
+/// The cells in which this client holds something, of the topics that are asked for.
+fn held_by(parts: &Parts, client: ClientId, of: impl Fn(&TopicName) -> bool) -> Vec<CellKey> {
     let tables = parts.tables();
-    let mut keys: Vec<CellKey> = Vec::new();
+    let mut keys = Vec::new();
     for (pair, cells) in parts.cells.all() {
-        if tables.consumer_group_by_id(pair.0).is_none() || tables.topic_by_id(pair.1).is_none() {
+        let topic = tables.topic_by_id(pair.1).filter(|topic| of(&topic.config.topic));
+        if tables.consumer_group_by_id(pair.0).is_none() || topic.is_none() {
             continue;
         }
         let cells = cells.lock().expect("no code panics while holding it");
-        let held = cells.iter().filter(|(_, cell)| cell.is_held_by(client));
-        keys.extend(held.map(|(queue_id, _)| CellKey {
-            consumer_group_id: pair.0,
-            topic_id: pair.1,
-            queue_id: *queue_id,
-        }));
+        keys.extend(cells.iter().filter(|(_, cell)| cell.is_held_by(client)).map(|(queue_id, _)| key(pair, *queue_id)));
     }
+    keys
+}
+
+fn key(pair: Pair, queue_id: QueueId) -> CellKey {
+    CellKey { consumer_group_id: pair.0, topic_id: pair.1, queue_id }
+}
+
+fn release(parts: &Parts, client: ClientId) -> Result<(), BrokerError> {
+    let mut keys = held_by(parts, client, |topic| topic.retry_group().is_none());
+    // These at last: what is moved while this looks around goes there, and from there nowhere.
+    keys.extend(held_by(parts, client, |topic| topic.retry_group().is_some()));
+    let tables = parts.tables();
     let mut locked = Locked::new(parts, &tables, keys.iter());
     let mut locked = locked.lock();
     let now = parts.store.now();
@@ -52,12 +64,10 @@ fn release(parts: &Parts, client: ClientId) -> Result<(), BrokerError> {
         return Ok(());
     }
     let deadline = now.plus(RELEASED_AFTER);
-    let is_held = |key: &CellKey| {
-        let cell = locked[&(key.consumer_group_id, key.topic_id)].get(&key.queue_id);
-        cell.is_some_and(|cell| cell.is_held_by(client))
-    };
+    let cells = locked.iter().flat_map(|(pair, cells)| cells.iter().map(|(queue_id, cell)| (*pair, *queue_id, cell)));
+    let held = cells.filter(|(.., cell)| cell.is_held_by(client));
     let entries: Vec<Entry> =
-        keys.into_iter().filter(is_held).map(|cell| Entry::ReleaseClient { cell, client, deadline }).collect();
+        held.map(|(pair, queue_id, _)| Entry::ReleaseClient { cell: key(pair, queue_id), client, deadline }).collect();
     if !entries.is_empty() {
         parts.append_state(&entries)?;
         apply(&mut locked, &entries);

@@ -27,7 +27,7 @@ use crate::local_broker::Parts;
 use crate::message::{StoredMessage, property};
 use crate::names::{ConsumerGroup, TopicName};
 use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
-use crate::operation::ack_message::Locked;
+use crate::operation::ack_message::{Delivery, Locked};
 use crate::operation::forward_message_to_dead_letter_queue::{AttemptLimit, Letter};
 use crate::operation::pop_message::{DUE_LOOKED_AT_MAX, LOOKED_AT_MAX, POP_BYTES_MAX, attempt_id_hash, order};
 use crate::operation::topics::ensure_topic;
@@ -538,31 +538,33 @@ pub(crate) fn retry_pair(tables: &Tables, consumer_group_id: u32) -> Option<Pair
     Some((consumer_group_id, topic.topic_id))
 }
 
-/// Where a delivery has gone that ended at its own place, unless it is settled there too: its handle speaks for it until
-/// somebody gets it anew.
+/// What a handle speaks for whose delivery ended at its own place: its message may have been moved, and the handle speaks
+/// for it until somebody gets it anew.
 pub(crate) fn moved_to(
     parts: &Parts,
     tables: &Tables,
     locked: &mut BTreeMap<Pair, MutexGuard<'_, Cells>>,
     from: CellKey,
     handle: &ReceiptHandle,
-) -> Result<Option<(CellKey, u64)>, BrokerError> {
+    now: Timestamp,
+) -> Result<Delivery, BrokerError> {
     let pair = retry_pair(tables, from.consumer_group_id).filter(|pair| pair.1 != from.topic_id);
-    let Some((pair, cells)) = pair.and_then(|pair| Some((pair, locked.get_mut(&pair)?))) else { return Ok(None) };
+    let Some((pair, cells)) = pair.and_then(|pair| Some((pair, locked.get_mut(&pair)?))) else {
+        return Ok(Delivery::Settled);
+    };
     let retry = tables.topic_by_id(pair.1).expect("looked up above");
-    let Some(queue) = parts.store.queue(&retry.config.topic, QUEUE) else { return Ok(None) };
+    let Some(queue) = parts.store.queue(&retry.config.topic, QUEUE) else { return Ok(Delivery::Settled) };
     learn_places(parts, &queue, cells)?;
     let place = cells.moved.as_ref().and_then(|moved| moved.places.get(&(from, handle.queue_offset.0)).copied());
-    let (Some(at), Some(cell)) = (place, cells.get(&QUEUE)) else { return Ok(None) };
-    let now = parts.store.now();
-    if cell.lease_of(at).is_none() && !cell.is_settled(at) {
-        // A kill came between its record and that of its lease.
+    let (Some(offset), Some(cell)) = (place, cells.get(&QUEUE)) else { return Ok(Delivery::Settled) };
+    let key = key_of(pair.0, retry);
+    if cell.lease_of(offset).is_none() && !cell.is_settled(offset) {
         let expired = now > handle.deadline.plus(GRACE);
-        return if expired { Err(BrokerError::ReceiptExpired) } else { Ok(Some((key_of(pair.0, retry), at))) };
+        return if expired { Err(BrokerError::ReceiptExpired) } else { Ok(Delivery::Unleased { key, offset }) };
     }
-    Ok(match cell.decide_settle(at, handle.lease_id, now)? {
-        Verdict::Current(_) => Some((key_of(pair.0, retry), at)),
-        Verdict::Settled => None,
+    Ok(match cell.decide_settle(offset, handle.lease_id, now)? {
+        Verdict::Current(lease) => Delivery::Current { key, offset, lease },
+        Verdict::Settled => Delivery::Settled,
     })
 }
 

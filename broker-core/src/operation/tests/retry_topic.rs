@@ -46,7 +46,11 @@ async fn ack_all(broker: &LocalBroker, popped: &[PoppedMessage]) {
 }
 
 async fn in_retry_topic(broker: &LocalBroker) -> Vec<crate::message::StoredMessage> {
-    let (topic, queue_id, offset) = (retry_topic(), QueueId(0), QueueOffset(0));
+    messages_of(broker, retry_topic()).await
+}
+
+async fn messages_of(broker: &LocalBroker, topic: TopicName) -> Vec<crate::message::StoredMessage> {
+    let (queue_id, offset) = (QueueId(0), QueueOffset(0));
     let pull = PullMessages { topic, queue_id, offset, messages_max: 10_000, bytes_max: u32::MAX };
     broker.pull_messages(pull).await.unwrap().messages
 }
@@ -95,9 +99,6 @@ async fn c1_what_is_in_flight_when_its_segment_goes_comes_again_by_the_retry_top
     // Whoever still holds one may settle it, until somebody gets it anew.
     ack_all(&broker, &held[2..3]).await;
     ack_all(&broker, &held[2..5]).await;
-    let dead = ForwardToDeadLetterQueue { handle: held[1].handle.clone(), reason: None };
-    let dead = broker.forward_messages_to_dead_letter_queue(vec![dead]).await.unwrap().remove(0);
-    assert!(matches!(dead, Err(BrokerError::ReceiptSuperseded)), "{dead:?}");
     hands.pass(60_001);
     let again = broker.pop_messages(pop(32)).await.unwrap();
     assert_eq!(ids(&again), names([0, 1, 7, 8, 9]));
@@ -326,6 +327,43 @@ async fn c1_a_full_window_goes_on_when_its_oldest_messages_have_left_it() {
     assert_eq!(ids(&broker.pop_messages(pop(1)).await.unwrap()), names([last + 1]));
     let progress = broker.query_consume_offsets(group(), topic()).await.unwrap().remove(0);
     assert_eq!((progress.consume_offset, progress.stands_still), (Some(QueueOffset(u64::from(last) + 1)), false));
+    broker.close().unwrap();
+}
+
+#[tokio::test]
+async fn c2_a_handle_goes_with_its_message_whatever_it_is_used_for() {
+    let files = SimulatedFiles::new();
+    let (broker, hands, held) = leave_six(&files).await;
+    retain(&broker);
+    let forward = |at: usize| {
+        let forward = ForwardToDeadLetterQueue { handle: held[at].handle.clone(), reason: None };
+        broker.forward_messages_to_dead_letter_queue(vec![forward])
+    };
+    assert_eq!(forward(0).await.unwrap().remove(0).unwrap(), TopicName::dead_letter_queue(&group()));
+    let dead = messages_of(&broker, TopicName::dead_letter_queue(&group())).await.remove(0);
+    assert_eq!((dead.unique_key(), dead.property(property::DLQ_ORIGIN_TOPIC)), (Some("id0"), Some("orders")));
+    let change = |handle: &ReceiptHandle, seconds: u64| {
+        let invisible = Some(Duration::from_secs(seconds));
+        let change = ChangeInvisibleDuration { handle: handle.clone(), invisible, suspend: false };
+        broker.change_invisible_durations(vec![change])
+    };
+    let longer = change(&held[1].handle, 120).await.unwrap().remove(0).unwrap();
+    let at_once = change(&held[2].handle, 0).await.unwrap().remove(0).unwrap();
+    assert!(longer.invisible_until > at_once.invisible_until);
+    let again = broker.pop_messages(pop(1)).await.unwrap();
+    assert_eq!((ids(&again), again[0].delivery_attempt), (names([2]), 2));
+    hands.pass(60_001);
+    // All others have come back, but not what was extended: by its new handle alone it is known.
+    assert_eq!(ids(&broker.pop_messages(pop(32)).await.unwrap()), names([2, 7, 8, 9]));
+    let old = change(&held[1].handle, 120).await.unwrap().remove(0);
+    assert!(matches!(old, Err(BrokerError::ReceiptSuperseded)), "{old:?}");
+    let killed = files.kill();
+    drop(broker);
+    let broker = open_simulated_by(&killed, short(), Box::new(hands.clone())).unwrap();
+    let acked = broker.ack_messages(vec![longer.handle]).await.unwrap().remove(0);
+    assert!(acked.is_ok(), "{acked:?}");
+    hands.pass(60_001);
+    assert_eq!(ids(&broker.pop_messages(pop(32)).await.unwrap()), names([2, 7, 8, 9]));
     broker.close().unwrap();
 }
 
