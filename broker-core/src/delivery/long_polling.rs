@@ -510,6 +510,43 @@ mod tests {
         assert!(is_woken(&one).await && polling.is_empty());
     }
 
+    /// Looks, in the place of the thread that it would wake, whether that could go on at once.
+    struct FindsLockFree {
+        polling: Arc<LongPolling>,
+        found: AtomicU8,
+    }
+
+    impl std::task::Wake for FindsLockFree {
+        fn wake(self: Arc<Self>) {
+            self.found.fetch_add(self.polling.parked.try_lock().is_ok().into(), Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_woken_finds_the_lock_free() {
+        let polling = Arc::new(LongPolling::default());
+        let (topic, group) = names();
+        let wakes: [&dyn Fn(&LongPolling); 6] = [
+            &|polling| arrive(polling, &["a"]),
+            &|polling| polling.came_back(&topic, &group, 1),
+            &|polling| polling.may_go_on(&topic, &group, 1),
+            &|polling| polling.topic_is_gone(&topic),
+            &|polling| polling.consumer_group_is_gone(&group),
+            &LongPolling::close,
+        ];
+        for wake in wakes {
+            let looks = Arc::new(FindsLockFree { polling: polling.clone(), found: AtomicU8::new(0) });
+            let place = polling.park(&topic, &group, anything()).unwrap();
+            let mut waiting = std::pin::pin!(place.wait(FOREVER));
+            let waker = looks.clone().into();
+            let mut context = std::task::Context::from_waker(&waker);
+            assert!(waiting.as_mut().poll(&mut context).is_pending());
+            wake(&polling);
+            assert_eq!(looks.found.load(Ordering::Relaxed), 1);
+            assert!(waiting.as_mut().poll(&mut context).is_ready());
+        }
+    }
+
     #[tokio::test]
     async fn closing_ends_every_wait() {
         let polling = LongPolling::default();
