@@ -80,9 +80,10 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Calls a client may reset before they were looked at. A consumer that stops resets its parked polls all at once; h2's
 /// default of 20 takes that for an attack.
 const PENDING_RESETS_MAX: usize = 1_024;
-/// Calls that we refuse or reset for a client's fault before its connection ends: among them those beyond
-/// `CONCURRENT_STREAMS_MAX`, of which no client has any once it has heard of that.
-const ERROR_RESETS_MAX: usize = 1_024;
+/// Calls beyond `CONCURRENT_STREAMS_MAX` are refused for as long as their client takes the refusals: each costs a quarter of a
+/// call, and who does not take them is read no more. Hung up on after 1,024, a peer that never reads came again for as many
+/// calls as it may have, and cost three times as much and everybody beside it five times the latency.
+const ERROR_RESETS_MAX: Option<usize> = None;
 
 /// One broker, as the official clients see it.
 #[derive(Clone)]
