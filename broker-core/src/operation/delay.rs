@@ -120,39 +120,39 @@ pub(crate) fn draft(
     now: Timestamp,
 ) -> RecordDraft {
     let host = parts.config.store_host;
-    let to = |draft: RecordDraft| {
-        draft.with_property(property::REAL_TOPIC, topic.as_str()).with_number(property::REAL_QUEUE_ID, queue_id.0)
+    let push_target = |draft: &mut RecordDraft| {
+        draft.push_property(property::REAL_TOPIC, topic.as_str());
+        draft.push_number(property::REAL_QUEUE_ID, queue_id.0);
     };
     match route {
         Route::Now { deliver_at } => {
-            let draft = RecordDraft::message(topic, queue_id, host, message);
-            match deliver_at {
-                Some(deliver_at) => draft.with_number(property::TIMER_DELIVER_MS, deliver_at.0),
-                None => draft,
-            }
+            let mut draft = RecordDraft::message(topic, queue_id, host, message);
+            deliver_at.into_iter().for_each(|at| draft.push_number(property::TIMER_DELIVER_MS, at.0));
+            draft
         }
         Route::Half => {
             let transaction = message.transaction().expect("its route says so");
             half_messages::draft(parts, (topic, queue_id), message, transaction)
         }
         Route::Level(level) => {
-            let draft = RecordDraft::message(&schedule_topic(), queue_of_level(level), host, message);
-            to(draft.with_number(property::DELAY_LEVEL, level))
+            let mut draft = RecordDraft::message(&schedule_topic(), queue_of_level(level), host, message);
+            draft.push_number(property::DELAY_LEVEL, level);
+            push_target(&mut draft);
+            draft
         }
         Route::Timer { deliver_at, second } => {
-            let draft = RecordDraft::message(&timer_topic(), TIMER_QUEUE, host, message)
-                .with_number(property::TIMER_DELIVER_MS, deliver_at.0)
-                .with_number(property::TIMER_OUT_MS, second.0);
-            with_roll(to(draft), roll_second(parts, now, second))
+            let mut draft = RecordDraft::message(&timer_topic(), TIMER_QUEUE, host, message);
+            draft.push_number(property::TIMER_DELIVER_MS, deliver_at.0);
+            draft.push_number(property::TIMER_OUT_MS, second.0);
+            push_target(&mut draft);
+            push_roll(&mut draft, roll_second(parts, now, second));
+            draft
         }
     }
 }
 
-pub(crate) fn with_roll(draft: RecordDraft, roll: Option<Timestamp>) -> RecordDraft {
-    match roll {
-        Some(roll) => draft.with_number(property::TIMER_ROLL_MS, roll.0),
-        None => draft,
-    }
+pub(crate) fn push_roll(draft: &mut RecordDraft, roll: Option<Timestamp>) {
+    roll.into_iter().for_each(|roll| draft.push_number(property::TIMER_ROLL_MS, roll.0));
 }
 
 /// Makes the topics that these messages will lie in.

@@ -6,7 +6,7 @@
 //!
 //! What cannot be delivered for the moment is tried again; what never can (its topic is gone) is dropped and counted.
 //!
-//! Lock order: wheel, tables, timers, log.
+//! Lock order: wheel, tables, what is left of a second, timers, log.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -23,7 +23,7 @@ use crate::message::{StoredMessage, property, raw_properties};
 use crate::names::{SCHEDULE_TOPIC, TIMER_TOPIC, TopicName};
 use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
 use crate::operation::delay::{
-    SECOND, TIMER_QUEUE, floor, queue_of_level, roll_second, schedule_topic, second_of, timer_topic, with_roll,
+    SECOND, TIMER_QUEUE, floor, push_roll, queue_of_level, roll_second, schedule_topic, second_of, timer_topic,
 };
 use crate::operation::topics::ensure_topic;
 use crate::state::record::Entry;
@@ -46,10 +46,6 @@ const GATHERING: Duration = Duration::from_millis(20);
 const FIRED_AT_ONCE_MAX: usize = 256;
 /// Most bytes of records in one append; one may be larger.
 const FIRED_BYTES_AT_ONCE_MAX: usize = 1 << 20;
-/// Calls that are ready while another is appended.
-const CALLS_AHEAD: usize = 2;
-/// Appended under one lock of the topics; whoever makes or deletes one waits for that, some milliseconds.
-const CALLS_IN_A_ROW: usize = 8;
 /// Messages put into the wheel at once.
 const TAKEN_AT_ONCE: usize = 1_024;
 /// So many are put into the wheel before it is looked what is due.
@@ -677,67 +673,114 @@ fn fire_second(parts: &Parts, wheel: &mut TimerWheel, queue: &ConsumeQueue, seco
     let timers = parts.delayed.timers();
     left.extend(waiting.messages.into_iter().map(|at| (at, timers.is_done(at, second))));
     drop(timers);
-    let left = left.into_iter();
-    let mut due = Due { parts, wheel, queue, window, recalled, foreign: ForeignCopies::default(), left };
-    while !due.left.as_slice().is_empty() {
-        // Their targets stay what they are until they are appended.
-        let tables = parts.tables();
-        if due.left.len() <= FIRED_AT_ONCE_MAX {
-            due.next_call(&tables)?.append(parts, Timers::apply_fired)?;
-            continue;
-        }
-        // Half of the time goes into reading and encoding them, half into appending: each has a thread.
-        std::thread::scope(|scope| {
-            let (ready, calls) = mpsc::sync_channel::<Call<'_>>(CALLS_AHEAD);
-            let append = move || calls.into_iter().try_for_each(|call| call.append(parts, Timers::apply_fired));
-            let appending = std::thread::Builder::new().name("timers-append".into()).spawn_scoped(scope, append);
-            let appending = appending.map_err(|error| StoreError::io("a thread for delayed messages", &error))?;
-            let made_ready = (0..CALLS_IN_A_ROW).try_for_each(|_| {
-                if !due.left.as_slice().is_empty() {
-                    // Nobody takes it when an append has failed, which is told below.
-                    let _ = ready.send(due.next_call(&tables)?);
-                }
-                Ok(())
-            });
-            drop(ready);
-            let appended = appending.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            made_ready.and(appended.map_err(Trouble::from))
-        })?;
-    }
+    let second_hand = left.len() > FIRED_AT_ONCE_MAX;
+    let due = Due { parts, queue, recalled };
+    let left = Left { wheel, left: left.into_iter(), foreign: ForeignCopies::default(), before: None };
+    let left = Mutex::new(left);
+    // Reading and encoding them takes longer than appending: both threads do either, and append by turns.
+    std::thread::scope(|scope| {
+        let fire = || due.fire(&left);
+        let named = || std::thread::Builder::new().name("timers-second".into());
+        let other = second_hand.then(|| named().spawn_scoped(scope, fire).ok()).flatten();
+        let fired = fire();
+        let others = other.map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        fired.and(others.unwrap_or(Ok(())))
+    })?;
     wheel.done(second);
     Ok(())
 }
 
-/// What is left of a second, on its way to its topics.
+/// What is due in a second, on its way to its topics.
 struct Due<'a> {
     parts: &'a Parts,
-    wheel: &'a mut TimerWheel,
     queue: &'a ConsumeQueue,
-    window: Window,
     recalled: HashSet<Box<str>>,
-    foreign: ForeignCopies,
-    /// And whether nothing is left to do for it.
-    left: std::vec::IntoIter<(QueueOffset, bool)>,
 }
 
-impl Due<'_> {
+struct Left<'a> {
+    wheel: &'a mut TimerWheel,
+    /// And whether nothing is left to do for it.
+    left: std::vec::IntoIter<(QueueOffset, bool)>,
+    foreign: ForeignCopies,
+    /// Tells that what was taken last is appended. It never does when that has failed.
+    before: Option<mpsc::Receiver<()>>,
+}
+
+/// One message that is due.
+struct DueUnit {
+    at: QueueOffset,
+    unit: TimerUnit,
+    is_done: bool,
+    is_foreign: bool,
+}
+
+impl Left<'_> {
     /// So many of them as one append takes.
-    fn next_call<'t>(&mut self, tables: &'t Tables) -> Result<Call<'t>, Trouble> {
-        let parts = self.parts;
-        let mut call = Call::new(AppendClass::Message);
-        while !call.is_full()
+    fn next(&mut self, parts: &Parts) -> std::io::Result<Vec<DueUnit>> {
+        let mut units = Vec::with_capacity(FIRED_AT_ONCE_MAX.min(self.left.len()));
+        let mut bytes = 0;
+        while units.len() < FIRED_AT_ONCE_MAX
+            && bytes < FIRED_BYTES_AT_ONCE_MAX
             && let Some((at, is_done)) = self.left.next()
         {
             let unit = self.wheel.unit(at)?;
             let is_foreign = unit.commit_log_offset < parts.store.foreign_end();
-            if is_done && !is_foreign {
-                continue;
+            if is_foreign || !is_done {
+                bytes += unit.record_len as usize;
+                units.push(DueUnit { at, unit, is_done, is_foreign });
             }
-            let Some(message) = read(parts, &mut self.window, self.queue, at, &entry_of(&unit)) else {
+        }
+        Ok(units)
+    }
+}
+
+impl Due<'_> {
+    /// Fires what is left, each call after the one before it.
+    fn fire(&self, left: &Mutex<Left<'_>>) -> Result<(), Trouble> {
+        let mut window = Window::default();
+        loop {
+            // Their targets stay what they are until they are appended. Locked before anything is taken: who waits for
+            // the call before must not be waited for by it.
+            let tables = self.parts.tables();
+            let mut left = left.lock().expect("no code panics while holding it");
+            let units = left.next(self.parts)?;
+            if units.is_empty() {
+                return Ok(());
+            }
+            let (appended, after) = mpsc::channel();
+            let before = left.before.replace(after);
+            // Which of its copies is the first, is seen in their order.
+            let call = if units.iter().any(|unit| unit.is_foreign) {
+                self.call(&tables, &mut window, units, &mut left.foreign)
+            } else {
+                drop(left);
+                self.call(&tables, &mut window, units, &mut ForeignCopies::default())
+            };
+            // Whoever has the one before tells why it failed.
+            if before.is_some_and(|before| before.recv().is_err()) {
+                return Ok(());
+            }
+            call.append(self.parts, Timers::apply_fired)?;
+            // Nobody may be left to wait for it.
+            let _ = appended.send(());
+        }
+    }
+
+    fn call<'t>(
+        &self,
+        tables: &'t Tables,
+        window: &mut Window,
+        units: Vec<DueUnit>,
+        foreign: &mut ForeignCopies,
+    ) -> Call<'t> {
+        let parts = self.parts;
+        let mut call = Call::new(AppendClass::Message);
+        for DueUnit { at, unit, is_done, is_foreign } in units {
+            let Some(message) = read(parts, window, self.queue, at, &entry_of(&unit)) else {
                 call.given_up.push(at);
                 continue;
             };
-            let is_copy = is_foreign && !self.foreign.insert_original(&message);
+            let is_copy = is_foreign && !foreign.insert_original(&message);
             if is_done {
                 continue;
             }
@@ -768,7 +811,7 @@ impl Due<'_> {
                 }
             }
         }
-        Ok(call)
+        call
     }
 
     fn is_recalled(&self, message: &StoredMessage) -> bool {
@@ -921,8 +964,10 @@ fn put_back(parts: &Parts, source: Source, message: &StoredMessage) -> Result<En
     let number = |name| message.property(name).and_then(|text| text.parse::<i64>().ok());
     let times = number(property::TIMER_ROLL_TIMES).unwrap_or(0).saturating_add(1).to_string();
     let out = Timestamp(number(property::TIMER_OUT_MS).unwrap_or(0));
-    let draft = moved(parts, &timer_topic(), TIMER_QUEUE, source, message, &[(property::TIMER_ROLL_TIMES, &times)]);
-    with_roll(draft, roll_second(parts, parts.store.now(), out)).encode()
+    let instead = [(property::TIMER_ROLL_TIMES, &*times)];
+    let mut draft = moved(parts, &timer_topic(), TIMER_QUEUE, source, message, &instead);
+    push_roll(&mut draft, roll_second(parts, parts.store.now(), out));
+    draft.encode()
 }
 
 /// Writes down that all proofs so far are covered by "everything below this offset up to this second".

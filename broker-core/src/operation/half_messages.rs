@@ -137,16 +137,17 @@ pub(crate) fn draft(
     message: &Message,
     transaction: &Transaction,
 ) -> RecordDraft {
-    let draft = RecordDraft::message(&half_topic(), QUEUE, parts.config.store_host, message)
-        .with_property(property::REAL_TOPIC, topic.as_str())
-        .with_number(property::REAL_QUEUE_ID, queue_id.0)
-        .with_property(property::TRANSACTION_ID, message.unique_key())
-        .with_property(property::HALF, "true")
-        .with_property(property::PRODUCER_GROUP, transaction.producer_group.as_str());
-    match transaction.check_after {
-        Some(after) => draft.with_number(property::CHECK_AFTER_SECONDS, after.as_secs()),
-        None => draft,
-    }
+    let mut draft = RecordDraft::message(&half_topic(), QUEUE, parts.config.store_host, message);
+    draft.push_property(property::REAL_TOPIC, topic.as_str());
+    draft.push_number(property::REAL_QUEUE_ID, queue_id.0);
+    draft.push_property(property::TRANSACTION_ID, message.unique_key());
+    draft.push_property(property::HALF, "true");
+    draft.push_property(property::PRODUCER_GROUP, transaction.producer_group.as_str());
+    transaction
+        .check_after
+        .into_iter()
+        .for_each(|after| draft.push_number(property::CHECK_AFTER_SECONDS, after.as_secs()));
+    draft
 }
 
 /// Is there room for one more?

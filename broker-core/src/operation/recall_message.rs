@@ -11,7 +11,7 @@ use crate::delivery::delay_levels::DELAY_MAX;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::message::{MessageType, property};
-use crate::operation::delay::{SECOND, TIMER_QUEUE, floor, roll_second, timer_topic, with_roll};
+use crate::operation::delay::{SECOND, TIMER_QUEUE, floor, push_roll, roll_second, timer_topic};
 use crate::operation::fire_messages::recall_key;
 use crate::operation::topics::ensure_topic;
 use crate::store::commit_log::{Append, AppendClass};
@@ -43,7 +43,7 @@ pub(crate) async fn recall_message(parts: &Parts, recall: RecallMessage) -> Resu
         };
         let key = recall_key(topic.as_str(), &unique_key);
         let host = parts.config.store_host;
-        let draft = RecordDraft::state(&timer_topic(), TIMER_QUEUE, host, Bytes::from_static(BODY))
+        let mut draft = RecordDraft::state(&timer_topic(), TIMER_QUEUE, host, Bytes::from_static(BODY))
             .with_property(property::TAGS, TAG)
             .with_property(property::REAL_TOPIC, topic.as_str())
             .with_property(property::REAL_QUEUE_ID, "0")
@@ -58,8 +58,8 @@ pub(crate) async fn recall_message(parts: &Parts, recall: RecallMessage) -> Resu
         if !timers.takes_recalls() {
             return Err(BrokerError::Overloaded { what: "places for recalls" });
         }
-        let record = with_roll(draft, roll_second(parts, now, second)).encode();
-        let record = record.map_err(|_| BrokerError::InvalidRecallHandle)?;
+        push_roll(&mut draft, roll_second(parts, now, second));
+        let record = draft.encode().map_err(|_| BrokerError::InvalidRecallHandle)?;
         if timers.is_recalled(second, &key) {
             // The record that says so lies somewhere below.
             parts.store.max_offset()

@@ -246,11 +246,12 @@ impl RecordDraft {
         self
     }
 
-    pub fn with_number(self, name: &str, value: impl itoa::Integer) -> RecordDraft {
-        self.with_property(name, itoa::Buffer::new().format(value))
+    /// A draft is 200 bytes: where each message comes by, it is not handed on by value.
+    pub fn push_number(&mut self, name: &str, value: impl itoa::Integer) {
+        self.push_stored_property(name.as_bytes(), itoa::Buffer::new().format(value).as_bytes());
     }
 
-    fn push_property(&mut self, name: &str, value: &str) {
+    pub fn push_property(&mut self, name: &str, value: &str) {
         let separates = |byte: &u8| matches!(byte, 1 | 2);
         assert!(!name.is_empty() && !name.as_bytes().iter().any(separates), "property name {name:?}");
         assert!(!value.as_bytes().iter().any(separates), "value of property {name:?}");
