@@ -8,10 +8,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
@@ -19,6 +21,7 @@ use self::connections::{Connections, Place, Refused};
 use self::cork::Cork;
 use self::limits::Limits;
 use self::proxy_protocol::Network;
+use self::steady_body::Bodies;
 use self::tls::Tls;
 
 pub mod connections;
@@ -43,6 +46,17 @@ const CALLS_IN_TURN_FEW: usize = CALLS_IN_TURN / 2;
 /// More than one call, and less than a call's head may have.
 const READ_IN_TURN_MIN: usize = 512;
 
+/// A peer that takes nothing of what it is sent is gone, or as good as gone: as long as one that answers no ping is waited for.
+/// Pings do not find it out, since they wait behind what it does not take.
+const UNTAKEN_MAX: Duration = Duration::from_secs(80);
+
+/// What every socket is told when it is accepted.
+pub fn prepare(socket: &TcpStream) -> io::Result<()> {
+    // Answers are small and must not wait for the one before them to be confirmed.
+    socket.set_nodelay(true)?;
+    Ok(set_tcp_user_timeout(socket, UNTAKEN_MAX.as_millis() as u32)?)
+}
+
 /// How sockets become connections; shared by all ports and workers.
 pub struct Transport {
     tls: Arc<Tls>,
@@ -50,6 +64,8 @@ pub struct Transport {
     proxies: Vec<Network>,
     pub limits: Limits,
     connections: Arc<Connections>,
+    /// So many have opened.
+    opened: AtomicU32,
 }
 
 /// What a port speaks, as TLS clients ask for it.
@@ -62,7 +78,7 @@ pub enum Speaks {
 impl Transport {
     pub fn new(tls: Arc<Tls>, proxies: Vec<Network>, limits: Limits) -> Transport {
         let connections = Connections::new(&limits);
-        Transport { tls, proxies, limits, connections }
+        Transport { tls, proxies, limits, connections, opened: AtomicU32::new(0) }
     }
 
     /// A socket just accepted takes its place, or is refused: then it is to be dropped.
@@ -74,7 +90,9 @@ impl Transport {
     pub async fn open(&self, mut socket: TcpStream, mut place: Place, speaks: Speaks) -> io::Result<Connection> {
         let (local, peer) = (socket.local_addr()?, socket.peer_addr()?);
         let is_private = peer.ip().to_canonical().is_loopback();
-        let mut info = ConnectionInfo { peer, local, is_private, calls: Arc::default() };
+        let age = self.limits.age_of(self.opened.fetch_add(1, Ordering::Relaxed));
+        let old_at = age.map(|age| Instant::now() + age);
+        let mut info = ConnectionInfo { peer, local, is_private, old_at, load: Arc::default() };
         let is_proxy = self.proxies.iter().any(|network| network.contains(peer.ip()));
         if is_proxy {
             let header = self.in_time("its PROXY header", proxy_protocol::read(&mut socket)).await?;
@@ -114,19 +132,36 @@ pub struct ConnectionInfo {
     pub local: SocketAddr,
     /// Nobody between can read along: TLS, or the same machine.
     pub is_private: bool,
-    calls: Arc<AtomicU32>,
+    old_at: Option<Instant>,
+    load: Arc<Load>,
+}
+
+/// What a connection is doing.
+#[derive(Debug, Default)]
+struct Load {
+    calls: AtomicU32,
+    bodies: Bodies,
 }
 
 impl ConnectionInfo {
     /// For those that have no connection.
     #[cfg(test)]
     pub fn of(peer: SocketAddr, is_private: bool) -> ConnectionInfo {
-        ConnectionInfo { peer, local: peer, is_private, calls: Arc::default() }
+        ConnectionInfo { peer, local: peer, is_private, old_at: None, load: Arc::default() }
     }
 
     /// A call has begun: whoever serves calls says so.
     pub fn begin_call(&self) {
-        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.load.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Waits until the connection is as old as it may become: what keeps it open for no end shall end then.
+    pub async fn is_old(&self) {
+        match self.old_at {
+            // Whoever waits for it in vain shall not keep a timer ready.
+            Some(old_at) => Box::pin(tokio::time::sleep_until(old_at)).await,
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -223,7 +258,7 @@ impl AsyncRead for Connection {
             return Poll::Pending;
         }
         if turn.read == 0 {
-            turn.begin(info.calls.swap(0, Ordering::Relaxed) as usize);
+            turn.begin(info.load.calls.swap(0, Ordering::Relaxed) as usize);
         }
         let before = into.filled().len();
         let polled = match turn.room() {
@@ -298,6 +333,15 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_peer_that_takes_nothing_is_given_up_and_answers_do_not_wait() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        prepare(&socket).unwrap();
+        assert!(socket.nodelay().unwrap());
+        assert_eq!(rustix::net::sockopt::tcp_user_timeout(&socket).unwrap(), 80_000);
+    }
 
     #[tokio::test]
     async fn the_more_calls_a_turn_brought_the_less_is_read_in_the_next() {

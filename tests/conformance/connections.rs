@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use gantry_proto::grpc::v2;
 use gantry_proto::grpc::v2::messaging_service_client::MessagingServiceClient;
 use gantry_proto::grpc::v2::receive_message_response::Content;
-use harness::h2::{self, FRAME_HEAD, FrameHead, GOAWAY, HEADERS, PING, PREFACE, put_call, put_frame};
+use harness::h2::{
+    self, DATA, END_HEADERS, FRAME_HEAD, FrameHead, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, put_call, put_frame,
+};
 use harness::{Home, Server, ask, bytes_of};
 use prost::Message as _;
 use serde_json::json;
@@ -173,6 +175,168 @@ async fn a_body_that_stops_coming_is_refused_and_stores_nothing() {
     let stored: u64 =
         queues["items"].as_array().unwrap().iter().map(|queue| queue["maxOffset"].as_u64().unwrap()).sum();
     assert_eq!(stored, 0);
+}
+
+/// Frames until one ends this stream's answer, and what comes for it then.
+async fn answer_and_reset(socket: &mut TcpStream, stream: u32) -> Vec<(u8, Vec<u8>)> {
+    let mut frames = Vec::new();
+    while frames.last().is_none_or(|(kind, _)| *kind != RST_STREAM) {
+        let mut head = [0; FRAME_HEAD];
+        socket.read_exact(&mut head).await.expect("the connection stays");
+        let head = FrameHead::of(&head);
+        let mut payload = vec![0; head.len];
+        socket.read_exact(&mut payload).await.expect("the connection stays");
+        assert_ne!(head.kind, GOAWAY, "the connection stays");
+        if head.stream == stream {
+            frames.push((head.kind, payload));
+        }
+    }
+    frames
+}
+
+/// The kinds of frames that come until the server hangs up, of which pings are answered: it waits for that.
+async fn frames_until_hung_up(mut socket: TcpStream) -> Vec<u8> {
+    let mut kinds = Vec::new();
+    let mut head = [0; FRAME_HEAD];
+    let read = async {
+        while socket.read_exact(&mut head).await.is_ok() {
+            let head = FrameHead::of(&head);
+            kinds.push(head.kind);
+            let mut payload = vec![0; head.len];
+            socket.read_exact(&mut payload).await.expect("whole frames");
+            let mut pong = Vec::new();
+            put_frame(&mut pong, PING, h2::ACK, 0, &payload);
+            if head.kind == PING {
+                // It may have hung up by now.
+                let _ = socket.write_all(&pong).await;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, read).await.expect("the server hangs up");
+    kinds
+}
+
+/// Half of what is said to come, and nothing more.
+struct Stalls(Option<bytes::Bytes>);
+
+impl hyper::body::Body for Stalls {
+    type Data = bytes::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<bytes::Bytes>, Self::Error>>> {
+        match self.0.take() {
+            Some(part) => std::task::Poll::Ready(Some(Ok(hyper::body::Frame::data(part)))),
+            None => std::task::Poll::Pending,
+        }
+    }
+}
+
+/// The message of a call that began to come, over gRPC. Official clients try a refused send again.
+#[tokio::test]
+async fn a_message_that_stops_coming_is_refused_and_its_stream_reset() {
+    let home = Home::new();
+    let server = Server::start(&home.data(), &[]);
+    ask(reqwest::Client::new().put(server.url("/v1/topics/t"))).await.unwrap().expect(201);
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", server.grpc)).unwrap();
+    let mut channel = channel.connect().await.unwrap();
+    let half = b"\0\0\0\0\x64the beginning";
+    for (rpc, part) in [("SendMessage", &half[..]), ("SendMessage", b""), ("Telemetry", half), ("Telemetry", b"\0\0")] {
+        let path = format!("http://gantry/apache.rocketmq.v2.MessagingService/{rpc}");
+        let request = tonic::codegen::http::Request::post(path).header("content-type", "application/grpc");
+        let request = request.header("te", "trailers").header("x-mq-client-id", "slow");
+        let body = tonic::body::Body::new(Stalls(Some(part.into())));
+        let answer = async {
+            use tonic::codegen::Service as _;
+            std::future::poll_fn(|context| channel.poll_ready(context)).await.unwrap();
+            let mut answer = channel.call(request.body(body).unwrap()).await.expect("an answer");
+            // That of Telemetry has begun before anything came.
+            let mut status = answer.headers().clone();
+            while let Some(frame) = std::future::poll_fn(|context| {
+                hyper::body::Body::poll_frame(std::pin::Pin::new(answer.body_mut()), context)
+            })
+            .await
+            {
+                status.extend(frame.expect("a whole answer").into_trailers().unwrap_or_default());
+            }
+            status
+        };
+        let status = tokio::time::timeout(PATIENCE, answer).await.expect("an answer in time");
+        assert_eq!(status["grpc-status"], "4", "{rpc}: {status:?}");
+        let said = status["grpc-message"].to_str().unwrap();
+        assert!(said.contains("too%20slowly"), "{rpc}: {said}");
+    }
+    // Frame by frame: the answer is whole, and then the peer hears that nobody waits for the rest. The connection stays.
+    let mut socket = connect(&server.grpc, &h2::hello(&[])).await;
+    let mut opening = Vec::new();
+    put_frame(&mut opening, HEADERS, END_HEADERS, 1, &h2::head_of("SendMessage", "slow"));
+    put_frame(&mut opening, DATA, 0, 1, half);
+    socket.write_all(&opening).await.unwrap();
+    let frames = tokio::time::timeout(PATIENCE, answer_and_reset(&mut socket, 1)).await.expect("an answer in time");
+    let no_error = 0_u32.to_be_bytes().to_vec();
+    assert!(matches!(&frames[..], [(HEADERS, _), (RST_STREAM, code)] if *code == no_error), "{frames:?}");
+    let queues = ask(reqwest::Client::new().get(server.url("/v1/topics/t/queues"))).await.unwrap().expect(200).json();
+    let stored: u64 =
+        queues["items"].as_array().unwrap().iter().map(|queue| queue["maxOffset"].as_u64().unwrap()).sum();
+    assert_eq!(stored, 0);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_too_old_takes_no_new_calls_and_ends_with_those_it_has() {
+    let home = Home::new();
+    let server = Server::start(&home.data(), &["--connection-age-max", "2s"]);
+    ask(reqwest::Client::new().put(server.url("/v1/topics/t"))).await.unwrap().expect(201);
+
+    // One that has nothing to do is told, and ended.
+    let idle = (
+        frames_until_hung_up(connect(&server.grpc, &h2::hello(&[])).await),
+        until_hung_up(connect(http(&server), GET).await),
+    );
+    // One at work: its client goes elsewhere with what is new, and what waits on it is served.
+    let client = MessagingServiceClient::connect(format!("http://{}", server.grpc)).await.unwrap();
+    let mut telemetry = client.clone().telemetry(asked(tokio_stream::pending())).await.unwrap().into_inner();
+    let parked = async {
+        let mut frames = client.clone().receive_message(asked(receive(20))).await.expect("a stream").into_inner();
+        let mut bodies = 0;
+        while let Some(frame) = frames.message().await.expect("it is not cut off") {
+            bodies += usize::from(matches!(frame.content, Some(Content::Message(_))));
+        }
+        bodies
+    };
+    let busy = async {
+        let begin = Instant::now();
+        let mut beats = 0;
+        while begin.elapsed() < LONG * 2 {
+            let beat = async || client.clone().heartbeat(asked(v2::HeartbeatRequest::default())).await;
+            // This client may give up what it has not sent yet when its connection is closed to new calls.
+            let beat = match beat().await {
+                Err(status) if status.code() == tonic::Code::Cancelled => beat().await,
+                answered => answered,
+            };
+            assert_eq!(beat.expect("an answer").into_inner().status.unwrap().code(), Code::Ok);
+            beats += 1;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let sent = client.clone().send_message(asked(message("late", b"late".to_vec()))).await;
+        assert_eq!(sent.expect("an answer").into_inner().status.unwrap().code(), Code::Ok);
+        beats
+    };
+    let told = async {
+        let last = telemetry.message().await.expect("no transport error").and_then(|frame| frame.command);
+        assert!(telemetry.message().await.expect("a whole stream").is_none());
+        last
+    };
+    let (received, beats, last, said) = tokio::join!(parked, busy, told, async { (idle.0.await, idle.1.await) });
+    assert_eq!(received, 1);
+    assert!(beats > 10);
+    assert!(
+        matches!(&last, Some(v2::telemetry_command::Command::ReconnectEndpointsCommand(said)) if said.nonce.contains("old")),
+        "{last:?}"
+    );
+    assert!(said.0.contains(&GOAWAY), "{:?}", said.0);
+    assert!(said.1.starts_with(b"HTTP/1.1 200"), "{:?}", String::from_utf8_lossy(&said.1));
 }
 
 fn message(id: &str, body: Vec<u8>) -> v2::SendMessageRequest {

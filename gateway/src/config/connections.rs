@@ -14,6 +14,7 @@ use crate::transport::limits::Limits;
 const TIMES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3_600);
 const CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
 const BODY_RATE_MAX: u64 = 1 << 20;
+const AGES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30 * 86_400);
 
 /// As flags, as variables, and as the table `[connections]` of a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
@@ -35,9 +36,12 @@ pub struct ConnectionKeys {
     /// Time from an HTTP/1 answer to the next request [default: 60s]
     #[arg(long, env = "GANTRY_IDLE_TIMEOUT", value_name = "TIME")]
     idle_timeout: Option<String>,
-    /// What the body of an HTTP request must bring in a second, over 5 s; 0 for nothing [default: 1KiB]
+    /// What the body of a request must bring in a second, over 5 s; 0 for nothing [default: 1KiB]
     #[arg(long, env = "GANTRY_BODY_RATE_MIN", value_name = "SIZE")]
     body_rate_min: Option<String>,
+    /// How old a connection becomes, give or take a tenth; what runs on it then gets 90 s. 0s for no end [default: 0s]
+    #[arg(long, env = "GANTRY_CONNECTION_AGE_MAX", value_name = "TIME")]
+    connection_age_max: Option<String>,
 }
 
 impl ConnectionKeys {
@@ -50,6 +54,7 @@ impl ConnectionKeys {
             head_timeout: self.head_timeout.or(there.head_timeout),
             idle_timeout: self.idle_timeout.or(there.idle_timeout),
             body_rate_min: self.body_rate_min.or(there.body_rate_min),
+            connection_age_max: self.connection_age_max.or(there.connection_age_max),
         }
     }
 
@@ -74,6 +79,17 @@ impl ConnectionKeys {
                 ConfigError(format!("connections.body_rate_min '{text}' is no size from 0 to 1MiB, such as 1KiB"))
             })?,
         };
+        let connection_age_max = match &self.connection_age_max {
+            None => usual.connection_age_max,
+            Some(text) => {
+                let refused = |reason| ConfigError(format!("connections.connection_age_max '{text}' {reason}"));
+                let age = duration::parse(text).map_err(refused)?;
+                match age.is_zero() || AGES.contains(&age) {
+                    true => Some(age).filter(|age| !age.is_zero()),
+                    false => return Err(refused("must be 0s, for no end, or 1s to 30d")),
+                }
+            }
+        };
         Ok(Limits {
             connections_max: count("connections_max", self.connections_max, usual.connections_max)?,
             connections_per_address_max: count(
@@ -85,6 +101,7 @@ impl ConnectionKeys {
             head_timeout: time("head_timeout", &self.head_timeout, usual.head_timeout)?,
             idle_timeout: time("idle_timeout", &self.idle_timeout, usual.idle_timeout)?,
             body_bytes_per_second_min: body_rate,
+            connection_age_max,
         })
     }
 
@@ -97,6 +114,7 @@ impl ConnectionKeys {
             head_timeout: Some(duration::format(limits.head_timeout)),
             idle_timeout: Some(duration::format(limits.idle_timeout)),
             body_rate_min: Some(as_size_text(limits.body_bytes_per_second_min)),
+            connection_age_max: Some(limits.connection_age_max.map_or_else(|| "0s".into(), duration::format)),
         }
     }
 }
@@ -114,6 +132,12 @@ mod tests {
         assert_eq!(limits.idle_timeout, Duration::from_secs(120));
         assert_eq!(ConnectionKeys::of(&limits).effective().unwrap(), limits);
         assert_eq!(ConnectionKeys::default().effective().unwrap(), Limits::default());
+        for (text, age) in [("0s", None), ("12h", Some(Duration::from_secs(43_200)))] {
+            let keys = ConnectionKeys { connection_age_max: Some(text.into()), ..Default::default() };
+            let limits = keys.effective().unwrap();
+            assert_eq!(limits.connection_age_max, age);
+            assert_eq!(ConnectionKeys::of(&limits).connection_age_max.as_deref(), Some(text));
+        }
     }
 
     #[test]
@@ -127,6 +151,8 @@ mod tests {
             ("head_timeout", ConnectionKeys { head_timeout: text("10"), ..usual() }),
             ("idle_timeout", ConnectionKeys { idle_timeout: text("2h"), ..usual() }),
             ("body_rate_min", ConnectionKeys { body_rate_min: text("2MiB"), ..usual() }),
+            ("connection_age_max", ConnectionKeys { connection_age_max: text("31d"), ..usual() }),
+            ("connection_age_max", ConnectionKeys { connection_age_max: text("500ms"), ..usual() }),
         ] {
             let refused = keys.effective().unwrap_err().to_string();
             assert!(refused.contains(key), "{refused}");

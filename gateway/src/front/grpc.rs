@@ -3,6 +3,8 @@
 //! Translates and decides nothing. Nothing here outlives a call except open streams, so any gateway may serve any call
 //! of any client. A refusal travels in the reply's own `status`; gRPC's status is left to broken transport, with the one
 //! exception of a refused Telemetry stream (see `telemetry`).
+//!
+//! HTTP/2 and the connection are `role/workers.rs`'s; the numbers for them are here.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,17 +15,20 @@ use gantry_broker_core::names::BrokerName;
 use gantry_proto::grpc::v2;
 use gantry_proto::grpc::v2::admin_server::AdminServer;
 use gantry_proto::grpc::v2::messaging_service_server::MessagingServiceServer;
-use http::Response;
+use http::Request;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tonic::body::Body;
 use tonic::service::Routes;
-use tonic::transport::Server;
-use tower::layer::util::{Identity, Stack};
-use tower::util::MapResponseLayer;
 
 use crate::access::Users;
 use crate::messaging::Messaging;
 use crate::metrics::RpcCounts;
-use calls::CallsLayer;
+use crate::transport::ConnectionInfo;
+use crate::transport::limits::Limits;
+use crate::transport::steady_body::{SteadyBody, TooSlow};
 use clients::Clients;
 
 mod admin;
@@ -51,6 +56,7 @@ mod telemetry;
 mod tests;
 mod words;
 
+pub use calls::Calls;
 pub use route::endpoints;
 
 /// Largest request: 4 MiB of bodies, and as much again for properties and names.
@@ -74,6 +80,10 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Calls a client may reset before they were looked at. A consumer that stops resets its parked polls all at once; h2's
 /// default of 20 takes that for an attack.
 const PENDING_RESETS_MAX: usize = 1_024;
+/// Calls beyond `CONCURRENT_STREAMS_MAX` are refused for as long as their client takes the refusals: each costs a quarter of a
+/// call, and who does not take them is read no more. Hung up on after 1,024, a peer that never reads came again for as many
+/// calls as it may have, and cost three times as much and everybody beside it five times the latency.
+const ERROR_RESETS_MAX: Option<usize> = None;
 
 /// One broker, as the official clients see it.
 #[derive(Clone)]
@@ -103,41 +113,44 @@ impl GrpcFront {
 }
 
 /// Both services of the contract, and gRPC's own two: is it well, and what does it serve. Called inside of a runtime.
-pub fn service(front: GrpcFront) -> Routes {
+pub fn calls(front: GrpcFront, counts: Arc<RpcCounts>) -> Calls {
     let health = health::service(front.messaging.clone());
     let admin = admin::Admin { front: front.clone() };
     let messaging = MessagingServiceServer::new(front)
         .max_decoding_message_size(REQUEST_BYTES_MAX)
         .max_encoding_message_size(usize::MAX);
     let routes = Routes::new(messaging).add_service(AdminServer::new(admin)).add_service(health);
-    reflection::add_to(routes).prepare()
+    Calls { routes: reflection::add_to(routes).prepare(), counts }
 }
 
-/// See `frames`.
-type InPlace = MapResponseLayer<fn(Response<Body>) -> Response<Body>>;
+/// A request as it comes from a connection, whose body must not dawdle.
+pub fn request(request: Request<Incoming>, limits: &Limits, connection: &ConnectionInfo) -> Request<Body> {
+    let rests = ["/Telemetry", "/ServerReflectionInfo"].iter().any(|rpc| request.uri().path().ends_with(rpc));
+    let mut request = request.map(|body| {
+        let body = SteadyBody::new(body, limits, connection);
+        let body = if rests { body.that_rests() } else { body };
+        Body::new(body.map_err(|error| match TooSlow::under(&*error) {
+            Some(too_slow) => tonic::Status::deadline_exceeded(too_slow.to_string()),
+            None => tonic::Status::from_error(error),
+        }))
+    });
+    request.extensions_mut().insert(connection.clone());
+    request
+}
 
-/// A server with the transport's numbers. `tcp_nodelay` reaches only sockets that tonic itself accepts: whoever brings
-/// accepted sockets sets it there.
-pub fn server(counts: Arc<RpcCounts>) -> Server<Stack<CallsLayer, Stack<InPlace, Identity>>> {
-    Server::builder()
+/// HTTP/2 with the transport's numbers.
+pub fn http2() -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(FRAME_BYTES_MAX)
         .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
-        .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
-        .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .trace_fn(|request| {
-            let header = |name| request.headers().get(name);
-            tracing::debug_span!(
-                "grpc",
-                rpc = request.uri().path(),
-                client_id = header("x-mq-client-id").map(tracing::field::debug),
-                request_id = header(calls::REQUEST_ID.as_str()).map(tracing::field::debug),
-            )
-        })
-        .tcp_nodelay(true)
-        .layer(MapResponseLayer::new(frames::in_place as _))
-        .layer(CallsLayer { counts })
+        .max_header_list_size(HEADER_LIST_BYTES_MAX)
+        .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
+        .max_local_error_reset_streams(ERROR_RESETS_MAX)
+        .keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT);
+    builder
 }

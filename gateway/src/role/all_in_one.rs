@@ -22,8 +22,8 @@ use crate::front::grpc::{GrpcFront, endpoints};
 use crate::front::rest::{self, RestState};
 use crate::messaging::Messaging;
 use crate::metrics::{self, RpcCounts};
-use crate::transport::Transport;
 use crate::transport::tls::{self, Tls};
+use crate::transport::{self, Transport};
 
 /// Running calls get this long to finish once the stop has begun.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
@@ -166,8 +166,7 @@ async fn accept(
         let handed = accepted.and_then(|(socket, peer)| {
             // Told of where it is counted.
             let Ok(place) = transport.enter(peer) else { return Ok(None) };
-            // Answers are small and must not wait for the one before them to be confirmed.
-            socket.set_nodelay(true)?;
+            transport::prepare(&socket)?;
             Ok(Some((socket.into_std()?, place)))
         });
         let accepted = match handed {

@@ -17,18 +17,19 @@ use axum::Router;
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio_stream::StreamExt as _;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::time::timeout;
 
-use crate::front::grpc::{self, GrpcFront};
+use crate::front::grpc::{self, Calls, GrpcFront};
 use crate::metrics::RpcCounts;
 use crate::transport::connections::Place;
+use crate::transport::limits::AGE_GRACE;
 use crate::transport::patience::{InService, Patience};
 use crate::transport::steady_body::SteadyBody;
-use crate::transport::{Connection, Speaks, Transport};
+use crate::transport::{Connection, ConnectionInfo, Speaks, Transport};
 
 /// Sockets accepted and not yet taken by their worker.
 const HANDED_MAX: usize = 1_024;
@@ -78,19 +79,32 @@ pub(super) fn spawn(number: usize, served: Served) -> io::Result<Worker> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(EVENT_INTERVAL).build()?;
     let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
         runtime.block_on(async {
-            tokio::join!(serve_http(&served, http_receiver), serve_grpc(&served, grpc_receiver));
+            let calls = grpc::calls(served.front.clone(), served.rpc_counts.clone());
+            tokio::join!(
+                serve(&served, Speaks::Http, http_receiver, serve_http),
+                serve(&served, Speaks::Grpc, grpc_receiver, move |served, connection| {
+                    serve_grpc(served, calls.clone(), connection)
+                }),
+            );
         });
     })?;
     Ok(Worker { http: http_sender, grpc: grpc_sender, thread })
 }
 
-async fn serve_http(served: &Served, mut handed: mpsc::Receiver<Accepted>) {
+/// Serves a port's connections until the stop has begun and the last of them has ended.
+async fn serve<Ended: Future<Output = ()> + Send + 'static>(
+    served: &Served,
+    speaks: Speaks,
+    mut handed: mpsc::Receiver<Accepted>,
+    serve_connection: impl Fn(Served, Patience<Connection>) -> Ended + Clone + Send + 'static,
+) {
     let mut connections = JoinSet::new();
     while let Some(accepted) = next(&mut handed, &mut connections, &served.draining).await {
-        let served = served.clone();
+        let (served, serve_connection) = (served.clone(), serve_connection.clone());
+        // Handshakes take their time; nobody waits for another's.
         connections.spawn(async move {
             let opened = tokio::select! {
-                opened = open(&served.transport, accepted, Speaks::Http) => opened,
+                opened = open(&served.transport, accepted, speaks) => opened,
                 () = drained(served.draining.clone()) => return,
             };
             if let Some(connection) = opened {
@@ -130,16 +144,17 @@ async fn open(transport: &Transport, (socket, place): Accepted, speaks: Speaks) 
     }
 }
 
-async fn serve_connection(served: Served, connection: Patience<Connection>) {
+async fn serve_http(served: Served, connection: Patience<Connection>) {
     let Served { transport, router, draining, .. } = served;
     let (info, heads) = (connection.stream().info().clone(), connection.heads());
-    let (limits, peer) = (transport.limits.clone(), info.peer);
+    let (limits, its) = (transport.limits.clone(), info.clone());
     let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
         let in_service = heads.complete();
-        info.begin_call();
-        request.extensions_mut().insert(info.clone());
+        its.begin_call();
+        request.extensions_mut().insert(its.clone());
         let mut router = router.clone();
-        let answered = tower::Service::call(&mut router, request.map(|body| SteadyBody::new(body, &limits)));
+        let request = request.map(|body| SteadyBody::new(body, &limits, &its));
+        let answered = tower::Service::call(&mut router, request);
         async move { Ok::<_, Infallible>(answered.await?.map(|body| Answer { body, _in_service: in_service })) }
     });
     let mut builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
@@ -159,6 +174,30 @@ async fn serve_connection(served: Served, connection: Patience<Connection>) {
         .keep_alive_interval(Some(PING_INTERVAL))
         .keep_alive_timeout(PING_TIMEOUT);
     let connection = builder.serve_connection(TokioIo::new(connection), service);
+    see_through(connection, &info, draining).await;
+}
+
+async fn serve_grpc(served: Served, calls: Calls, connection: Patience<Connection>) {
+    let Served { transport, draining, .. } = served;
+    let info = connection.stream().info().clone();
+    let (limits, its) = (transport.limits.clone(), info.clone());
+    let service = hyper::service::service_fn(move |request: http::Request<Incoming>| {
+        its.begin_call();
+        // What it takes to answer shall not be kept for as long as an answer's stream is open.
+        let answer = Box::pin(calls.answer(grpc::request(request, &limits, &its)));
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let connection = grpc::http2().serve_connection(TokioIo::new(connection), service);
+    see_through(connection, &info, draining).await;
+}
+
+/// Until it ends; once the stop has begun or it is too old it takes no new calls, and in the second case it has not for ever to
+/// end those that run.
+async fn see_through<C: GracefulConnection<Error: std::fmt::Display>>(
+    connection: C,
+    info: &ConnectionInfo,
+    draining: watch::Receiver<bool>,
+) {
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -166,9 +205,16 @@ async fn serve_connection(served: Served, connection: Patience<Connection>) {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
+        () = info.is_old() => {
+            connection.as_mut().graceful_shutdown();
+            match timeout(AGE_GRACE, connection).await {
+                Ok(ended) => ended,
+                Err(_) => return tracing::debug!(peer = %info.peer, "a connection that was too old is cut"),
+            }
+        }
     };
     if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "connection ended");
+        tracing::debug!(peer = %info.peer, %error, "connection ended");
     }
 }
 
@@ -195,29 +241,6 @@ impl hyper::body::Body for Answer {
 
     fn size_hint(&self) -> hyper::body::SizeHint {
         self.body.size_hint()
-    }
-}
-
-async fn serve_grpc(served: &Served, mut handed: mpsc::Receiver<Accepted>) {
-    let (opened, connections) = mpsc::channel(HANDED_MAX);
-    // Handshakes take their time; nobody waits for another's.
-    let opening = async {
-        let mut tasks = JoinSet::new();
-        while let Some(accepted) = next(&mut handed, &mut tasks, &served.draining).await {
-            let (transport, opened) = (served.transport.clone(), opened.clone());
-            tasks.spawn(async move {
-                if let Some(connection) = open(&transport, accepted, Speaks::Grpc).await {
-                    // The listener has ended.
-                    let _ = opened.send(connection).await;
-                }
-            });
-        }
-    };
-    let server = grpc::server(served.rpc_counts.clone()).add_routes(grpc::service(served.front.clone()));
-    let connections = ReceiverStream::new(connections).map(io::Result::Ok);
-    let serving = server.serve_with_incoming_shutdown(connections, drained(served.draining.clone()));
-    if let (Err(error), ()) = tokio::join!(serving, opening) {
-        tracing::error!(%error, "the grpc listener has ended");
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use http::HeaderMap;
 use tonic::Request;
 use tonic::metadata::MetadataMap;
 
@@ -76,8 +77,8 @@ pub fn reader(metadata: &MetadataMap) -> Reader {
 }
 
 /// How long the caller will wait for the whole call.
-pub fn time_to_deadline(metadata: &MetadataMap) -> Option<Duration> {
-    parse_timeout(metadata.get("grpc-timeout")?.to_str().ok()?)
+pub fn time_to_deadline(headers: &HeaderMap) -> Option<Duration> {
+    parse_timeout(headers.get("grpc-timeout")?.to_str().ok()?)
 }
 
 /// The other end of the connection; the unspecified address when the transport does not say.
@@ -90,7 +91,7 @@ pub fn local<T>(request: &Request<T>) -> Option<SocketAddr> {
     connection(request).map(|info| info.local)
 }
 
-fn connection<T>(request: &Request<T>) -> Option<&ConnectionInfo> {
+pub fn connection<T>(request: &Request<T>) -> Option<&ConnectionInfo> {
     request.extensions().get()
 }
 

@@ -96,7 +96,8 @@ impl MessagingService for GrpcFront {
         Ok(Response::new(match self.identified(&request) {
             Ok(()) => {
                 let caller = caller::Caller::of(&request);
-                self.converse(request.into_inner(), caller)
+                let connection = caller::connection(&request).cloned();
+                self.converse(request.into_inner(), connection, caller)
             }
             Err(error) => telemetry::refusal(&error),
         }))
@@ -148,7 +149,7 @@ impl MessagingService for GrpcFront {
     type PullMessageStream = Empty<PullMessageResponse>;
 
     async fn pull_message(&self, request: Request<PullMessageRequest>) -> Reply<Self::PullMessageStream> {
-        let time_to_deadline = caller::time_to_deadline(request.metadata());
+        let time_to_deadline = caller::time_to_deadline(request.metadata().as_ref());
         let reader = caller::reader(request.metadata());
         let frames = match self.identified(&request) {
             Ok(()) => self.pull(request.into_inner(), time_to_deadline, reader).await,

@@ -40,7 +40,7 @@ impl Asked {
         let polling = request.long_polling_timeout.as_ref().map(|wire| words::duration(wire).unwrap_or_default());
         Ok(Asked {
             pop,
-            poll_time: poll_time(polling, caller::time_to_deadline(&metadata)),
+            poll_time: poll_time(polling, caller::time_to_deadline(metadata.as_ref())),
             topic: request.message_queue.and_then(|queue| queue.topic).unwrap_or_default(),
             reader: caller::reader(&metadata),
         })

@@ -1,8 +1,8 @@
 //! Telemetry: one stream per client, on which it sends its settings now and then and gets them back, merged, and on which
 //! producers are asked what became of their transactions.
 //!
-//! A stream ends when the client closes its side; when the program begins to stop (a graceful shutdown would wait for
-//! it for ever), after a word that says so; or when settings are refused: then after one frame with the refusal, and with
+//! A stream ends when the client closes its side; when the program begins to stop or its connection is too old (a graceful
+//! shutdown would wait for it for ever), after a word that says so; or when settings are refused: then after one frame with the refusal, and with
 //! a gRPC status, which is what makes the start of an official client fail with a reason instead of hanging.
 
 use std::time::Duration;
@@ -21,6 +21,7 @@ use super::checks::Checks;
 use super::clients::Place;
 use super::{GrpcFront, status};
 use crate::error::GatewayError;
+use crate::transport::ConnectionInfo;
 
 /// An open stream is a sign of life, this often: far sooner than its client would count as gone.
 const BEAT: Duration = Duration::from_secs(30);
@@ -34,6 +35,7 @@ enum Conversation {
 struct Open {
     front: GrpcFront,
     from_client: Streaming<TelemetryCommand>,
+    connection: Option<ConnectionInfo>,
     caller: Caller,
     place: Place,
     checks: Checks,
@@ -45,12 +47,13 @@ impl GrpcFront {
     pub(super) fn converse(
         &self,
         from_client: Streaming<TelemetryCommand>,
+        connection: Option<ConnectionInfo>,
         caller: Caller,
     ) -> BoxStream<TelemetryCommand> {
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (place, checks) = (self.clients.enter(caller.clone()), Checks::new(self.clone()));
-        let open = Open { front: self.clone(), from_client, caller, place, checks, beat };
+        let open = Open { front: self.clone(), from_client, connection, caller, place, checks, beat };
         Box::pin(stream::unfold(Conversation::Open(Box::new(open)), |conversation| async move {
             match conversation {
                 Conversation::Open(open) => open.reply().await,
@@ -68,7 +71,8 @@ impl Open {
         loop {
             let frame = tokio::select! {
                 biased;
-                () = self.front.messaging.drained() => return Some((Ok(reconnect()), Conversation::Over)),
+                () = self.front.messaging.drained() => return reconnect("the server stops"),
+                () = is_old(&self.connection) => return reconnect("the connection is old"),
                 frame = self.from_client.message() => frame,
                 check = self.checks.next() => return Some((Ok(check), Conversation::Open(self))),
                 command = self.place.command() => return Some((Ok(command), Conversation::Open(self))),
@@ -77,8 +81,13 @@ impl Open {
                     continue;
                 }
             };
-            // The client has closed its side, or is gone.
-            let Ok(Some(frame)) = frame else { return None };
+            let frame = match frame {
+                Ok(Some(frame)) => frame,
+                // The client has closed its side.
+                Ok(None) => return None,
+                // It is gone, or what it says is no message.
+                Err(status) => return Some((Err(status), Conversation::Over)),
+            };
             let settings = match frame.command {
                 Some(Command::Settings(settings)) => settings,
                 _ => {
@@ -111,11 +120,17 @@ impl Open {
     }
 }
 
-/// The last word before a stop: clients that heed it go elsewhere at once, instead of finding out.
-fn reconnect() -> TelemetryCommand {
-    let nonce = "the server stops".to_string();
-    let command = Some(Command::ReconnectEndpointsCommand(v2::ReconnectEndpointsCommand { nonce }));
-    TelemetryCommand { status: Some(status::ok()), command }
+async fn is_old(connection: &Option<ConnectionInfo>) {
+    match connection {
+        Some(connection) => connection.is_old().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The last word before a connection ends: clients that heed it go elsewhere at once, instead of finding out.
+fn reconnect(why: &str) -> Option<(Result<TelemetryCommand, tonic::Status>, Conversation)> {
+    let command = Command::ReconnectEndpointsCommand(v2::ReconnectEndpointsCommand { nonce: why.to_string() });
+    Some((Ok(TelemetryCommand { status: Some(status::ok()), command: Some(command) }), Conversation::Over))
 }
 
 /// A stream that was never opened.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
+use futures_util::StreamExt as _;
 use gantry_broker_core::broker::*;
 use gantry_broker_core::clock::{Clock, SystemClock, Timestamp};
 use gantry_broker_core::config::{BrokerConfig, Durability};
@@ -22,6 +22,7 @@ use gantry_broker_core::{Broker, BrokerError};
 use gantry_proto::grpc::v2;
 use gantry_proto::grpc::v2::admin_client::AdminClient;
 use gantry_proto::grpc::v2::messaging_service_client::MessagingServiceClient;
+use hyper_util::rt::TokioIo;
 use md5::{Digest as _, Md5};
 use tokio::sync::{Notify, mpsc, watch};
 use tonic::transport::Channel;
@@ -31,7 +32,7 @@ use v2::receive_message_response::Content;
 use v2::settings::PubSub;
 use v2::telemetry_command::Command;
 
-use super::{GrpcFront, server, service};
+use super::{GrpcFront, calls, http2, request};
 use crate::messaging::Messaging;
 use crate::metrics::RpcCounts;
 use crate::transport::limits::Limits;
@@ -335,15 +336,23 @@ async fn gateway(broker: Arc<dyn Broker>, keys: HandleKeys, draining: watch::Rec
     let listening = listener.local_addr().unwrap();
     let tls = Arc::new(Tls::new(None, Vec::new(), Timestamp(0)).unwrap());
     let transport = Transport::new(tls, Vec::new(), Limits::default());
-    let incoming = stream::unfold((listener, transport), |(listener, transport)| async move {
-        let (socket, peer) = listener.accept().await.unwrap();
-        let place = transport.enter(peer).unwrap();
-        Some((transport.open(socket, place, Speaks::Grpc).await, (listener, transport)))
-    });
     let broker_name = BrokerName::new("broker-a").unwrap();
     let front = GrpcFront::new(messaging, Arc::default(), Arc::new(SystemClock), broker_name, None, listening);
     let counts = Arc::new(RpcCounts::new("DefaultCluster", "broker-a"));
-    tokio::spawn(server(counts).add_routes(service(front)).serve_with_incoming(incoming));
+    let calls = calls(front, counts);
+    tokio::spawn(async move {
+        loop {
+            let (socket, peer) = listener.accept().await.unwrap();
+            let place = transport.enter(peer).unwrap();
+            let (calls, connection) = (calls.clone(), transport.open(socket, place, Speaks::Grpc).await.unwrap());
+            let (info, limits) = (connection.info().clone(), transport.limits.clone());
+            let service = hyper::service::service_fn(move |taken| {
+                let answer = calls.answer(request(taken, &limits, &info));
+                async move { Ok::<_, std::convert::Infallible>(answer.await) }
+            });
+            tokio::spawn(http2().serve_connection(TokioIo::new(connection), service));
+        }
+    });
     Channel::from_shared(format!("http://{listening}")).unwrap().connect().await.unwrap()
 }
 
