@@ -31,7 +31,7 @@ use crate::state::source::Source;
 use crate::state::tables::{LiveTopic, Tables};
 use crate::store::commit_log::{Append, AppendClass, Window};
 use crate::store::consume_queue::{ConsumeQueue, QueueEntry};
-use crate::store::dispatch::Arrival;
+use crate::store::dispatch::{Arrival, TopicQueues};
 use crate::store::error::StoreError;
 use crate::store::failpoint::{self, Point};
 use crate::store::record::{EncodedRecord, RecordDraft, RecordError};
@@ -310,34 +310,60 @@ pub(crate) struct Target<'a> {
     pub(crate) queue: Arc<ConsumeQueue>,
 }
 
-/// Nobody must be able to send into a system topic by way of a delay; and a topic made again is another one.
+/// Where one message goes.
 pub(crate) fn target<'a>(
     parts: &Parts,
     tables: &'a Tables,
     message: &StoredMessage,
 ) -> Result<Target<'a>, &'static str> {
-    let [name, queue_id] = message.properties_of([property::REAL_TOPIC, property::REAL_QUEUE_ID]);
-    let name = name.ok_or("it names no topic")?;
-    let name = TopicName::from_store(name.as_bytes()).map_err(|_| "its topic has no legal name")?;
-    if name.is_system() {
-        return Err(OF_THE_SYSTEM);
+    Targets::new(parts, tables).of(message)
+}
+
+/// Where one message after the other goes. Neighbours are mostly of one topic: what was found for the last is kept.
+struct Targets<'a, 'p> {
+    parts: &'p Parts,
+    tables: &'a Tables,
+    last: Option<(&'a Arc<LiveTopic>, Arc<TopicQueues>)>,
+}
+
+impl<'a, 'p> Targets<'a, 'p> {
+    fn new(parts: &'p Parts, tables: &'a Tables) -> Targets<'a, 'p> {
+        Targets { parts, tables, last: None }
     }
-    let topic = tables.topic(&name).ok_or("its topic is gone")?;
-    // A topic that was taken over is known since its first message, which may have been this one.
-    let made_by_us = topic.incarnation.0 >= parts.store.foreign_end().0;
-    if made_by_us && message.commit_log_offset.0 < topic.incarnation.0 {
-        return Err("its topic was deleted and made again since");
+
+    /// Nobody must be able to send into a system topic by way of a delay; and a topic made again is another one.
+    fn of(&mut self, message: &StoredMessage) -> Result<Target<'a>, &'static str> {
+        let foreign_end = self.parts.store.foreign_end();
+        let [name, queue_id] = message.properties_of([property::REAL_TOPIC, property::REAL_QUEUE_ID]);
+        let (topic, queues) = self.topic(name.ok_or("it names no topic")?)?;
+        // A topic that was taken over is known since its first message, which may have been this one.
+        let made_by_us = topic.incarnation.0 >= foreign_end.0;
+        if made_by_us && message.commit_log_offset.0 < topic.incarnation.0 {
+            return Err("its topic was deleted and made again since");
+        }
+        let queue_id: u32 = queue_id.and_then(|id| id.parse().ok()).unwrap_or(0);
+        let queue = queues.queues.get(queue_id as usize).or_else(|| {
+            // Its queue was taken away since.
+            queues.queues.get((queue_id as usize).checked_rem(queues.queues.len())?)
+        });
+        Ok(Target { topic, queue: queue.ok_or("its topic has no queues")?.clone() })
     }
-    if topic.config.attributes.has_batch_queues() {
-        return Err("its topic has batch queues");
+
+    fn topic(&mut self, name: &str) -> Result<(&'a Arc<LiveTopic>, &TopicQueues), &'static str> {
+        if self.last.as_ref().is_none_or(|(topic, _)| topic.config.topic.as_str() != name) {
+            let name = TopicName::from_store(name.as_bytes()).map_err(|_| "its topic has no legal name")?;
+            if name.is_system() {
+                return Err(OF_THE_SYSTEM);
+            }
+            let topic = self.tables.topic(&name).ok_or("its topic is gone")?;
+            if topic.config.attributes.has_batch_queues() {
+                return Err("its topic has batch queues");
+            }
+            self.last = Some((topic, self.parts.store.topic_queues(&name).ok_or("its topic has no queues")?));
+        }
+        let (topic, queues) = self.last.as_ref().expect("found above or before");
+        Ok((topic, queues))
     }
-    let queue_id: u32 = queue_id.and_then(|id| id.parse().ok()).unwrap_or(0);
-    let queues = parts.store.topic_queues(&name).ok_or("its topic has no queues")?;
-    let queue = queues.queues.get(queue_id as usize).or_else(|| {
-        // Its queue was taken away since.
-        queues.queues.get((queue_id as usize).checked_rem(queues.queues.len())?)
-    });
-    Ok(Target { topic, queue: queue.ok_or("its topic has no queues")?.clone() })
 }
 
 /// One record of a call: whose proof it is, and what it counts for.
@@ -493,6 +519,7 @@ fn fire_level(parts: &Parts, queue: &ConsumeQueue, level: u32) -> Result<(bool, 
         return Ok((false, entries.first().map(due_of)));
     }
     let tables = parts.tables();
+    let mut targets = Targets::new(parts, &tables);
     let mut call = Call::new(AppendClass::Message);
     let mut window = Window::default();
     for (at, entry) in (next.0..).map(QueueOffset).zip(&entries[..due_count]) {
@@ -503,7 +530,7 @@ fn fire_level(parts: &Parts, queue: &ConsumeQueue, level: u32) -> Result<(bool, 
             call.given_up.push(at);
             continue;
         };
-        let record = target(parts, &tables, &message).and_then(|target| {
+        let record = targets.of(&message).and_then(|target| {
             let record = delivered(parts, &target, Source::Level { level, offset: at }, &message);
             Ok((record.map_err(|_| "its properties do not fit a record any more")?, target))
         });
@@ -774,6 +801,7 @@ impl Due<'_> {
         foreign: &mut ForeignCopies,
     ) -> Call<'t> {
         let parts = self.parts;
+        let mut targets = Targets::new(parts, tables);
         let mut call = Call::new(AppendClass::Message);
         for DueUnit { at, unit, is_done, is_foreign } in units {
             let Some(message) = read(parts, window, self.queue, at, &entry_of(&unit)) else {
@@ -788,7 +816,7 @@ impl Due<'_> {
                 call.given_up.push(at);
                 continue;
             }
-            let target = if unit.recalls { None } else { Some(target(parts, tables, &message)) };
+            let target = if unit.recalls { None } else { Some(targets.of(&message)) };
             let source = Source::Timer { offset: at };
             let record = match (target.transpose(), unit.rolls) {
                 (Ok(_), true) => put_back(parts, source, &message).map(|record| (record, None)),
