@@ -35,8 +35,12 @@ pub(crate) fn change_invisible_durations(
     for (change, checked) in changes.iter().zip(checked) {
         results.push(checked.and_then(|key| {
             let delivery = delivery_of(parts, &tables, &mut locked, key, &change.handle, now)?;
-            // Of others nothing is left to extend or to give back.
-            let Delivery::Current { key, offset, lease } = delivery else { return Err(BrokerError::ReceiptExpired) };
+            let (key, offset, lease) = match delivery {
+                Delivery::Current { key, offset, lease } => (key, offset, lease),
+                Delivery::Unleased { .. } => return Err(BrokerError::ReceiptSuperseded),
+                // Nothing is left to extend or to give back.
+                Delivery::Settled => return Err(BrokerError::ReceiptExpired),
+            };
             // The first change of a batch voids the handle for the second.
             if !changed.insert((key, offset)) {
                 return Err(BrokerError::ReceiptSuperseded);

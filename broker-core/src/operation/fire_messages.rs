@@ -770,7 +770,14 @@ impl Due<'_> {
             // the call before must not be waited for by it.
             let tables = self.parts.tables();
             let mut left = left.lock().expect("no code panics while holding it");
-            let units = left.next(self.parts)?;
+            let units = match left.next(self.parts) {
+                Ok(units) => units,
+                Err(error) => {
+                    // What could not be looked at must not be passed by what comes after it.
+                    left.left = Vec::new().into_iter();
+                    return Err(error.into());
+                }
+            };
             if units.is_empty() {
                 return Ok(());
             }

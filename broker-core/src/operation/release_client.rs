@@ -11,6 +11,7 @@ use crate::names::TopicName;
 use crate::offset::QueueId;
 use crate::operation::ack_message::{Locked, apply};
 use crate::state::record::{CellKey, Entry};
+use crate::state::tables::Tables;
 
 /// What a lost consumer held is due again after this: it may have failed because of it.
 const RELEASED_AFTER: Duration = Duration::from_secs(1);
@@ -33,8 +34,7 @@ pub(crate) fn release_lost_clients(parts: &Parts) -> Result<(), BrokerError> {
 }
 
 /// The cells in which this client holds something, of the topics that are asked for.
-fn held_by(parts: &Parts, client: ClientId, of: impl Fn(&TopicName) -> bool) -> Vec<CellKey> {
-    let tables = parts.tables();
+fn held_by(parts: &Parts, tables: &Tables, client: ClientId, of: impl Fn(&TopicName) -> bool) -> Vec<CellKey> {
     let mut keys = Vec::new();
     for (pair, cells) in parts.cells.all() {
         let topic = tables.topic_by_id(pair.1).filter(|topic| of(&topic.config.topic));
@@ -52,10 +52,10 @@ fn key(pair: Pair, queue_id: QueueId) -> CellKey {
 }
 
 fn release(parts: &Parts, client: ClientId) -> Result<(), BrokerError> {
-    let mut keys = held_by(parts, client, |topic| topic.retry_group().is_none());
-    // These at last: what is moved while this looks around goes there, and from there nowhere.
-    keys.extend(held_by(parts, client, |topic| topic.retry_group().is_some()));
     let tables = parts.tables();
+    let mut keys = held_by(parts, &tables, client, |topic| topic.retry_group().is_none());
+    // These at last: what is moved while this looks around goes there, and from there nowhere.
+    keys.extend(held_by(parts, &tables, client, |topic| topic.retry_group().is_some()));
     let mut locked = Locked::new(parts, &tables, keys.iter());
     let mut locked = locked.lock();
     let now = parts.store.now();

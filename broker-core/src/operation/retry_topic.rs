@@ -49,13 +49,15 @@ const MOVED_AT_ONCE_MAX: usize = 64;
 pub(crate) fn move_below(parts: &Parts, below: CommitLogOffset) -> Result<bool, StoreError> {
     let mut any = false;
     for pair in parts.cells.pairs() {
-        let moved = move_all(parts, pair, |queue, _| Ok(parts.store.offset_at_place(queue, below)?.0));
+        let mut messages = 0;
+        let until = |queue: &ConsumeQueue, _: &Cell| Ok(parts.store.offset_at_place(queue, below)?.0);
+        let moved = move_all(parts, pair, until, &mut messages);
+        if messages > 0 {
+            any = true;
+            tell(parts, pair, messages, "their segment is about to be deleted");
+        }
         match moved {
-            Ok(0) => {}
-            Ok(messages) => {
-                any = true;
-                tell(parts, pair, messages, "their segment is about to be deleted");
-            }
+            Ok(()) => {}
             // It passes: the segment stays until then. A full disk does not, unless segments go.
             Err(BrokerError::Overloaded { what }) => return Err(StoreError::Overloaded { what }),
             Err(error) if parts.store.failure().is_none() => {
@@ -77,8 +79,7 @@ pub(crate) fn make_room(parts: &Parts, pair: Pair) -> Result<bool, BrokerError> 
     let mut messages = 0;
     // Once more where a topic had to be made first.
     for _ in 0..3 {
-        messages = move_some(parts, pair, oldest, false)?.unwrap_or(0);
-        if messages > 0 {
+        if messages > 0 || !move_some(parts, pair, oldest, false, &mut messages)? {
             break;
         }
     }
@@ -102,29 +103,28 @@ fn move_all(
     parts: &Parts,
     pair: Pair,
     until: impl Fn(&ConsumeQueue, &Cell) -> Result<u64, BrokerError> + Copy,
-) -> Result<u64, BrokerError> {
-    let mut messages = 0;
-    while let Some(moved) = move_some(parts, pair, until, true)? {
-        messages += moved;
-    }
-    Ok(messages)
+    messages: &mut u64,
+) -> Result<(), BrokerError> {
+    while move_some(parts, pair, until, true, messages)? {}
+    Ok(())
 }
 
-/// Moves some of what is in flight below the offset that `until` says; says how many. `None`: nothing is left. What cannot be
-/// moved `expires`, or stays where it is.
+/// Moves some of what is in flight below the offset that `until` says, and counts them, also when others are refused. Says
+/// whether there may be more. What cannot be moved `expires`, or stays where it is.
 fn move_some(
     parts: &Parts,
     pair: Pair,
     until: impl Fn(&ConsumeQueue, &Cell) -> Result<u64, BrokerError>,
     expires: bool,
-) -> Result<Option<u64>, BrokerError> {
+    messages: &mut u64,
+) -> Result<bool, BrokerError> {
     let tables = parts.tables();
     let (Some(group), Some(topic)) = (tables.consumer_group_by_id(pair.0), tables.topic_by_id(pair.1)) else {
-        return Ok(None);
+        return Ok(false);
     };
     let name = &topic.config.topic;
     if name.is_system() || name.is_derived() || order(&group.config, topic) != Order::Nothing {
-        return Ok(None);
+        return Ok(false);
     }
     let group_name = &group.config.consumer_group;
     let (retry, dead) = (TopicName::retry_topic(group_name), TopicName::dead_letter_queue(group_name));
@@ -154,7 +154,7 @@ fn move_some(
         }));
     }
     if letters.is_empty() {
-        return Ok(None);
+        return Ok(false);
     }
     // A last delivery that is still under way may succeed.
     let is_dead = |letter: &Letter<'_>| limit.is_reached(letter.lease.attempt) && letter.lease.deadline <= now;
@@ -168,7 +168,7 @@ fn move_some(
         if !has_retry {
             make_retry_topic(parts, group_id, &group)?;
         }
-        return Ok(Some(0));
+        return Ok(true);
     }
     let (mut appends, mut moved, mut gone) = (Vec::with_capacity(letters.len()), Vec::new(), Vec::new());
     let (mut bytes, mut expired) = (0, 0);
@@ -211,6 +211,7 @@ fn move_some(
             }
         };
         cells.apply([&letter.entry()]);
+        *messages += 1;
         *(if *is_dead { &mut cells.dead_letters } else { &mut cells.retried }) += 1;
         if !is_dead {
             leases.push(letter.lease_at(there, appended.queue_offset.0, next));
@@ -232,7 +233,7 @@ fn move_some(
     }
     match refused {
         Some(error) => Err(error.into()),
-        None => Ok(Some(moved.len() as u64)),
+        None => Ok(true),
     }
 }
 
