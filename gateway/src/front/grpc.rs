@@ -80,10 +80,11 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Calls a client may reset before they were looked at. A consumer that stops resets its parked polls all at once; h2's
 /// default of 20 takes that for an attack.
 const PENDING_RESETS_MAX: usize = 1_024;
-/// Calls beyond `CONCURRENT_STREAMS_MAX` are refused for as long as their client takes the refusals: each costs a quarter of a
-/// call, and who does not take them is read no more. Hung up on after 1,024, a peer that never reads came again for as many
-/// calls as it may have, and cost three times as much and everybody beside it five times the latency.
-const ERROR_RESETS_MAX: Option<usize> = None;
+/// Errors of its peer's making after which a connection is closed; calls beyond `CONCURRENT_STREAMS_MAX` are such. Their
+/// refusals cost a quarter of a call each: hung up on after 1,024 of them, a peer that never reads came again for as many calls
+/// as it may have, and cost three times as much and everybody beside it five times the latency. Some end there must be, since
+/// other errors leave a stream behind that waits to be told.
+const ERROR_RESETS_MAX: usize = 64 * 1024;
 
 /// One broker, as the official clients see it.
 #[derive(Clone)]
@@ -149,7 +150,7 @@ pub fn http2() -> http2::Builder<TokioExecutor> {
         .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
         .max_header_list_size(HEADER_LIST_BYTES_MAX)
         .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
-        .max_local_error_reset_streams(ERROR_RESETS_MAX)
+        .max_local_error_reset_streams(Some(ERROR_RESETS_MAX))
         .keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT);
     builder

@@ -50,7 +50,9 @@ impl Turn {
     }
 
     fn wait_for(self: &Arc<Self>, waker: &Waker) {
-        if self.is(OVER) {
+        let is_over = self.is(OVER);
+        self.set(AWAITED);
+        if is_over {
             let (turn, waker) = (self.clone(), waker.clone());
             tokio::spawn(async move {
                 if turn.0.swap(OVER, Ordering::Relaxed) == AWAITED {
@@ -58,7 +60,6 @@ impl Turn {
                 }
             });
         }
-        self.set(AWAITED);
     }
 }
 

@@ -24,6 +24,8 @@ pub struct SteadyBody<B> {
     bytes_per_second_min: u64,
     window_length: Duration,
     window: Option<Window>,
+    /// Something has come, and nobody has waited for more since.
+    handed_on: bool,
     /// Of a body that may rest between its messages.
     messages: Option<Messages>,
 }
@@ -101,6 +103,7 @@ impl<B> SteadyBody<B> {
             bytes_per_second_min,
             window_length: BODY_WINDOW,
             window: None,
+            handed_on: false,
             messages: None,
         }
     }
@@ -153,6 +156,7 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
+            this.handed_on = true;
             let bytes = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
             if let Some(bytes) = bytes {
                 this.load.bodies.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
@@ -164,6 +168,10 @@ where
         if this.messages.as_ref().is_some_and(Messages::rest) {
             this.end_window();
             return Poll::Pending;
+        }
+        if std::mem::take(&mut this.handed_on) && this.window.as_ref().is_some_and(|window| window.ends.is_elapsed()) {
+            // It was over while the last was worked on.
+            this.end_window();
         }
         loop {
             if this.begin_window().ends.as_mut().poll(context).is_pending() {
@@ -243,6 +251,20 @@ mod tests {
         assert!(is_too_slow && bytes < 1_000, "{bytes}");
         // Much at once is no credit for later.
         assert_eq!(read(vec![1 << 20], false).await, (1 << 20, true));
+    }
+
+    #[tokio::test]
+    async fn time_in_which_nobody_waits_for_more_does_not_count() {
+        let pieces = futures_util::stream::unfold(0, |number| async move {
+            tokio::time::sleep(WINDOW / 5).await;
+            (number < 3).then(|| (Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(b"x"))), number + 1))
+        });
+        let mut body = SteadyBody::new(StreamBody::new(Box::pin(pieces)), &Limits::default(), &connection());
+        body.window_length = WINDOW;
+        while let Some(frame) = body.frame().await {
+            assert!(frame.is_ok(), "its reader was slow");
+            tokio::time::sleep(2 * WINDOW).await;
+        }
     }
 
     #[tokio::test]
