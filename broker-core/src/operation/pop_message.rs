@@ -4,8 +4,8 @@
 //! good (a consumer group has one filter, as in RocketMQ); a message that came back and does not match stays due for
 //! whoever wants it.
 //!
-//! Where order is kept (a FIFO or mixed topic, or a group that consumes orderly), messages whose lane has something in flight are left
-//! for later and others behind them are taken.
+//! Where order is kept (a FIFO or mixed topic, or a group that consumes orderly), messages whose lane has something in
+//! flight are left for later and others behind them are taken.
 //!
 //! A receive with the id of an earlier one, whose answer was lost, gets the same messages again.
 

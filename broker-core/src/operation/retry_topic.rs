@@ -3,8 +3,9 @@
 //!
 //! There are two reasons: their segment is about to be deleted, or so much lies behind them that nothing more may be handed
 //! out. Like a dead letter, a message leaves by one record, the moved message itself, which names the delivery that it
-//! ends; its lease follows in a record of its own, so that whoever holds it goes on holding it. It goes once: what retention finds in a retry topic has had its time, and so has what stands in an order, since
-//! messages behind it would pass it.
+//! ends; its lease follows in a record of its own, so that whoever holds it goes on holding it. It goes once: what
+//! retention finds in a retry topic has had its time, and so has what stands in an order, since messages behind it would
+//! pass it.
 //!
 //! A retry topic has the messages of all topics of its group. Each receive takes those of its own, past the others, which
 //! wait.

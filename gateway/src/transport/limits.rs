@@ -33,8 +33,9 @@ pub const AGE_GRACE: Duration = Duration::from_secs(90);
 
 impl Default for Limits {
     /// A connection costs a descriptor and 9 (HTTP/1) to 16 KiB (gRPC), measured on 2,000 idle ones: ten thousand are at most
-    /// 160 MiB, and fifty addresses are needed to take them all. Clients that pool connections expect an idle one to last about a minute; the rest is
-    /// many times what a bad mobile network needs.
+    /// 160 MiB, and fifty addresses are needed to take them all. One over gRPC that does not take its answers has up to 64 KiB
+    /// of them held for it besides. Clients that pool connections expect an idle one to last about a minute; the rest is many
+    /// times what a bad mobile network needs.
     ///
     /// No connection is too old unless somebody says so: the good of it lies with load balancers and certificates, and some
     /// clients do not open a Telemetry stream again, whoever ended it.

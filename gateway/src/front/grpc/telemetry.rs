@@ -2,8 +2,9 @@
 //! producers are asked what became of their transactions.
 //!
 //! A stream ends when the client closes its side; when the program begins to stop or its connection is too old (a graceful
-//! shutdown would wait for it for ever), after a word that says so; or when settings are refused: then after one frame with the refusal, and with
-//! a gRPC status, which is what makes the start of an official client fail with a reason instead of hanging.
+//! shutdown would wait for it for ever), after a word that says so; or when settings are refused: then after one frame with
+//! the refusal, and with a gRPC status, which is what makes the start of an official client fail with a reason instead of
+//! hanging.
 
 use std::time::Duration;
 
