@@ -1,5 +1,5 @@
 //! What has become of delayed messages: which of them were delivered, put back or recalled. Pure; when that happens is
-//! decided in `operation/fire_messages.rs`, and where they wait is `store/timer_wheel.rs`'s business.
+//! decided in `operation/fire_messages/`, and where they wait is `store/timer_wheel.rs`'s business.
 //!
 //! A delivery is one append of the message itself, and that record is the proof: until a state record says that a whole
 //! second is done, the proofs since the last one are remembered here. So nothing fires twice, wherever a kill falls.
