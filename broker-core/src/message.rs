@@ -624,18 +624,41 @@ pub fn raw_properties(stored: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut rest = stored;
     std::iter::from_fn(move || {
         loop {
-            let name_len = memchr::memchr2(1, 2, rest)?;
+            let name_len = find_byte(rest, |word| zero_bytes(word ^ ONES) | zero_bytes(word ^ (2 * ONES)))?;
             let (name, behind) = (&rest[..name_len], &rest[name_len + 1..]);
             if rest[name_len] == 2 {
                 // No pair: it ends before a value begins.
                 rest = behind;
                 continue;
             }
-            let value_len = memchr::memchr(2, behind).unwrap_or(behind.len());
+            let value_len = find_byte(behind, |word| zero_bytes(word ^ (2 * ONES))).unwrap_or(behind.len());
             rest = behind.get(value_len + 1..).unwrap_or_default();
             return Some((name, &behind[..value_len]));
         }
     })
+}
+
+const ONES: u64 = u64::from_ne_bytes([1; 8]);
+
+/// The highest bit of each byte that is 0; above the lowest of them it may say so of a 1 too.
+fn zero_bytes(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word & (0x80 * ONES)
+}
+
+/// Where the first byte lies for which `hits` sets its highest bit. Names and values are a few bytes long: a search made
+/// for long ones takes longer to begin.
+fn find_byte(bytes: &[u8], hits: impl Fn(u64) -> u64) -> Option<usize> {
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let found = hits(u64::from_le_bytes(*word));
+        if found != 0 {
+            return Some(8 * at + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let found = hits(u64::from_le_bytes(last));
+    (found != 0).then(|| 8 * words.len() + found.trailing_zeros() as usize / 8)
 }
 
 /// RocketMQ's physical message id: | store host ip 4 or 16 | port i32 | commit-log offset i64 | as upper-case hex.
@@ -715,6 +738,28 @@ mod tests {
         assert_eq!(walk(b"a\x01x\x02b\x01\x02c\x01z"), [(&b"a"[..], &b"x"[..]), (b"b", b""), (b"c", b"z")]);
         assert_eq!(walk(b"no\x02\x02\x01v\x02a\x01x\x01y\x02rest"), [(&b""[..], &b"v"[..]), (b"a", b"x\x01y")]);
         assert_eq!(walk(b""), []);
+    }
+
+    #[test]
+    fn a_separator_is_found_wherever_it_lies() {
+        let search = |bytes: &[u8]| {
+            let first = |wanted: &[u8]| bytes.iter().position(|byte| wanted.contains(byte));
+            let value_end = find_byte(bytes, |word| zero_bytes(word ^ (2 * ONES)));
+            let name_end = find_byte(bytes, |word| zero_bytes(word ^ ONES) | zero_bytes(word ^ (2 * ONES)));
+            assert_eq!((name_end, value_end), (first(&[1, 2]), first(&[2])), "{bytes:?}");
+        };
+        for len in 0..20 {
+            for at in 0..=len {
+                // Its neighbours are those that are nearly one.
+                for around in [0, 1, 3, 0x81, 0x82, 0xFF] {
+                    for separator in [1, 2] {
+                        let mut bytes = vec![around; len];
+                        bytes[at..].iter_mut().take(1).for_each(|byte| *byte = separator);
+                        search(&bytes);
+                    }
+                }
+            }
+        }
     }
 
     #[test]
