@@ -535,7 +535,7 @@ impl Store {
         let record = self.shared.log.read_in(window, entry.commit_log_offset, entry.record_len);
         match record.and_then(|record| message_of(entry, record)) {
             Ok(message) => {
-                let is_its_own = message.topic() == queue.topic().as_str()
+                let is_its_own = message.topic == queue.topic().as_str().as_bytes()
                     && message.queue_id == queue.queue_id()
                     && message.queue_offset == at
                     && message.commit_log_offset.0 >= queue.incarnation().0;
@@ -548,6 +548,24 @@ impl Store {
             Err(StoreError::NoRecord { at }) if at >= self.min_offset() => Err(disagrees()),
             Err(error) => Err(error),
         }
+    }
+
+    /// What can be said of that message without its checksum. `None` for anything out of the ordinary: `read_message`
+    /// knows what it is.
+    pub fn glance_message<'w>(
+        &self,
+        window: &'w mut Window,
+        queue: &ConsumeQueue,
+        at: QueueOffset,
+        entry: &QueueEntry,
+    ) -> Option<Glance<'w>> {
+        let record = self.shared.log.glance_in(window, entry.commit_log_offset, entry.record_len).ok()?;
+        let is_its_own = record.topic == queue.topic().as_str().as_bytes()
+            && record.record_len == entry.record_len
+            && record.queue_id == queue.queue_id()
+            && record.queue_offset == at
+            && record.commit_log_offset.0 >= queue.incarnation().0;
+        (is_its_own && record.sys_flag & sys_flag::INNER_BATCH == 0).then_some(record)
     }
 
     /// The record that begins at a place somebody names; only what consumers may see.

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a durable reply follows its flush.
 
+use std::cell::LazyCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -11,11 +12,12 @@ use crate::delivery::idempotency::HeldKeys;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::message::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, Transaction};
+use crate::names::TopicName;
 use crate::offset::QueueId;
 use crate::operation::delay::{self, Route};
 use crate::operation::half_messages;
 use crate::operation::idempotency::{self, Keyed};
-use crate::store::commit_log::{Append, AppendClass};
+use crate::store::commit_log::{Append, AppendClass, QueueCounter};
 use crate::store::consume_queue::ConsumeQueue;
 use crate::store::failpoint::{self, Point};
 
@@ -55,11 +57,15 @@ pub(crate) async fn send_messages(
         let keyed = idempotency::keyed(topic, &messages, &body_digests);
         // Until the append is done: of two sends with one key, the second sees what became of the first.
         let mut held = idempotency::hold(parts, &keyed, now);
+        // Looked up once for all of a batch that have a delivery time.
+        let timers = LazyCell::new(|| waiting_in(parts, &delay::timer_topic(), delay::TIMER_QUEUE));
         for (at, send) in messages.into_iter().enumerate() {
             let message_group = send.message.message_group().map(Box::from);
             let admitted = match message_group.as_ref().and_then(|group| broken.get(group)) {
                 Some(error) => Err(error.clone()),
-                None => admit(parts, topic, queues, send, held.as_mut().zip(keyed.get(at).copied().flatten()), now),
+                None => {
+                    admit(parts, topic, queues, &timers, send, held.as_mut().zip(keyed.get(at).copied().flatten()), now)
+                }
             };
             match admitted {
                 Ok(Admitted::Append(append, owner)) => {
@@ -163,6 +169,7 @@ fn admit(
     parts: &Parts,
     topic: &Topic,
     queues: &[Arc<ConsumeQueue>],
+    timers: &LazyCell<Arc<QueueCounter>, impl FnOnce() -> Arc<QueueCounter>>,
     send: SendMessage,
     keyed: Option<(&mut HeldKeys<'_>, Keyed)>,
     now: Timestamp,
@@ -175,18 +182,12 @@ fn admit(
         .filter(|_| queue_id.0 < topic.config.write_queues)
         .ok_or_else(|| BrokerError::QueueNotFound { topic: name.to_string(), queue_id })?;
     let route = delay::route(parts, &message, now)?;
-    let (waits_in, waits_for) = match route {
-        Route::Now { .. } => (None, None),
-        Route::Level(level) => (Some((delay::schedule_topic(), delay::queue_of_level(level))), None),
-        Route::Timer { second, .. } => (Some((delay::timer_topic(), delay::TIMER_QUEUE)), Some(second)),
-        Route::Half => (Some((half_messages::half_topic(), half_messages::QUEUE)), None),
-    };
-    let is_delayed = waits_in.is_some();
-    let counter = match waits_in {
-        None => queue.counter().clone(),
-        Some((topic, queue_id)) => {
-            parts.store.queue(&topic, queue_id).expect("made before, and never deleted").counter().clone()
-        }
+    let is_delayed = !matches!(route, Route::Now { .. });
+    let (counter, waits_for) = match route {
+        Route::Now { .. } => (queue.counter().clone(), None),
+        Route::Level(level) => (waiting_in(parts, &delay::schedule_topic(), delay::queue_of_level(level)), None),
+        Route::Timer { second, .. } => (LazyCell::force(timers).clone(), Some(second)),
+        Route::Half => (waiting_in(parts, &half_messages::half_topic(), half_messages::QUEUE), None),
     };
     let transaction = message.transaction().cloned();
     let (message, keyed) = match keyed {
@@ -202,4 +203,9 @@ fn admit(
     let append = Append { record, queue: counter, class: AppendClass::Message };
     let owner = Owner { queue_id, unique_key, body_bytes, keyed, is_delayed, waits_for, transaction };
     Ok(Admitted::Append(append, owner))
+}
+
+/// Of a queue in which messages wait.
+fn waiting_in(parts: &Parts, topic: &TopicName, queue_id: QueueId) -> Arc<QueueCounter> {
+    parts.store.queue(topic, queue_id).expect("made before, and never deleted").counter().clone()
 }

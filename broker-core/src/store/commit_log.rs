@@ -515,23 +515,35 @@ impl CommitLog {
 
     /// The same through the reader's window.
     pub fn read_in(&self, window: &mut Window, at: CommitLogOffset, len: u32) -> Result<StoredMessage, StoreError> {
-        let shared = &self.shared;
-        let len = len as usize;
+        let inside = self.move_window(window, at, len as usize)?;
+        record::decode_in(&window.bytes, &window.bytes[inside], at, self.shared.property_crc(at))
+            .map_err(|error| self.damaged(at, error))
+    }
+
+    /// The same for who needs no checksum.
+    pub fn glance_in<'w>(
+        &self,
+        window: &'w mut Window,
+        at: CommitLogOffset,
+        len: u32,
+    ) -> Result<Glance<'w>, StoreError> {
+        let inside = self.move_window(window, at, len as usize)?;
+        record::glance(&window.bytes[inside], at).map_err(|error| self.damaged(at, error))
+    }
+
+    /// Says where in the window the record lies.
+    fn move_window(&self, window: &mut Window, at: CommitLogOffset, len: usize) -> Result<Range<usize>, StoreError> {
         let inside = |window: &Window| {
             let from = usize::try_from(at.0.checked_sub(window.from)?).ok()?;
             Some(from..from.checked_add(len)?).filter(|inside| inside.end <= window.bytes.len() && len >= PEEK_LEN)
         };
-        let inside = match inside(window) {
-            Some(inside) => inside,
-            None => {
-                let segment = shared.readable(at, len as u64)?;
-                let end = segment.end().min(self.written()).0.min(at.0 + WINDOW_BYTES.max(len as u64));
-                *window = Window { from: at.0, bytes: segment.read(at, (end - at.0) as usize) };
-                0..len
-            }
-        };
-        record::decode_in(&window.bytes, &window.bytes[inside], at, shared.property_crc(at))
-            .map_err(|error| self.damaged(at, error))
+        if let Some(inside) = inside(window) {
+            return Ok(inside);
+        }
+        let segment = self.shared.readable(at, len as u64)?;
+        let end = segment.end().min(self.written()).0.min(at.0 + WINDOW_BYTES.max(len as u64));
+        *window = Window { from: at.0, bytes: segment.read(at, (end - at.0) as usize) };
+        Ok(0..len)
     }
 
     /// The record at `at`, if one begins there: for offsets that strangers name.

@@ -25,6 +25,7 @@
 //! Every record written here ends with the property `__CRC32#`: the CRC-32 of all bytes before that property, highest
 //! bit cleared, as ten decimal digits with the lowest first. It is RocketMQ's own optional property.
 
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::Bytes;
@@ -183,7 +184,7 @@ impl RecordDraft {
             born_host: message.born_host,
             ..RecordDraft::new(topic, queue_id, store_host, message.body.clone(), properties_bytes)
         };
-        draft.push_property(property::SOURCE, &source.to_string());
+        draft.push_source(source);
         // As they are: somebody else's need not be text, and may have a name's end in a value.
         let is_ours = |name: &[u8]| {
             name == property::CRC.as_bytes() || name.starts_with(property::GANTRY_PREFIX.as_bytes()) || name.is_empty()
@@ -256,6 +257,14 @@ impl RecordDraft {
         assert!(!name.is_empty() && !name.as_bytes().iter().any(separates), "property name {name:?}");
         assert!(!value.as_bytes().iter().any(separates), "value of property {name:?}");
         self.push_stored_property(name.as_bytes(), value.as_bytes());
+    }
+
+    /// Written where it stays.
+    fn push_source(&mut self, source: &Source) {
+        self.tail.extend_from_slice(property::SOURCE.as_bytes());
+        self.tail.push(1);
+        write!(self.tail, "{source}").expect("memory takes it");
+        self.tail.push(2);
     }
 
     fn push_stored_property(&mut self, name: &[u8], value: &[u8]) {

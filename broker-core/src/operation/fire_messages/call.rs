@@ -27,9 +27,9 @@ pub(super) const FIRED_BYTES_AT_ONCE_MAX: usize = 1 << 20;
 pub(super) const OF_THE_SYSTEM: &str = "its topic is the system's";
 
 /// Where a message goes that waited for its time, or for a commit.
-pub(crate) struct Target<'a> {
+pub(crate) struct Target<'a, Q> {
     pub(crate) topic: &'a Arc<LiveTopic>,
-    pub(crate) queue: Arc<ConsumeQueue>,
+    pub(crate) queue: Q,
 }
 
 /// Where one message goes.
@@ -37,8 +37,10 @@ pub(crate) fn target<'a>(
     parts: &Parts,
     tables: &'a Tables,
     message: &StoredMessage,
-) -> Result<Target<'a>, &'static str> {
-    Targets::new(parts, tables).of(message)
+) -> Result<Target<'a, Arc<ConsumeQueue>>, &'static str> {
+    let mut targets = Targets::new(parts, tables);
+    let Target { topic, queue } = targets.of(message)?;
+    Ok(Target { topic, queue: queue.clone() })
 }
 
 /// Where one message after the other goes. Neighbours are mostly of one topic: what was found for the last is kept.
@@ -54,7 +56,8 @@ impl<'a, 'p> Targets<'a, 'p> {
     }
 
     /// Nobody must be able to send into a system topic by way of a delay; and a topic made again is another one.
-    pub(super) fn of(&mut self, message: &StoredMessage) -> Result<Target<'a>, &'static str> {
+    /// Two threads ask for the same queues: none of them takes a share for each message.
+    pub(super) fn of(&mut self, message: &StoredMessage) -> Result<Target<'a, &Arc<ConsumeQueue>>, &'static str> {
         let foreign_end = self.parts.store.foreign_end();
         let [name, queue_id] = message.properties_of([property::REAL_TOPIC, property::REAL_QUEUE_ID]);
         let (topic, queues) = self.topic(name.ok_or("it names no topic")?)?;
@@ -68,7 +71,7 @@ impl<'a, 'p> Targets<'a, 'p> {
             // Its queue was taken away since.
             queues.queues.get((queue_id as usize).checked_rem(queues.queues.len())?)
         });
-        Ok(Target { topic, queue: queue.ok_or("its topic has no queues")?.clone() })
+        Ok(Target { topic, queue: queue.ok_or("its topic has no queues")? })
     }
 
     fn topic(&mut self, name: &str) -> Result<(&'a Arc<LiveTopic>, &TopicQueues), &'static str> {
@@ -186,7 +189,7 @@ impl<'a> Call<'a> {
 /// The message that comes to its own topic.
 pub(super) fn delivered(
     parts: &Parts,
-    target: &Target<'_>,
+    target: &Target<'_, &Arc<ConsumeQueue>>,
     source: Source,
     message: &StoredMessage,
 ) -> Result<EncodedRecord, RecordError> {

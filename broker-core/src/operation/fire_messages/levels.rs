@@ -55,7 +55,7 @@ fn fire_level(parts: &Parts, queue: &ConsumeQueue, level: u32) -> Result<(bool, 
             Ok((record.map_err(|_| "its properties do not fit a record any more")?, target))
         });
         match record {
-            Ok((record, Target { topic, queue })) => call.put(at, record, &queue, Some(topic), message.body.len()),
+            Ok((record, Target { topic, queue })) => call.put(at, record, queue, Some(topic), message.body.len()),
             Err(why) => {
                 parts.delayed.dropped(&message, why);
                 call.given_up.push(at);

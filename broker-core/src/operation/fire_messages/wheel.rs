@@ -23,6 +23,7 @@ use crate::store::commit_log::{AppendClass, Window};
 use crate::store::consume_queue::{ConsumeQueue, QueueEntry};
 use crate::store::error::StoreError;
 use crate::store::failpoint::{self, Point};
+use crate::store::record::Glance;
 use crate::store::timer_log::TimerUnit;
 use crate::store::timer_wheel::TimerWheel;
 
@@ -153,8 +154,14 @@ fn take(parts: &Parts, wheel: &mut TimerWheel, queue: &ConsumeQueue) -> Result<b
         }
         taken += entries.len();
         for (at, entry) in (wheel.end().0..).map(QueueOffset).zip(&entries) {
+            // Its checksum is looked at when it is fired.
+            let glanced = parts.store.glance_message(&mut window, queue, at, entry);
+            if let Some(unit) = glanced.map(|message| unit_of(&message)) {
+                units.push(unit);
+                continue;
+            }
             units.push(match parts.store.read_message(&mut window, queue, at, entry) {
-                Ok(Some(message)) => unit_of(&message),
+                Ok(Some(message)) => unit_of(&Glance::from(&message)),
                 // It keeps its place, is due at once, and is dropped then.
                 Ok(None) | Err(_) => TimerUnit {
                     previous: None,
@@ -176,11 +183,11 @@ fn take(parts: &Parts, wheel: &mut TimerWheel, queue: &ConsumeQueue) -> Result<b
     Ok(false)
 }
 
-fn unit_of(message: &StoredMessage) -> TimerUnit {
+fn unit_of(message: &Glance<'_>) -> TimerUnit {
     let (mut out, mut roll, mut topic_hash, mut recalls) = (None, None, 0, false);
     let time = |value: &str| value.parse().ok().filter(|time: &i64| *time >= 0);
     // Each message that waits comes by here: text is made of what is asked for alone.
-    for (name, value) in raw_properties(&message.properties) {
+    for (name, value) in raw_properties(message.properties) {
         let value = || std::str::from_utf8(value).ok();
         if name == property::TIMER_OUT_MS.as_bytes() {
             out = value().and_then(time);
@@ -366,7 +373,7 @@ impl Due<'_> {
                 }
             };
             match record {
-                Ok((record, Some(to))) => call.put(at, record, &to.queue, Some(to.topic), message.body.len()),
+                Ok((record, Some(to))) => call.put(at, record, to.queue, Some(to.topic), message.body.len()),
                 Ok((record, None)) => call.put(at, record, self.queue, None, 0),
                 Err(_) => {
                     parts.delayed.dropped(&message, "its properties do not fit a record any more");
