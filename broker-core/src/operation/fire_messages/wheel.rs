@@ -41,6 +41,8 @@ pub(super) struct WheelInUse {
     pub(super) complete: Option<Complete>,
     /// When the last state record about it was written.
     pub(super) recorded: Timestamp,
+    /// Recalls that were put back lie below: nothing is fired before they are in the wheel again.
+    recalls_to: QueueOffset,
 }
 
 /// All messages below `read_to` of this second and earlier ones are fired.
@@ -102,7 +104,7 @@ pub(crate) fn leave_wheel(parts: &Parts) -> Result<(), StoreError> {
 /// Fires what is due in the wheel; says when its next message is.
 pub(super) fn fire(parts: &Parts, in_use: &mut WheelInUse) -> Result<Option<Timestamp>, Trouble> {
     let Some(queue) = parts.store.queue(&timer_topic(), TIMER_QUEUE) else { return Ok(None) };
-    let WheelInUse { wheel, complete, recorded } = in_use;
+    let WheelInUse { wheel, complete, recorded, recalls_to } = in_use;
     let wheel = match wheel {
         Some(wheel) => wheel,
         None => wheel.insert(recover(parts, &queue)?),
@@ -113,10 +115,21 @@ pub(super) fn fire(parts: &Parts, in_use: &mut WheelInUse) -> Result<Option<Time
         parts.delayed.timers().wheel_has(wheel.end());
         wheel.trim(queue.min_offset())?;
         let due_through = floor(parts.store.now()).minus(SECOND);
-        while let Some(second) = wheel.first_second().filter(|second| *second <= due_through) {
-            fire_second(parts, wheel, &queue, second)?;
+        while let Some(second) = wheel.first_second().filter(|second| *second <= due_through)
+            && wheel.end() >= *recalls_to
+        {
+            if fire_second(parts, wheel, &queue, second)? {
+                *recalls_to = queue.counter().next();
+            }
         }
         parts.delayed.in_wheel.store(wheel.waiting(), Ordering::Relaxed);
+        if wheel.end() < *recalls_to {
+            if wheel.end() < queue.max_offset() {
+                continue;
+            }
+            // Dispatch rings when they can be taken.
+            return Ok(None);
+        }
         // However late something came: nothing due is left in the wheel here.
         let complete = complete.insert(Complete { through: due_through, read_to: wheel.end() });
         record(parts, complete, recorded, RECORD_INTERVAL)?;
@@ -214,8 +227,14 @@ fn unit_of(message: &Glance<'_>) -> TimerUnit {
     }
 }
 
-/// Fires one second: first what is recalled in it, then all others in the order they were stored.
-fn fire_second(parts: &Parts, wheel: &mut TimerWheel, queue: &ConsumeQueue, second: Timestamp) -> Result<(), Trouble> {
+/// Fires one second: first what is recalled in it, then all others in the order they were stored. Says whether something
+/// that recalls was put back: what it recalls may be due next.
+fn fire_second(
+    parts: &Parts,
+    wheel: &mut TimerWheel,
+    queue: &ConsumeQueue,
+    second: Timestamp,
+) -> Result<bool, Trouble> {
     let waiting = wheel.waiting_for(second)?;
     let mut window = Window::default();
     let (mut recalled, recalls): (HashSet<Box<str>>, Vec<QueueOffset>) = {
@@ -232,6 +251,7 @@ fn fire_second(parts: &Parts, wheel: &mut TimerWheel, queue: &ConsumeQueue, seco
             recalled.extend(message.property(property::TIMER_DEL_UNIQKEY).map(Box::from));
         }
     }
+    let recalls_go_on = !left.is_empty();
     let timers = parts.delayed.timers();
     left.extend(waiting.messages.into_iter().map(|at| (at, timers.is_done(at, second))));
     drop(timers);
@@ -249,7 +269,7 @@ fn fire_second(parts: &Parts, wheel: &mut TimerWheel, queue: &ConsumeQueue, seco
         fired.and(others.unwrap_or(Ok(())))
     })?;
     wheel.done(second);
-    Ok(())
+    Ok(recalls_go_on)
 }
 
 /// What is due in a second, on its way to its topics.

@@ -392,6 +392,25 @@ async fn c6_what_is_far_away_is_put_back_and_can_still_be_recalled() {
 }
 
 #[tokio::test]
+async fn what_is_recalled_does_not_come_when_its_recall_is_put_back_after_its_time() {
+    let (files, hands) = (SimulatedFiles::new(), Hands::new());
+    let broker = open_at(&files, &hands);
+    with_delay_topic(&broker).await;
+    let hour = DAY / 24;
+    let sent = send_one(&broker, "recalled", after(72 * hour as u64)).await;
+    hands.pass(2 * hour);
+    let recall = RecallMessage { topic: topic(), unique_key: "recalled".into(), second: sent.waits_for.unwrap() };
+    assert_eq!(broker.recall_message(recall).await.unwrap(), RecallOutcome::Recalled);
+    fire_due(broker.parts()).unwrap();
+    // Each is put back 36 hours after it was stored. When the recall's turn comes nobody is there, up to their time.
+    hands.pass(35 * hour);
+    fire_due(broker.parts()).unwrap();
+    hands.pass(72 * hour);
+    assert_eq!(delivered(&broker).await, Vec::<String>::new());
+    assert_eq!(scheduled(&broker), 0);
+}
+
+#[tokio::test]
 async fn c9_a_step_of_the_clock_delivers_nothing_early_and_nothing_twice() {
     for step in [1_000, -1_000, 3_600_000, -3_600_000, 30 * DAY, -30 * DAY] {
         let files = SimulatedFiles::new();
