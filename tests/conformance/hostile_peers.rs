@@ -1,7 +1,5 @@
 //! Peers that break HTTP/2's manners on the gRPC port: they are cut off or starve alone. A client beside them is served all
 //! the while, and the server's memory stays within bounds.
-//!
-//! Frames are written by hand: no client library sends what is sent here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,8 +9,9 @@ use gantry_proto::grpc::v2;
 use gantry_proto::grpc::v2::messaging_service_client::MessagingServiceClient;
 use harness::h2::{
     self, CONTINUATION, DATA, END_HEADERS, END_STREAM, FRAME_HEAD, FrameHead, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE,
-    RST_STREAM, put_call, put_frame, put_header,
+    RST_STREAM, put_call, put_frame,
 };
+use harness::hostile::{CONNECTIONS, Peer, RESETS_AT_ONCE};
 use harness::{Home, Server, ask};
 use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -21,9 +20,6 @@ use tokio::net::TcpStream;
 /// What a hostile peer may cost the server.
 const GROWTH_MAX_KIB: u64 = 64 * 1024;
 const RESETS: usize = 100_000;
-/// One write carries several times as many as the server lets wait, so that it has them before it also when it keeps pace with
-/// the client.
-const RESETS_AT_ONCE: usize = 5_000;
 /// What is sent to a server that should have hung up long ago.
 const FLOOD_BYTES: usize = 256 << 20;
 /// Twice what it may cost, all in all, if somebody keeps what nobody takes.
@@ -171,16 +167,11 @@ async fn streams_opened_and_reset_without_end() {
     while sent < RESETS {
         let (mut reader, mut writer) = connect(&server, &[]).await.into_split();
         let goodbye = tokio::spawn(async move { hung_up(&mut reader).await });
-        for streams in client_streams().take(RESETS).collect::<Vec<_>>().chunks(RESETS_AT_ONCE) {
-            let mut together = Vec::new();
-            for &stream in streams {
-                together.extend(frame(HEADERS, END_HEADERS, stream, &head_of("Heartbeat")));
-                together.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
-            }
+        for together in Peer::Resets.says() {
             if sent >= RESETS || writer.write_all(&together).await.is_err() {
                 break;
             }
-            sent += streams.len();
+            sent += RESETS_AT_ONCE;
         }
         // It is hung up on when they pile up. Mostly they do not: what is read in a turn of the worker is done in it.
         drop(writer);
@@ -195,17 +186,19 @@ async fn a_header_list_without_end() {
     let home = Home::new();
     let server = started(&home).await;
     let beside = Beside::start(&server).await;
-    for filler in ["", "x"] {
+    // Also one that has nothing in it.
+    let nothing = frame(CONTINUATION, 0, 1, &[]);
+    for replaced in [None, Some(nothing)] {
         let (mut reader, mut writer) = connect(&server, &[]).await.into_split();
         let goodbye = tokio::spawn(async move { hung_up(&mut reader).await });
-        let mut part = Vec::new();
-        if !filler.is_empty() {
-            (0..100).for_each(|_| put_header(&mut part, "x-filler", &filler.repeat(100)));
-        }
-        let opening = frame(HEADERS, 0, 1, &head_of("Heartbeat"));
-        let more = frame(CONTINUATION, 0, 1, &part);
+        let mut said = Peer::Headers.says();
+        let opening = said.next().expect("it begins");
         let mut sent = writer.write_all(&opening).await.map_or(0, |()| opening.len());
-        while sent < FLOOD_BYTES && writer.write_all(&more).await.is_ok() {
+        for more in said {
+            let more = replaced.as_ref().unwrap_or(&more);
+            if sent >= FLOOD_BYTES || writer.write_all(more).await.is_err() {
+                break;
+            }
             sent += more.len();
         }
         assert!(sent < FLOOD_BYTES, "it took all of the {} MiB", FLOOD_BYTES >> 20);
@@ -230,7 +223,7 @@ async fn windows_of_nothing() {
         }
         let beside = Beside::start(&server).await;
         let mut sockets = Vec::new();
-        for _ in 0..4 {
+        for _ in 0..CONNECTIONS {
             let (mut reader, mut writer) = connect(&server, &[(INITIAL_WINDOW_SIZE, window)]).await.into_split();
             let goodbye = tokio::spawn(async move { hung_up(&mut reader).await });
             for stream in client_streams().take(1_000) {
@@ -252,13 +245,8 @@ async fn a_client_that_never_reads() {
     let home = Home::new();
     let server = started(&home).await;
     let beside = Beside::start(&server).await;
-    let mut socket = connect(&server, &[(INITIAL_WINDOW_SIZE, (1 << 31) - 1)]).await;
-    for stream in client_streams().take(RESETS) {
-        let asked = call(
-            stream,
-            "QueryRoute",
-            &v2::QueryRouteRequest { topic: resource("t"), endpoints: None }.encode_to_vec(),
-        );
+    let mut socket = connect(&server, Peer::NeverReads.settings()).await;
+    for asked in Peer::NeverReads.says() {
         // Once the server no longer reads either, nothing goes through any more.
         match tokio::time::timeout(Duration::from_secs(1), socket.write_all(&asked)).await {
             Ok(Ok(())) => {}
@@ -276,10 +264,9 @@ async fn telemetry_streams_that_say_nothing() {
     let server = started(&home).await;
     let beside = Beside::start(&server).await;
     let mut sockets = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..CONNECTIONS {
         let mut socket = connect(&server, &[]).await;
-        for stream in client_streams().take(1_000) {
-            let opening = frame(HEADERS, END_HEADERS, stream, &head_of("Telemetry"));
+        for opening in Peer::SilentStreams.says() {
             socket.write_all(&opening).await.expect("it is listened to");
         }
         sockets.push(socket);
