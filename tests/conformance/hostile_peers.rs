@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gantry_proto::grpc::v2;
 use gantry_proto::grpc::v2::messaging_service_client::MessagingServiceClient;
@@ -15,13 +15,21 @@ use harness::hostile::{CONNECTIONS, Peer, RESETS_AT_ONCE};
 use harness::{Home, Server, ask};
 use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
 
 /// What a hostile peer may cost the server.
 const GROWTH_MAX_KIB: u64 = 64 * 1024;
 const RESETS: usize = 100_000;
 /// What is sent to a server that should have hung up long ago.
 const FLOOD_BYTES: usize = 256 << 20;
+/// Of each peer in error: sixteen times as many errors as are let pass, and more.
+const ERRORS_BYTES: usize = 4 << 20;
+const DEAF_CONNECTIONS: usize = 20;
+/// A socket that takes nothing for so long is full.
+const FULL: Duration = Duration::from_secs(1);
+/// Whoever was hung up on sooner would come again too soon.
+const HUNG_UP_MIN: Duration = Duration::from_secs(4);
 /// Twice what it may cost, all in all, if somebody keeps what nobody takes.
 const LARGE_BYTES: usize = 192 << 10;
 const LARGE_IN_A_BATCH: usize = 16;
@@ -239,23 +247,68 @@ async fn windows_of_nothing() {
     }
 }
 
-/// It asks and asks, and its socket fills up.
+/// It asks and asks, and would come again at once if it were hung up on at once.
 #[tokio::test]
 async fn a_client_that_never_reads() {
     let home = Home::new();
     let server = started(&home).await;
     let beside = Beside::start(&server).await;
     let mut socket = connect(&server, Peer::NeverReads.settings()).await;
+    let begin = Instant::now();
     for asked in Peer::NeverReads.says() {
-        // Once the server no longer reads either, nothing goes through any more.
-        match tokio::time::timeout(Duration::from_secs(1), socket.write_all(&asked)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => break,
+        match tokio::time::timeout(FULL, socket.write_all(&asked)).await {
+            Ok(Ok(())) => beside.holds(&server),
+            Ok(Err(hung_up)) => {
+                assert!(begin.elapsed() >= HUNG_UP_MIN, "after {:?}: {hung_up}", begin.elapsed());
+                break;
+            }
+            // Once the server no longer reads either, nothing goes through any more.
+            Err(_) => break,
         }
     }
-    beside.holds(&server);
-    drop(socket);
     beside.end(&server).await;
+    drop(socket);
+}
+
+/// Each thing it says owes it an answer that says no, and it reads none. Its socket takes as little as sockets can, so that what
+/// it is owed waits in the server.
+#[tokio::test]
+async fn errors_that_nobody_hears_of() {
+    for peer in Peer::IN_ERROR {
+        println!("{}", peer.name());
+        let home = Home::new();
+        let server = started(&home).await;
+        let beside = Beside::start(&server).await;
+        let address = server.grpc.parse().expect("an address");
+        let mut deaf = JoinSet::new();
+        for _ in 0..DEAF_CONNECTIONS {
+            deaf.spawn(async move {
+                let socket = TcpSocket::new_v4().expect("a socket");
+                socket.set_recv_buffer_size(1).expect("the kernel makes it as much as must be");
+                let mut socket = socket.connect(address).await.expect("the server listens");
+                socket.write_all(&h2::hello(peer.settings())).await.expect("a socket just opened");
+                let mut sent = 0;
+                for said in peer.says() {
+                    let written = tokio::time::timeout(FULL, socket.write_all(&said)).await;
+                    sent += said.len();
+                    if sent >= ERRORS_BYTES || !matches!(written, Ok(Ok(()))) {
+                        break;
+                    }
+                }
+                socket
+            });
+        }
+        let mut sockets = Vec::new();
+        while !deaf.is_empty() {
+            match tokio::time::timeout(Duration::from_millis(10), deaf.join_next()).await {
+                Ok(socket) => sockets.extend(socket.transpose().expect("no peer panics")),
+                Err(_) => beside.holds(&server),
+            }
+        }
+        beside.holds(&server);
+        drop(sockets);
+        beside.end(&server).await;
+    }
 }
 
 #[tokio::test]
