@@ -54,6 +54,7 @@ mod status;
 mod telemetry;
 #[cfg(test)]
 mod tests;
+mod wire;
 mod words;
 
 pub use calls::Calls;

@@ -16,6 +16,9 @@ use tokio::io::AsyncWrite;
 /// So much is held at most: an answer with 32 messages of 1 KiB, or what the kernel takes into one segment over loopback.
 const HELD_BYTES_MAX: usize = 64 * 1024;
 
+/// A piece of this size is no small message of a trickle.
+const LARGE_BYTES: usize = 8 * 1024;
+
 /// Of one connection.
 #[derive(Debug, Default)]
 pub struct Cork {
@@ -82,7 +85,8 @@ impl Cork {
                 return stream.poll_write_vectored(context, pieces);
             }
         }
-        self.held.reserve(bytes);
+        // Behind a large piece there is more of one answer: room for all that may be held, lest it be copied at each growth.
+        self.held.reserve(if bytes < LARGE_BYTES { bytes } else { HELD_BYTES_MAX - self.held.len() });
         pieces.iter().for_each(|piece| self.held.extend_from_slice(piece));
         self.expects_more = ends_with_data;
         Poll::Ready(Ok(bytes))

@@ -3,7 +3,9 @@
 use super::delayed::Hands;
 use super::*;
 use crate::delivery::cell::WINDOW_MAX;
+use crate::delivery::clients::ClientId;
 use crate::message::property;
+use crate::operation::release_client;
 use crate::operation::retry_topic::move_below;
 
 const SEGMENT_BYTES: u64 = 64 << 10;
@@ -62,6 +64,12 @@ fn retry_pair(broker: &LocalBroker) -> (u32, u32) {
 
 async fn consumption(broker: &LocalBroker) -> Consumption {
     broker.list_consumptions(Some(group()), Some(topic())).await.unwrap().remove(0)
+}
+
+async fn change(broker: &LocalBroker, handle: &ReceiptHandle, seconds: u64) -> Result<ChangedLease, BrokerError> {
+    let invisible = Some(Duration::from_secs(seconds));
+    let change = ChangeInvisibleDuration { handle: handle.clone(), invisible, suspend: false };
+    broker.change_invisible_durations(vec![change]).await.unwrap().remove(0)
 }
 
 /// Ten are received, four of them acked, and their segment goes.
@@ -143,6 +151,7 @@ async fn c1_a_kill_at_any_moment_moves_nothing_twice_and_loses_nothing() {
     drop(broker);
     let states = std::mem::take(&mut *states.lock().unwrap());
     assert!(states.len() > 10, "{}", states.len());
+    let (mut extended, mut without_lease) = (0, 0);
     for (at, files) in states.iter().enumerate() {
         let hands = Hands::new();
         let broker = open_simulated_by(&files.kill(), short(), Box::new(hands.clone())).unwrap();
@@ -150,9 +159,42 @@ async fn c1_a_kill_at_any_moment_moves_nothing_twice_and_loses_nothing() {
         assert!(!move_below(broker.parts(), below).unwrap());
         assert_eq!(in_retry_topic(&broker).await.len(), 6, "{at}");
         ack_all(&broker, &held[1..2]).await;
+        // Between the record of a message and that of its lease nobody holds it: whoever asks for more time is told so.
+        let back = match change(&broker, &held[2].handle, 120).await {
+            Ok(_) => {
+                extended += 1;
+                names([0, 7, 8, 9])
+            }
+            Err(BrokerError::ReceiptSuperseded) => {
+                without_lease += 1;
+                names([0, 2, 7, 8, 9])
+            }
+            Err(error) => panic!("{at}: {error}"),
+        };
         hands.pass(60_001);
-        let again = broker.pop_messages(pop(32)).await.unwrap();
-        assert_eq!(ids(&again), names([0, 2, 7, 8, 9]), "{at}");
+        assert_eq!(ids(&broker.pop_messages(pop(32)).await.unwrap()), back, "{at}");
+    }
+    assert!(extended > 0 && without_lease > 0, "{extended} and {without_lease} of {}", states.len());
+}
+
+/// A consumer is lost in the moment in which what it holds is moved: all of it comes back, whoever was first.
+#[tokio::test]
+async fn c5_what_a_lost_consumer_held_comes_back_from_wherever_it_was_moved_to() {
+    for _ in 0..200 {
+        let (files, hands) = (SimulatedFiles::new(), Hands::new());
+        let broker = open_simulated_by(&files, short(), Box::new(hands.clone())).unwrap();
+        with_topic(&broker).await;
+        fill(&broker, &topic(), 0..6).await;
+        let client = ClientId::of("lost");
+        let held = broker.pop_messages(PopMessages { lease: LeaseLength::WhileSeen(client), ..pop(6) }).await.unwrap();
+        assert_eq!(held.len(), 6);
+        std::thread::scope(|scope| {
+            scope.spawn(|| while move_below(broker.parts(), CommitLogOffset(SEGMENT_BYTES)).unwrap() {});
+            scope.spawn(|| release_client::release_client(broker.parts(), client).unwrap());
+        });
+        assert_eq!(in_retry_topic(&broker).await.len(), 6);
+        hands.pass(1_001);
+        assert_eq!(ids(&broker.pop_messages(pop(32)).await.unwrap()), names(0..6));
     }
 }
 
@@ -342,20 +384,15 @@ async fn c2_a_handle_goes_with_its_message_whatever_it_is_used_for() {
     assert_eq!(forward(0).await.unwrap().remove(0).unwrap(), TopicName::dead_letter_queue(&group()));
     let dead = messages_of(&broker, TopicName::dead_letter_queue(&group())).await.remove(0);
     assert_eq!((dead.unique_key(), dead.property(property::DLQ_ORIGIN_TOPIC)), (Some("id0"), Some("orders")));
-    let change = |handle: &ReceiptHandle, seconds: u64| {
-        let invisible = Some(Duration::from_secs(seconds));
-        let change = ChangeInvisibleDuration { handle: handle.clone(), invisible, suspend: false };
-        broker.change_invisible_durations(vec![change])
-    };
-    let longer = change(&held[1].handle, 120).await.unwrap().remove(0).unwrap();
-    let at_once = change(&held[2].handle, 0).await.unwrap().remove(0).unwrap();
+    let longer = change(&broker, &held[1].handle, 120).await.unwrap();
+    let at_once = change(&broker, &held[2].handle, 0).await.unwrap();
     assert!(longer.invisible_until > at_once.invisible_until);
     let again = broker.pop_messages(pop(1)).await.unwrap();
     assert_eq!((ids(&again), again[0].delivery_attempt), (names([2]), 2));
     hands.pass(60_001);
     // All others have come back, but not what was extended: by its new handle alone it is known.
     assert_eq!(ids(&broker.pop_messages(pop(32)).await.unwrap()), names([2, 7, 8, 9]));
-    let old = change(&held[1].handle, 120).await.unwrap().remove(0);
+    let old = change(&broker, &held[1].handle, 120).await;
     assert!(matches!(old, Err(BrokerError::ReceiptSuperseded)), "{old:?}");
     let killed = files.kill();
     drop(broker);

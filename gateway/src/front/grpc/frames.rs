@@ -18,11 +18,10 @@ use futures_util::stream;
 use gantry_proto::grpc::v2;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use hyper::body::{Body, Frame};
-use prost::Message as _;
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
 use super::delivery::{self, Delivery, Reader};
 use super::receive_message::Undelivered;
+use super::wire;
 use crate::error::GatewayError;
 
 /// Small messages go together until they fill a frame, which is what every client takes in one piece (RFC 9113, 4.2).
@@ -35,11 +34,17 @@ const DIGEST_INLINE_BYTES_MAX: usize = 256 * 1024;
 const MESSAGE: u32 = 2;
 /// The last field of a message.
 const BODY: u32 = 4;
+/// What a message without many properties has in front of its body.
+const HEAD_BYTES_USUAL: usize = 384;
+/// gRPC's, in front of each message: a flag and its length.
+const PREFIX_LEN: usize = 5;
 
 /// What the client reads, in order. Everything but the bodies lies ready.
 pub struct Frames {
     /// One behind the other.
-    heads: BytesMut,
+    heads: Vec<u8>,
+    /// So much of them is handed out.
+    heads_out: usize,
     /// How long each head is, and the body behind it.
     parts: VecDeque<(usize, Bytes)>,
     /// Its head is on its way.
@@ -69,9 +74,10 @@ impl Frames {
         let inflates = !reader.inflates && deliveries.iter().any(|one| delivery::is_compressed(&one.message));
         let encode = move || {
             let mut frames = Frames::new();
+            frames.heads.reserve(deliveries.len() * HEAD_BYTES_USUAL);
             frames.push(&status);
             for delivery in deliveries {
-                frames.push_message(delivery::message(delivery, &topic, reader));
+                frames.push_message(|out| delivery::write(delivery, &topic, reader, out));
             }
             frames.push(&last);
             frames
@@ -89,8 +95,15 @@ impl Frames {
     }
 
     fn new() -> Frames {
-        let (heads, parts) = (BytesMut::new(), VecDeque::new());
-        Frames { heads, parts, sliced: None, chunk_bytes: 0, is_over: false, undelivered: None }
+        Frames {
+            heads: Vec::new(),
+            heads_out: 0,
+            parts: VecDeque::new(),
+            sliced: None,
+            chunk_bytes: 0,
+            is_over: false,
+            undelivered: None,
+        }
     }
 
     fn push(&mut self, content: &impl prost::Message) {
@@ -102,24 +115,22 @@ impl Frames {
         self.parts.push_back((self.heads.len() - begin, Bytes::new()));
     }
 
-    /// The body is the message's last field, so all that stands before it is one piece.
-    fn push_message(&mut self, mut message: v2::Message) {
+    /// The body is the message's last field, so all that stands before it is one piece. `write` returns it.
+    fn push_message(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Bytes) {
         let begin = self.heads.len();
-        let body = std::mem::take(&mut message.body);
-        let body_len = body.len() as u64;
-        let before_body = message.encoded_len();
-        let len_of = |len: u64| 1 + encoded_len_varint(len) + len as usize;
-        let len = before_body + if body.is_empty() { 0 } else { len_of(body_len) };
-        self.put_prefix(len_of(len as u64));
-        encode_key(MESSAGE, WireType::LengthDelimited, &mut self.heads);
-        encode_varint(len as u64, &mut self.heads);
-        self.heads.reserve(before_body);
-        message.encode_raw(&mut self.heads);
-        if !body.is_empty() {
-            encode_key(BODY, WireType::LengthDelimited, &mut self.heads);
-            encode_varint(body_len, &mut self.heads);
-        }
-        self.parts.push_back((self.heads.len() - begin, body));
+        self.put_prefix(0);
+        let mut body = Bytes::new();
+        wire::nested_with(&mut self.heads, MESSAGE, |out| {
+            body = write(out);
+            if !body.is_empty() {
+                wire::head(out, BODY, body.len());
+            }
+            body.len()
+        });
+        let head_len = self.heads.len() - begin;
+        let len = u32::try_from(head_len - PREFIX_LEN + body.len()).expect("a body has few MiB");
+        self.heads[begin + 1..begin + PREFIX_LEN].copy_from_slice(&len.to_be_bytes());
+        self.parts.push_back((head_len, body));
     }
 
     /// gRPC's: not compressed, and so long.
@@ -146,7 +157,8 @@ impl Frames {
         }
         let mut chunk = BytesMut::with_capacity(len);
         for (head_len, body) in self.parts.drain(..count) {
-            chunk.put(self.heads.split_to(head_len));
+            chunk.put(&self.heads[self.heads_out..self.heads_out + head_len]);
+            self.heads_out += head_len;
             if is_sliced(&body) {
                 self.sliced = Some(body);
             } else {
@@ -212,6 +224,7 @@ pub fn in_place(mut response: http::Response<tonic::body::Body>) -> http::Respon
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt as _;
+    use prost::Message as _;
     use v2::receive_message_response::Content;
 
     use super::*;
@@ -238,7 +251,12 @@ mod tests {
 
         let mut frames = Frames::new();
         frames.push(&status);
-        bodies.iter().for_each(|body| frames.push_message(message(body)));
+        bodies.iter().for_each(|body| {
+            frames.push_message(|out| {
+                v2::Message { body: Bytes::new(), ..message(body) }.encode_raw(out);
+                body.clone()
+            })
+        });
         frames.push(&last);
         let mut chunks = Vec::new();
         let trailers = loop {

@@ -52,7 +52,7 @@ impl GrpcFront {
         let first = if pulled.messages.is_empty() { status::message_not_found() } else { status::ok() };
         let next_offset = i64::try_from(pulled.next_offset.0).unwrap_or(i64::MAX);
         let deliveries = pulled.messages.into_iter().map(|message| Delivery {
-            attempt: u32::try_from(message.reconsume_times).unwrap_or(0).saturating_add(1),
+            attempt: Some(u32::try_from(message.reconsume_times).unwrap_or(0).saturating_add(1)),
             message,
             receipt_handle: None,
         });

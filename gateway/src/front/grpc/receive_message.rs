@@ -75,7 +75,7 @@ impl GrpcFront {
         };
         let deliveries = received.into_iter().map(|ReceivedMessage { popped, receipt_handle }| Delivery {
             message: popped.message,
-            attempt: popped.delivery_attempt,
+            attempt: Some(popped.delivery_attempt),
             receipt_handle: Some(receipt_handle),
         });
         let around = self.around(status::ok());

@@ -153,14 +153,16 @@ fn outgoing_message(
     let born_host = born_host(&system.born_host).unwrap_or(peer);
     let body_compressed = system.body_encoding() == v2::Encoding::Gzip;
     // A bad id is the last thing to be told, after everything the sender would rather know.
-    let (message, bad_id) = match Message::new(wire.body.clone(), message_id, born_timestamp, born_host) {
+    let (mut message, bad_id) = match Message::new(wire.body.clone(), message_id, born_timestamp, born_host) {
         Err(bad_id @ MessageError::InvalidUniqueKey { .. }) => {
             (Message::new(wire.body, "-", born_timestamp, born_host)?, Some(bad_id))
         }
         message => (message?, None),
     };
-    let mut message =
-        message.with_properties(wire.user_properties.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
+    if !wire.user_properties.is_empty() {
+        let properties = wire.user_properties.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        message = message.with_properties(properties)?;
+    }
     if let Some(tag) = system.tag.as_deref().filter(|tag| !tag.is_empty()) {
         message = message.with_tag(tag)?;
     }
