@@ -13,12 +13,14 @@ use std::time::Duration;
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
 use self::connections::{Connections, Place, Refused};
 use self::cork::Cork;
+use self::farewell::FAREWELL_MAX;
 use self::limits::Limits;
 use self::proxy_protocol::Network;
 use self::steady_body::Bodies;
@@ -26,6 +28,7 @@ use self::tls::Tls;
 
 pub mod connections;
 mod cork;
+mod farewell;
 pub mod limits;
 pub mod patience;
 pub mod proxy_protocol;
@@ -115,7 +118,7 @@ impl Transport {
             _ => Stream::Plain(socket),
         };
         let cork = (speaks == Speaks::Grpc).then(Cork::default);
-        Ok(Connection { stream, info, turn: Turn::first(), cork, _place: place })
+        Ok(Connection { socket: Some((stream, place)), info, turn: Turn::first(), cork, has_said_all: false })
     }
 
     async fn in_time<T>(&self, what: &str, step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
@@ -167,12 +170,14 @@ impl ConnectionInfo {
 
 /// A socket that is ready for its protocol.
 pub struct Connection {
-    stream: Stream,
+    /// And its place among all; there until the connection is dropped.
+    socket: Option<(Stream, Place)>,
     info: ConnectionInfo,
     turn: Turn,
     /// Where HTTP/2 is spoken.
     cork: Option<Cork>,
-    _place: Place,
+    /// It was shut down.
+    has_said_all: bool,
 }
 
 /// What a connection may read before others come.
@@ -235,10 +240,26 @@ impl Connected for Connection {
     }
 }
 
+/// Over gRPC its peer shall hang up in turn.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let socket = self.socket.take().filter(|_| self.has_said_all && self.cork.is_some());
+        if let (Some((stream, place)), Ok(runtime)) = (socket, Handle::try_current()) {
+            runtime.spawn(async move {
+                match stream {
+                    Stream::Plain(stream) => farewell::take(stream, FAREWELL_MAX).await,
+                    Stream::Tls(stream) => farewell::take(stream, FAREWELL_MAX).await,
+                }
+                drop(place);
+            });
+        }
+    }
+}
+
 /// Forwards one call to whichever stream it is.
 macro_rules! forward {
     ($to:expr, $stream:ident => $call:expr) => {
-        match &mut $to {
+        match &mut $to.as_mut().expect("there until it is dropped").0 {
             Stream::Plain(stream) => {
                 let $stream = Pin::new(stream);
                 $call
@@ -253,7 +274,7 @@ macro_rules! forward {
 
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Connection { stream, info, turn, .. } = self.get_mut();
+        let Connection { socket, info, turn, .. } = self.get_mut();
         if !turn.has_come.load(Ordering::Relaxed) {
             return Poll::Pending;
         }
@@ -262,11 +283,11 @@ impl AsyncRead for Connection {
         }
         let before = into.filled().len();
         let polled = match turn.room() {
-            None => forward!(*stream, stream => stream.poll_read(context, into)),
+            None => forward!(*socket, stream => stream.poll_read(context, into)),
             Some(room) => {
                 let room = room.min(into.remaining());
                 let mut part = ReadBuf::new(into.initialize_unfilled_to(room));
-                let polled = forward!(*stream, stream => stream.poll_read(context, &mut part));
+                let polled = forward!(*socket, stream => stream.poll_read(context, &mut part));
                 let read = part.filled().len();
                 into.advance(read);
                 polled
@@ -287,7 +308,7 @@ impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.cork {
             Some(_) => self.poll_write_vectored(context, &[io::IoSlice::new(bytes)]),
-            None => forward!(self.get_mut().stream, stream => stream.poll_write(context, bytes)),
+            None => forward!(self.get_mut().socket, stream => stream.poll_write(context, bytes)),
         }
     }
 
@@ -296,34 +317,37 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Connection { stream, cork, .. } = self.get_mut();
+        let Connection { socket, cork, .. } = self.get_mut();
         match cork {
-            Some(cork) => forward!(*stream, stream => cork.poll_write(stream, context, bytes)),
-            None => forward!(*stream, stream => stream.poll_write_vectored(context, bytes)),
+            Some(cork) => forward!(*socket, stream => cork.poll_write(stream, context, bytes)),
+            None => forward!(*socket, stream => stream.poll_write_vectored(context, bytes)),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.stream {
-            Stream::Plain(stream) => stream.is_write_vectored(),
-            Stream::Tls(stream) => stream.is_write_vectored(),
+        match &self.socket {
+            Some((Stream::Plain(stream), _)) => stream.is_write_vectored(),
+            Some((Stream::Tls(stream), _)) => stream.is_write_vectored(),
+            None => false,
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Connection { stream, cork, .. } = self.get_mut();
+        let Connection { socket, cork, .. } = self.get_mut();
         match cork {
-            Some(cork) => forward!(*stream, stream => cork.poll_flush(stream, context)),
-            None => forward!(*stream, stream => stream.poll_flush(context)),
+            Some(cork) => forward!(*socket, stream => cork.poll_flush(stream, context)),
+            None => forward!(*socket, stream => stream.poll_flush(context)),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Connection { stream, cork, .. } = self.get_mut();
+        let Connection { socket, cork, has_said_all, .. } = self.get_mut();
         if let Some(cork) = cork {
-            ready!(forward!(*stream, stream => cork.poll_out(stream, context)))?;
+            ready!(forward!(*socket, stream => cork.poll_out(stream, context)))?;
         }
-        forward!(*stream, stream => stream.poll_shutdown(context))
+        ready!(forward!(*socket, stream => stream.poll_shutdown(context)))?;
+        *has_said_all = true;
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -350,8 +374,8 @@ mod tests {
         let (socket, address) = listener.accept().await.unwrap();
         let place = Connections::new(&Limits::default()).enter(address).unwrap();
         let info = ConnectionInfo::of(address, true);
-        let mut ours =
-            Connection { stream: Stream::Plain(socket), info, turn: Turn::first(), cork: None, _place: place };
+        let socket = Some((Stream::Plain(socket), place));
+        let mut ours = Connection { socket, info, turn: Turn::first(), cork: None, has_said_all: false };
         const ROOM: usize = 2 * READ_IN_TURN_MAX;
         let mut buffer = vec![0; ROOM];
         let mut turn = async |calls, bytes| {

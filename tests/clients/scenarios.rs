@@ -98,4 +98,5 @@ pub const ALL: &[Scenario] = &[
     scenario("many", "a thousand sent, two thousand received, every byte compared", faults::many),
     scenario("restart", "goes on after a kill and a restart of the server", faults::kill),
     scenario("stop", "goes on after an orderly stop and a start of the server", faults::stop),
+    scenario("age", "notices nothing of connections that end at their age", faults::age),
 ];

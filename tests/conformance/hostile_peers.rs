@@ -1,31 +1,35 @@
 //! Peers that break HTTP/2's manners on the gRPC port: they are cut off or starve alone. A client beside them is served all
 //! the while, and the server's memory stays within bounds.
-//!
-//! Frames are written by hand: no client library sends what is sent here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gantry_proto::grpc::v2;
 use gantry_proto::grpc::v2::messaging_service_client::MessagingServiceClient;
 use harness::h2::{
     self, CONTINUATION, DATA, END_HEADERS, END_STREAM, FRAME_HEAD, FrameHead, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE,
-    RST_STREAM, put_call, put_frame, put_header,
+    RST_STREAM, put_call, put_frame,
 };
+use harness::hostile::{CONNECTIONS, Peer, RESETS_AT_ONCE};
 use harness::{Home, Server, ask};
 use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
 
 /// What a hostile peer may cost the server.
 const GROWTH_MAX_KIB: u64 = 64 * 1024;
 const RESETS: usize = 100_000;
-/// One write carries several times as many as the server lets wait, so that it has them before it also when it keeps pace with
-/// the client.
-const RESETS_AT_ONCE: usize = 5_000;
 /// What is sent to a server that should have hung up long ago.
 const FLOOD_BYTES: usize = 256 << 20;
+/// Of each peer in error: sixteen times as many errors as are let pass, and more.
+const ERRORS_BYTES: usize = 4 << 20;
+const DEAF_CONNECTIONS: usize = 20;
+/// A socket that takes nothing for so long is full.
+const FULL: Duration = Duration::from_secs(1);
+/// Whoever was hung up on sooner would come again too soon.
+const HUNG_UP_MIN: Duration = Duration::from_secs(4);
 /// Twice what it may cost, all in all, if somebody keeps what nobody takes.
 const LARGE_BYTES: usize = 192 << 10;
 const LARGE_IN_A_BATCH: usize = 16;
@@ -171,16 +175,11 @@ async fn streams_opened_and_reset_without_end() {
     while sent < RESETS {
         let (mut reader, mut writer) = connect(&server, &[]).await.into_split();
         let goodbye = tokio::spawn(async move { hung_up(&mut reader).await });
-        for streams in client_streams().take(RESETS).collect::<Vec<_>>().chunks(RESETS_AT_ONCE) {
-            let mut together = Vec::new();
-            for &stream in streams {
-                together.extend(frame(HEADERS, END_HEADERS, stream, &head_of("Heartbeat")));
-                together.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
-            }
+        for together in Peer::Resets.says() {
             if sent >= RESETS || writer.write_all(&together).await.is_err() {
                 break;
             }
-            sent += streams.len();
+            sent += RESETS_AT_ONCE;
         }
         // It is hung up on when they pile up. Mostly they do not: what is read in a turn of the worker is done in it.
         drop(writer);
@@ -195,17 +194,19 @@ async fn a_header_list_without_end() {
     let home = Home::new();
     let server = started(&home).await;
     let beside = Beside::start(&server).await;
-    for filler in ["", "x"] {
+    // Also one that has nothing in it.
+    let nothing = frame(CONTINUATION, 0, 1, &[]);
+    for replaced in [None, Some(nothing)] {
         let (mut reader, mut writer) = connect(&server, &[]).await.into_split();
         let goodbye = tokio::spawn(async move { hung_up(&mut reader).await });
-        let mut part = Vec::new();
-        if !filler.is_empty() {
-            (0..100).for_each(|_| put_header(&mut part, "x-filler", &filler.repeat(100)));
-        }
-        let opening = frame(HEADERS, 0, 1, &head_of("Heartbeat"));
-        let more = frame(CONTINUATION, 0, 1, &part);
+        let mut said = Peer::Headers.says();
+        let opening = said.next().expect("it begins");
         let mut sent = writer.write_all(&opening).await.map_or(0, |()| opening.len());
-        while sent < FLOOD_BYTES && writer.write_all(&more).await.is_ok() {
+        for more in said {
+            let more = replaced.as_ref().unwrap_or(&more);
+            if sent >= FLOOD_BYTES || writer.write_all(more).await.is_err() {
+                break;
+            }
             sent += more.len();
         }
         assert!(sent < FLOOD_BYTES, "it took all of the {} MiB", FLOOD_BYTES >> 20);
@@ -230,7 +231,7 @@ async fn windows_of_nothing() {
         }
         let beside = Beside::start(&server).await;
         let mut sockets = Vec::new();
-        for _ in 0..4 {
+        for _ in 0..CONNECTIONS {
             let (mut reader, mut writer) = connect(&server, &[(INITIAL_WINDOW_SIZE, window)]).await.into_split();
             let goodbye = tokio::spawn(async move { hung_up(&mut reader).await });
             for stream in client_streams().take(1_000) {
@@ -246,28 +247,68 @@ async fn windows_of_nothing() {
     }
 }
 
-/// It asks and asks, and its socket fills up.
+/// It asks and asks, and would come again at once if it were hung up on at once.
 #[tokio::test]
 async fn a_client_that_never_reads() {
     let home = Home::new();
     let server = started(&home).await;
     let beside = Beside::start(&server).await;
-    let mut socket = connect(&server, &[(INITIAL_WINDOW_SIZE, (1 << 31) - 1)]).await;
-    for stream in client_streams().take(RESETS) {
-        let asked = call(
-            stream,
-            "QueryRoute",
-            &v2::QueryRouteRequest { topic: resource("t"), endpoints: None }.encode_to_vec(),
-        );
-        // Once the server no longer reads either, nothing goes through any more.
-        match tokio::time::timeout(Duration::from_secs(1), socket.write_all(&asked)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => break,
+    let mut socket = connect(&server, Peer::NeverReads.settings()).await;
+    let begin = Instant::now();
+    for asked in Peer::NeverReads.says() {
+        match tokio::time::timeout(FULL, socket.write_all(&asked)).await {
+            Ok(Ok(())) => beside.holds(&server),
+            Ok(Err(hung_up)) => {
+                assert!(begin.elapsed() >= HUNG_UP_MIN, "after {:?}: {hung_up}", begin.elapsed());
+                break;
+            }
+            // Once the server no longer reads either, nothing goes through any more.
+            Err(_) => break,
         }
     }
-    beside.holds(&server);
-    drop(socket);
     beside.end(&server).await;
+    drop(socket);
+}
+
+/// Each thing it says owes it an answer that says no, and it reads none. Its socket takes as little as sockets can, so that what
+/// it is owed waits in the server.
+#[tokio::test]
+async fn errors_that_nobody_hears_of() {
+    for peer in Peer::IN_ERROR {
+        println!("{}", peer.name());
+        let home = Home::new();
+        let server = started(&home).await;
+        let beside = Beside::start(&server).await;
+        let address = server.grpc.parse().expect("an address");
+        let mut deaf = JoinSet::new();
+        for _ in 0..DEAF_CONNECTIONS {
+            deaf.spawn(async move {
+                let socket = TcpSocket::new_v4().expect("a socket");
+                socket.set_recv_buffer_size(1).expect("the kernel makes it as much as must be");
+                let mut socket = socket.connect(address).await.expect("the server listens");
+                socket.write_all(&h2::hello(peer.settings())).await.expect("a socket just opened");
+                let mut sent = 0;
+                for said in peer.says() {
+                    let written = tokio::time::timeout(FULL, socket.write_all(&said)).await;
+                    sent += said.len();
+                    if sent >= ERRORS_BYTES || !matches!(written, Ok(Ok(()))) {
+                        break;
+                    }
+                }
+                socket
+            });
+        }
+        let mut sockets = Vec::new();
+        while !deaf.is_empty() {
+            match tokio::time::timeout(Duration::from_millis(10), deaf.join_next()).await {
+                Ok(socket) => sockets.extend(socket.transpose().expect("no peer panics")),
+                Err(_) => beside.holds(&server),
+            }
+        }
+        beside.holds(&server);
+        drop(sockets);
+        beside.end(&server).await;
+    }
 }
 
 #[tokio::test]
@@ -276,10 +317,9 @@ async fn telemetry_streams_that_say_nothing() {
     let server = started(&home).await;
     let beside = Beside::start(&server).await;
     let mut sockets = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..CONNECTIONS {
         let mut socket = connect(&server, &[]).await;
-        for stream in client_streams().take(1_000) {
-            let opening = frame(HEADERS, END_HEADERS, stream, &head_of("Telemetry"));
+        for opening in Peer::SilentStreams.says() {
             socket.write_all(&opening).await.expect("it is listened to");
         }
         sockets.push(socket);

@@ -1,9 +1,10 @@
-//! What tests share: real servers on free ports and data directories of their own, ended by their id; histories; and
-//! HTTP/2 by hand.
+//! What tests share: real servers on free ports and data directories of their own, ended by their id; histories;
+//! HTTP/2 by hand, and peers that abuse it.
 
 pub mod apache;
 pub mod h2;
 pub mod history;
+pub mod hostile;
 pub mod lossy_proxy;
 
 use std::io::{BufRead as _, BufReader};

@@ -81,11 +81,9 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Calls a client may reset before they were looked at. A consumer that stops resets its parked polls all at once; h2's
 /// default of 20 takes that for an attack.
 const PENDING_RESETS_MAX: usize = 1_024;
-/// Errors of its peer's making after which a connection is closed; calls beyond `CONCURRENT_STREAMS_MAX` are such. Their
-/// refusals cost a quarter of a call each: hung up on after 1,024 of them, or after 65,536, a peer that never reads came again
-/// for as many calls as it may have, and everybody else's p99 was three times as long as when its socket was let fill up, which
-/// takes about 184,000. Some end there must be, since other errors leave a stream behind that waits to be told.
-const ERROR_RESETS_MAX: usize = 200 * 1024;
+/// Errors of its peer's making after which a connection is closed; calls beyond `CONCURRENT_STREAMS_MAX` are such. Others leave a
+/// stream of 600 bytes behind that waits to be told: with 204,800 of them, one connection held 124 MiB.
+const ERROR_RESETS_MAX: usize = 1_024;
 
 /// One broker, as the official clients see it.
 #[derive(Clone)]

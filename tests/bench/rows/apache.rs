@@ -24,9 +24,10 @@ const RECEIVES: Receives = Receives { connections: 4, streams: 8, messages: BATC
 const ROUNDS: usize = 3;
 /// Messages to receive for each second of a round.
 const PER_SECOND: u64 = 20_000;
-/// Of its rates, of its memory and of its time to start.
+/// Of its rates, of its p99 at half of them, of its memory and of its time to start.
 const RATE_BAR: f64 = 5.0;
 const RATE_MOON: f64 = 10.0;
+const P99_BAR: f64 = 0.2;
 const MEMORY_BAR: f64 = 0.1;
 const START_BAR: f64 = 0.01;
 const MB: f64 = 1e6;
@@ -35,6 +36,8 @@ const MB: f64 = 1e6;
 #[derive(Clone, Copy)]
 enum Work {
     Send(Calls),
+    /// So many a second, from one connection.
+    Paced(u64),
     Receive,
 }
 
@@ -64,6 +67,7 @@ fn level(bench: &Bench, program: &Path, level: &'static str, sign: &'static str,
         for (_, work) in shapes {
             match work {
                 Work::Send(calls) => generator::send(&bench.gantry, server.grpc, *calls, COMPILING_S).map(drop)?,
+                Work::Paced(rate) => generator::paced(&bench.gantry, server.grpc, *rate, COMPILING_S).map(drop)?,
                 Work::Receive => receive(bench, &server, COMPILING_S).map(drop)?,
             }
         }
@@ -72,13 +76,31 @@ fn level(bench: &Bench, program: &Path, level: &'static str, sign: &'static str,
     let gantry = ServerSide::gantry(bench, level).map(RefCell::new);
     let apache = ServerSide::start(bench, Box::new(compiled)).map(RefCell::new);
     let pace = Pace { rounds: bench.pace.rounds.min(ROUNDS), ..bench.pace };
-    let rows = shapes.iter().map(|(shape, work)| {
-        let sides = vec![(GANTRY, side(bench, &gantry, *work)), (APACHE, side(bench, &apache, *work))];
-        let rounds = take_turns(pace, &bench.warm, sides);
+    let turns = |work| {
+        let sides = vec![(GANTRY, side(bench, &gantry, work)), (APACHE, side(bench, &apache, work))];
+        take_turns(pace, &bench.warm, sides)
+    };
+    // What Apache's server sends singly at most.
+    let mut rate_max: f64 = 0.0;
+    let mut rows = Vec::new();
+    for (shape, work) in shapes {
+        let rounds = turns(*work);
+        let reference = Reference::of(&rounds[1], rate);
+        if let (Work::Send(Calls { messages: 1, .. }), Ok(rate)) = (work, &reference.figure) {
+            rate_max = rate_max.max(rate.median);
+        }
         let row = Row::new("apache", shape, sign, "msg/s", Better::Higher).rates(&rounds[0]);
-        row.against(Reference::of(&rounds[1], rate), RATE_BAR, Some(RATE_MOON))
-    });
-    rows.collect()
+        rows.push(row.against(reference, RATE_BAR, Some(RATE_MOON)));
+    }
+    if rate_max > 0.0 {
+        let half = (rate_max / 2.0) as u64;
+        let rounds = turns(Work::Paced(half));
+        let p99 = |round: &Round| round.latency.map_or(f64::NAN, |latency| latency.p99_us / 1e3);
+        let shape = format!("gRPC send, half of Apache's rate ({half}/s), p99");
+        let row = Row::new("apache", &shape, sign, "ms", Better::Lower).figures(&rounds[0], p99);
+        rows.push(row.against(Reference::of(&rounds[1], p99), P99_BAR, None));
+    }
+    rows
 }
 
 fn side<'s>(bench: &'s Bench, server: &'s Outcome<RefCell<ServerSide<'_>>>, work: Work) -> Outcome<Side<'s>> {
@@ -87,6 +109,7 @@ fn side<'s>(bench: &'s Bench, server: &'s Outcome<RefCell<ServerSide<'_>>>, work
         Work::Send(calls) => {
             server.borrow_mut().round(seconds, |at, seconds| generator::send(&bench.gantry, at.grpc, calls, seconds))
         }
+        Work::Paced(rate) => generator::paced(&bench.gantry, server.borrow().server.grpc, rate, seconds),
         Work::Receive => receive(bench, &server.borrow().server, seconds),
     }))
 }

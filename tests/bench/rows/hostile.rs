@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
+use harness::hostile::Peer;
+
 use super::{Bench, GANTRY};
 use crate::loads::generator;
-use crate::loads::hostile::{AtWork, Peer};
+use crate::loads::hostile::{AtWork, PEERS};
 use crate::measure::{Pace, Round, Side, take_turns};
 use crate::server::{Gantry, Outcome};
 use crate::table::{Better, Reference, Row};
@@ -32,7 +34,7 @@ pub fn hostile(bench: &Bench) -> Vec<Row> {
         }))
     };
     let mut sides = vec![("alone", side(None))];
-    for peer in Peer::ALL {
+    for peer in PEERS {
         sides.push((GANTRY, side(Some((peer, &here)))));
         sides.push(("at another server", side(Some((peer, &elsewhere)))));
     }
@@ -41,7 +43,7 @@ pub fn hostile(bench: &Bench) -> Vec<Row> {
     let rounds = take_turns(pace, &bench.warm, sides);
     let p99_us = |round: &Round| round.latency.map_or(f64::NAN, |latency| latency.p99_us);
     let alone = Reference::of(&rounds[0], p99_us);
-    let rows = Peer::ALL.into_iter().zip(rounds[1..].chunks(2)).flat_map(|(peer, sides)| {
+    let rows = PEERS.into_iter().zip(rounds[1..].chunks(2)).flat_map(|(peer, sides)| {
         let row = |at: &str| {
             Row::new("hostile", &format!("{PER_SECOND} sends/s, p99, {at}{}", peer.name()), "A", "us", Better::Lower)
         };

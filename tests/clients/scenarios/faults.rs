@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use harness::{Home, Server, bytes_of};
+use harness::{Home, INSTEAD, Server, bytes_of};
 use serde_json::{Value, json};
 
 use crate::driver::{Driver, saw};
@@ -13,6 +13,8 @@ use crate::trial::{Trial, encoded, message, publish, receive, settled};
 const EACH: usize = 20;
 /// Clients wait for seconds before they try a lost connection again.
 const BACK_MAX: Duration = Duration::from_secs(60);
+/// In which several connections of a client end.
+const AGES: Duration = Duration::from_secs(10);
 
 pub fn kill(trial: &Trial<'_>) {
     outage(trial, Server::kill_9);
@@ -67,6 +69,45 @@ fn outage(trial: &Trial<'_>, end: impl FnOnce(Server)) {
     settled(&server, &group, &topic);
 }
 
+/// Each connection ends after some seconds, and nobody who sends or receives is told.
+pub fn age(trial: &Trial<'_>) {
+    let home = Home::new();
+    let server = Server::start(&home.data(), &["--connection-age-max", "2s"]);
+    let of_server = Trial { server: &server, ..*trial };
+    let topic = of_server.topic(json!({}));
+    let group = of_server.group(json!({"startFrom": "min"}));
+    let mut driver = of_server.driver();
+    driver.tell(json!({"do": "producer", "topics": [topic]}));
+    let is_pushed = trial.language != Language::Rust;
+    let how = if is_pushed { "push" } else { "simple" };
+    driver.tell(json!({"do": how, "group": group, "topic": topic, "awaitMs": 1000}));
+    let (mut sent, mut received) = (BTreeSet::new(), Vec::new());
+    let first = connections(&server);
+    let mut later: BTreeSet<u16> = BTreeSet::new();
+    let begin = Instant::now();
+    while begin.elapsed() < AGES {
+        let body = sent.len().to_string();
+        let told = driver.tell(json!({"do": "send", "messages": [message(&topic, body.as_bytes())]}));
+        assert!(saw(&told, "refused").is_empty(), "after {:?}: {told:?}", begin.elapsed());
+        sent.extend(saw(&told, "sent").iter().map(|receipt| receipt["id"].to_string()));
+        if !is_pushed {
+            received.extend(crate::trial::receive(&mut driver, 1, false));
+        }
+        later.extend(connections(&server).difference(&first));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // Those of a server that is run instead have no age.
+    assert!(INSTEAD.get().is_some() || later.len() > first.len(), "they ended: {first:?}, then {later:?}");
+    if is_pushed {
+        let of = |seen: &[Value]| saw(seen, "consumed").iter().map(|of| of["id"].to_string()).collect::<BTreeSet<_>>();
+        driver.until("all that was sent", |seen| of(seen).is_superset(&sent));
+    } else {
+        let received: BTreeSet<String> = received.iter().map(|message| message["id"].to_string()).collect();
+        assert!(received == sent, "{} of {} came", received.len(), sent.len());
+    }
+    settled(&server, &group, &topic);
+}
+
 /// Half of it from elsewhere, half its own; every byte is compared.
 pub fn many(trial: &Trial<'_>) {
     const EACH: u64 = 1_000;
@@ -103,6 +144,16 @@ pub fn many(trial: &Trial<'_>) {
     };
     assert!(got == expected, "none is missing and every body is equal");
     settled(trial.server, &group, &topic);
+}
+
+/// The ports from which clients are connected to it over gRPC.
+fn connections(server: &Server) -> BTreeSet<u16> {
+    let port = |address: &str| u16::from_str_radix(address.rsplit_once(':').expect("a port").1, 16).expect("in hex");
+    let ours: std::net::SocketAddr = server.grpc.parse().expect("an address");
+    let sockets = std::fs::read_to_string("/proc/net/tcp").expect("Linux says it");
+    let ends = sockets.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let established = ends.filter(|words| port(words[1]) == ours.port() && words[3] == "01");
+    established.map(|words| port(words[2])).collect()
 }
 
 /// Until so many in all were confirmed; what was refused is sent again by the application.

@@ -89,6 +89,8 @@ impl Said<'_> {
                 property::TRACE_CONTEXT => said.trace_context = Some(value),
                 property::DLQ_ORIGIN_TOPIC => said.origin[0] = value,
                 property::DLQ_ORIGIN_MESSAGE_ID => said.origin[1] = value,
+                // Every record has it; of the others most have none.
+                property::CRC => {}
                 name if is_reserved_property(name) => {}
                 name => said.user_properties.push([name, value]),
             }
