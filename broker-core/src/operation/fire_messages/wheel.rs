@@ -29,8 +29,6 @@ use crate::store::timer_wheel::TimerWheel;
 
 /// Messages put into the wheel at once.
 const TAKEN_AT_ONCE: usize = 1_024;
-/// So many are put into the wheel before it is looked what is due.
-const TAKEN_IN_A_ROW_MAX: usize = 64 * TAKEN_AT_ONCE;
 /// Between two state records that say what was fired.
 pub(super) const RECORD_INTERVAL: Duration = SECOND;
 
@@ -90,7 +88,7 @@ pub(crate) fn leave_wheel(parts: &Parts) -> Result<(), StoreError> {
     {
         // What retention put back still stands in its second too, and RocketMQ would deliver it there and its copy.
         let made_anew = recover(parts, &queue).map_err(Trouble::from).and_then(|mut wheel| {
-            while take(parts, &mut wheel, &queue)? {}
+            take(parts, &mut wheel, &queue)?;
             Ok(wheel)
         });
         *wheel = made_anew.map_err(|trouble| match trouble {
@@ -111,10 +109,11 @@ pub(super) fn fire(parts: &Parts, in_use: &mut WheelInUse) -> Result<Option<Time
     };
     loop {
         *complete = None;
-        let more = take(parts, wheel, &queue)?;
+        // Before the look at what there is: what recalls something of these seconds was sent before they ended.
+        let due_through = floor(parts.store.now()).minus(SECOND);
+        take(parts, wheel, &queue)?;
         parts.delayed.timers().wheel_has(wheel.end());
         wheel.trim(queue.min_offset())?;
-        let due_through = floor(parts.store.now()).minus(SECOND);
         while let Some(second) = wheel.first_second().filter(|second| *second <= due_through)
             && wheel.end() >= *recalls_to
         {
@@ -133,9 +132,7 @@ pub(super) fn fire(parts: &Parts, in_use: &mut WheelInUse) -> Result<Option<Time
         // However late something came: nothing due is left in the wheel here.
         let complete = complete.insert(Complete { through: due_through, read_to: wheel.end() });
         record(parts, complete, recorded, RECORD_INTERVAL)?;
-        if !more {
-            return Ok(wheel.first_second().map(|second| second.plus(SECOND)));
-        }
+        return Ok(wheel.first_second().map(|second| second.plus(SECOND)));
     }
 }
 
@@ -150,22 +147,19 @@ fn first_kept(parts: &Parts, queue: &ConsumeQueue) -> QueueOffset {
     queue.min_offset().max(parts.delayed.timers().kept_from().min(queue.max_offset()))
 }
 
-/// Puts what the topic of timers holds into the wheel, up to its confirmed end; says whether there is more.
-fn take(parts: &Parts, wheel: &mut TimerWheel, queue: &ConsumeQueue) -> Result<bool, Trouble> {
+/// Puts what the topic of timers holds by now into the wheel, up to its confirmed end. All of it, however much a start has
+/// to read anew: behind a message that is due there may lie its recall. What follows meanwhile rings again.
+fn take(parts: &Parts, wheel: &mut TimerWheel, queue: &ConsumeQueue) -> Result<(), Trouble> {
     let (mut entries, mut units): (Vec<QueueEntry>, Vec<TimerUnit>) = Default::default();
     let mut window = Window::default();
-    let mut taken = 0;
-    while wheel.end() < queue.max_offset() {
-        if taken >= TAKEN_IN_A_ROW_MAX {
-            return Ok(true);
-        }
+    let end = queue.max_offset();
+    while wheel.end() < end {
         entries.clear();
         units.clear();
         parts.store.read_queue(queue, wheel.end(), TAKEN_AT_ONCE, &mut entries)?;
         if entries.is_empty() {
             break;
         }
-        taken += entries.len();
         for (at, entry) in (wheel.end().0..).map(QueueOffset).zip(&entries) {
             // Its checksum is looked at when it is fired.
             let glanced = parts.store.glance_message(&mut window, queue, at, entry);
@@ -193,7 +187,7 @@ fn take(parts: &Parts, wheel: &mut TimerWheel, queue: &ConsumeQueue) -> Result<b
         drop(timers);
         pushed?;
     }
-    Ok(false)
+    Ok(())
 }
 
 fn unit_of(message: &Glance<'_>) -> TimerUnit {

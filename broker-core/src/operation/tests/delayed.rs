@@ -410,6 +410,35 @@ async fn what_is_recalled_does_not_come_when_its_recall_is_put_back_after_its_ti
     assert_eq!(scheduled(&broker), 0);
 }
 
+/// A start that has to read all of it anew takes it in parts, and what is long due lies in the first of them.
+#[tokio::test]
+async fn what_is_recalled_does_not_come_however_much_lies_before_its_recall() {
+    let (files, hands) = (SimulatedFiles::new(), Hands::new());
+    let broker = open_at(&files, &hands);
+    with_delay_topic(&broker).await;
+    let sent = send_one(&broker, "recalled", after(60_000)).await;
+    for batch in 0..70 {
+        let one = |at: usize| SendMessage {
+            queue_id: QueueId(0),
+            message: delayed(&format!("{batch}-{at}"), after(DAY as u64)),
+            idempotency_key: None,
+        };
+        let messages = (0..1_000).map(one).collect();
+        let sent = broker.send_messages(SendMessages { topic: topic(), messages }).await.unwrap();
+        assert!(sent.iter().all(Result::is_ok));
+    }
+    let recall = RecallMessage { topic: topic(), unique_key: "recalled".into(), second: sent.waits_for.unwrap() };
+    assert_eq!(broker.recall_message(recall).await.unwrap(), RecallOutcome::Recalled);
+    let files = files.kill();
+    drop(broker);
+    lose_timer_log(&files);
+    hands.pass(120_000);
+    let broker = open_at(&files, &hands);
+    fire_due(broker.parts()).unwrap();
+    assert_eq!(broker.topic_stats(topic()).await.unwrap().messages, 0);
+    assert_eq!(scheduled(&broker), 70_000);
+}
+
 #[tokio::test]
 async fn c9_a_step_of_the_clock_delivers_nothing_early_and_nothing_twice() {
     for step in [1_000, -1_000, 3_600_000, -3_600_000, 30 * DAY, -30 * DAY] {
