@@ -200,7 +200,7 @@ fn move_some(
     let batch = parts.store.append(appends)?;
     let there = key_of(pair.0, tables.topic(&retry).expect("made above, and never deleted"));
     let next = locked[&(there.consumer_group_id, there.topic_id)].get(&QUEUE).map_or(0, |cell| cell.next());
-    let (mut refused, mut leases) = (None, Vec::new());
+    let (mut refused, mut leases, mut places) = (None, Vec::new(), Vec::new());
     let cells = locked.get_mut(&pair).expect("locked above");
     cells.expired += expired;
     for (appended, (letter, is_dead)) in batch.entries.into_iter().zip(&moved) {
@@ -216,13 +216,18 @@ fn move_some(
         *(if *is_dead { &mut cells.dead_letters } else { &mut cells.retried }) += 1;
         if !is_dead {
             leases.push(letter.lease_at(there, appended.queue_offset.0, next));
+            places.push(((letter.key, letter.offset), appended.queue_offset.0));
         }
     }
+    // Their handles speak for them at once. To read it from the records is for starts: at this moment those are not yet in
+    // their queue, and a handle whose message is nowhere would pass for one that was settled.
+    let retry_cells = locked.get_mut(&(there.consumer_group_id, there.topic_id)).expect("locked above");
+    retry_cells.moved.get_or_insert_default().places.extend(places);
     parts.mark(batch.end);
     // Nobody can have them any more.
     if !gone.is_empty() {
         parts.append_state(&gone)?;
-        cells.apply(&gone);
+        locked.get_mut(&pair).expect("locked above").apply(&gone);
     }
     // Whoever holds one holds it there too, for as long. Without this record, after a kill, it can be had there at once.
     if !leases.is_empty() {

@@ -177,6 +177,28 @@ async fn c1_a_kill_at_any_moment_moves_nothing_twice_and_loses_nothing() {
     assert!(extended > 0 && without_lease > 0, "{extended} and {without_lease} of {}", states.len());
 }
 
+/// What was moved comes into its queue a moment later, when the disk has it: an ack in that moment is one all the same.
+#[tokio::test]
+async fn c2_an_ack_right_behind_a_move_counts() {
+    for _ in 0..3 {
+        let (files, hands) = (SimulatedFiles::new(), Hands::new());
+        let config = BrokerConfig { durability: Durability::Disk, ..simulated_config() };
+        let broker = open_simulated_with(&files, config, Box::new(hands.clone())).unwrap();
+        with_topic(&broker).await;
+        fill(&broker, &topic(), 0..6).await;
+        let held = broker.pop_messages(pop(6)).await.unwrap();
+        assert_eq!(held.len(), 6);
+        while move_below(broker.parts(), CommitLogOffset(SEGMENT_BYTES)).unwrap() {
+            ack_all(&broker, &held[..3]).await;
+        }
+        assert_eq!(consumption(&broker).await.retried, 6);
+        broker.parts().reached(broker.parts().store.max_offset()).await.unwrap();
+        hands.pass(60_001);
+        assert_eq!(ids(&broker.pop_messages(pop(32)).await.unwrap()), names(3..6));
+        broker.close().unwrap();
+    }
+}
+
 /// A consumer is lost in the moment in which what it holds is moved: all of it comes back, whoever was first.
 #[tokio::test]
 async fn c5_what_a_lost_consumer_held_comes_back_from_wherever_it_was_moved_to() {
