@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use gantry_broker_core::random::SystemRandom;
 use gantry_broker_core::store::disk_files::DiskFiles;
@@ -16,10 +17,13 @@ use serde_json::{Value, json};
 /// Retention deletes whole segments; so short ones have no key.
 const SEGMENT_BYTES: u64 = 64 << 10;
 const RETENTION: &str = "[retention]\ncommit_log_size_max = \"256KiB\"\n";
+const LOG_BYTES_MAX: u64 = 256 << 10;
 /// Where messages that group g receives of orders may stand.
 const TOPICS: [&str; 2] = ["orders", "%RETRY%g"];
 /// Batches sent until the log's beginning must be gone.
 const BATCHES_MAX: u64 = 1_000;
+/// How often it is asked, every 10 ms, whether retention has come after a batch.
+const LOOKS_MAX: u64 = 3_000;
 const BATCH: u64 = 20;
 
 /// Keeps up all the time what is otherwise kept up every few seconds.
@@ -48,18 +52,31 @@ struct Shop {
 }
 
 impl Shop {
-    /// Sends until everything that the log held so far is gone.
+    /// Sends until everything that the log held so far is gone. No faster than retention takes it: what that moves to the
+    /// end of the log meanwhile would go as well.
     async fn fill(&mut self) {
         let storage = self.server.url("/v1/brokers/broker-a/storage");
-        let storage = async || ask(self.http.get(&storage)).await.unwrap().expect(200).json();
-        let end = storage().await["commitLogMax"].as_u64().unwrap();
+        let log = async || {
+            let storage = ask(self.http.get(&storage)).await.unwrap().expect(200).json();
+            ["commitLogMin", "commitLogMax"].map(|name| storage[name].as_u64().unwrap())
+        };
+        let [_, end] = log().await;
         for _ in 0..BATCHES_MAX {
             let message = |number: u64| json!({"body": format!("{number}"), "properties": {"pad": "x".repeat(400)}});
             let messages: Vec<Value> = (self.sent..self.sent + BATCH).map(message).collect();
             self.sent += BATCH;
             let url = self.server.url("/v1/topics/orders/messages/batch");
             ask(self.http.post(url).json(&json!({"messages": messages}))).await.unwrap().expect(201);
-            if storage().await["commitLogMin"].as_u64().unwrap() >= end {
+            let mut looks = 0..LOOKS_MAX;
+            let min = loop {
+                let [min, max] = log().await;
+                if max - min <= LOG_BYTES_MAX + SEGMENT_BYTES {
+                    break min;
+                }
+                looks.next().unwrap_or_else(|| panic!("retention does not come: {}", self.server.log()));
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            };
+            if min >= end {
                 return;
             }
         }

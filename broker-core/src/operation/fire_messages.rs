@@ -199,9 +199,9 @@ pub(crate) fn fire_due(parts: &Parts) -> Result<Option<Timestamp>, StoreError> {
     };
     let due = levels_due.into_iter().chain(wheel_due).min();
     parts.delayed.next_due.store(due.map_or(i64::MAX, |due| due.0), Ordering::Relaxed);
-    // What was fired shall be on record soon, also if nothing else comes.
+    // What was fired shall be on record soon, also if nothing else comes. Not before the wheel is complete: dispatch rings.
     let record_due = parts.delayed.timers().has_proofs().then(|| in_use.recorded.plus(wheel::RECORD_INTERVAL));
-    Ok(due.into_iter().chain(record_due.filter(|_| in_use.wheel.is_some())).min())
+    Ok(due.into_iter().chain(record_due.filter(|_| in_use.complete.is_some())).min())
 }
 
 /// How many wait, and how far behind the first of them is.

@@ -105,7 +105,7 @@ fn put_wheel_back(
     if let Err(Trouble::Wheel(error)) = wheel::fire(parts, in_use) {
         return Err(Trouble::Wheel(error));
     }
-    let WheelInUse { wheel: Some(wheel), complete, .. } = in_use else { return Ok(()) };
+    let WheelInUse { wheel: Some(wheel), complete, recalls_to, .. } = in_use else { return Ok(()) };
     let mut next = queue.min_offset().max(parts.delayed.timers().kept_from());
     if next >= until.min(wheel.end()) {
         return Ok(());
@@ -115,6 +115,7 @@ fn put_wheel_back(
     while next < until {
         let tables = parts.tables();
         let mut call = Call::new(AppendClass::State);
+        let mut recalls_go_on = false;
         while next < until && !call.is_full() {
             let at = next;
             next.0 += 1;
@@ -127,12 +128,17 @@ fn put_wheel_back(
                 call.given_up.push(at);
                 continue;
             }
+            recalls_go_on |= unit.recalls;
             match put_back(parts, Source::TimerKept { offset: at }, &message) {
                 Ok(record) => call.put(at, record, queue, None, 0),
                 Err(_) => parts.delayed.dropped(&message, "its properties do not fit a record any more"),
             }
         }
-        call.append(parts, Timers::apply_kept)?;
+        let appended = call.append(parts, Timers::apply_kept);
+        if recalls_go_on {
+            *recalls_to = queue.counter().next();
+        }
+        appended?;
     }
     let mut timers = parts.delayed.timers();
     let Complete { through, read_to } =

@@ -40,7 +40,7 @@ pub(super) struct WheelInUse {
     /// When the last state record about it was written.
     pub(super) recorded: Timestamp,
     /// Recalls that were put back lie below: nothing is fired before they are in the wheel again.
-    recalls_to: QueueOffset,
+    pub(super) recalls_to: QueueOffset,
 }
 
 /// All messages below `read_to` of this second and earlier ones are fired.
@@ -117,9 +117,7 @@ pub(super) fn fire(parts: &Parts, in_use: &mut WheelInUse) -> Result<Option<Time
         while let Some(second) = wheel.first_second().filter(|second| *second <= due_through)
             && wheel.end() >= *recalls_to
         {
-            if fire_second(parts, wheel, &queue, second)? {
-                *recalls_to = queue.counter().next();
-            }
+            fire_second(parts, wheel, &queue, second, recalls_to)?;
         }
         parts.delayed.in_wheel.store(wheel.waiting(), Ordering::Relaxed);
         if wheel.end() < *recalls_to {
@@ -221,14 +219,14 @@ fn unit_of(message: &Glance<'_>) -> TimerUnit {
     }
 }
 
-/// Fires one second: first what is recalled in it, then all others in the order they were stored. Says whether something
-/// that recalls was put back: what it recalls may be due next.
+/// Fires one second: first what is recalled in it, then all others in the order they were stored.
 fn fire_second(
     parts: &Parts,
     wheel: &mut TimerWheel,
     queue: &ConsumeQueue,
     second: Timestamp,
-) -> Result<bool, Trouble> {
+    recalls_to: &mut QueueOffset,
+) -> Result<(), Trouble> {
     let waiting = wheel.waiting_for(second)?;
     let mut window = Window::default();
     let (mut recalled, recalls): (HashSet<Box<str>>, Vec<QueueOffset>) = {
@@ -254,16 +252,21 @@ fn fire_second(
     let left = Left { wheel, left: left.into_iter(), foreign: ForeignCopies::default(), before: None };
     let left = Mutex::new(left);
     // Reading and encoding them takes longer than appending: both threads do either, and append by turns.
-    std::thread::scope(|scope| {
+    let fired = std::thread::scope(|scope| {
         let fire = || due.fire(&left);
         let named = || std::thread::Builder::new().name("timers-second".into());
         let other = second_hand.then(|| named().spawn_scoped(scope, fire).ok()).flatten();
         let fired = fire();
         let others = other.map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         fired.and(others.unwrap_or(Ok(())))
-    })?;
+    });
+    // Also when others were refused: what it recalls may be due next.
+    if recalls_go_on {
+        *recalls_to = queue.counter().next();
+    }
+    fired?;
     wheel.done(second);
-    Ok(recalls_go_on)
+    Ok(())
 }
 
 /// What is due in a second, on its way to its topics.

@@ -410,6 +410,35 @@ async fn what_is_recalled_does_not_come_when_its_recall_is_put_back_after_its_ti
     assert_eq!(scheduled(&broker), 0);
 }
 
+/// What retention puts back comes into its queue a moment later, when the disk has it. In that moment the message, which
+/// was put back long before, is due.
+#[tokio::test]
+async fn what_is_recalled_does_not_come_in_the_moment_its_recall_is_put_back() {
+    for _ in 0..3 {
+        let (files, hands) = (SimulatedFiles::new(), Hands::new());
+        let config = BrokerConfig { durability: Durability::Disk, ..simulated_config() };
+        let broker = open_simulated_with(&files, config, Box::new(hands.clone())).unwrap();
+        with_delay_topic(&broker).await;
+        let hour = DAY / 24;
+        let sent = send_one(&broker, "recalled", after(40 * hour as u64)).await;
+        hands.pass(5 * hour);
+        let recall = RecallMessage { topic: topic(), unique_key: "recalled".into(), second: sent.waits_for.unwrap() };
+        assert_eq!(broker.recall_message(recall).await.unwrap(), RecallOutcome::Recalled);
+        let recalled_to = broker.parts().store.max_offset();
+        hands.pass(34 * hour);
+        fire_due(broker.parts()).unwrap();
+        assert!(broker.parts().store.max_offset() > recalled_to, "the message was put back, behind its recall");
+        broker.parts().reached(broker.parts().store.max_offset()).await.unwrap();
+        fire_due(broker.parts()).unwrap();
+        assert!(put_back_below(broker.parts(), recalled_to).unwrap());
+        hands.pass(2 * hour);
+        fire_due(broker.parts()).unwrap();
+        broker.parts().reached(broker.parts().store.max_offset()).await.unwrap();
+        assert_eq!(delivered(&broker).await, Vec::<String>::new());
+        broker.close().unwrap();
+    }
+}
+
 /// A start that has to read all of it anew takes it in parts, and what is long due lies in the first of them.
 #[tokio::test]
 async fn what_is_recalled_does_not_come_however_much_lies_before_its_recall() {
