@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 const SEGMENT_BYTES: u64 = 64 << 10;
 const RETENTION: &str = "[retention]\ncommit_log_size_max = \"256KiB\"\n";
 const LOG_BYTES_MAX: u64 = 256 << 10;
+const MOVED: &str = "gantry_consumer_retried_messages_total{";
 /// Where messages that group g receives of orders may stand.
 const TOPICS: [&str; 2] = ["orders", "%RETRY%g"];
 /// Batches sent until the log's beginning must be gone.
@@ -52,35 +53,60 @@ struct Shop {
 }
 
 impl Shop {
-    /// Sends until everything that the log held so far is gone. No faster than retention takes it: what that moves to the
-    /// end of the log meanwhile would go as well.
-    async fn fill(&mut self) {
-        let storage = self.server.url("/v1/brokers/broker-a/storage");
-        let log = async || {
-            let storage = ask(self.http.get(&storage)).await.unwrap().expect(200).json();
-            ["commitLogMin", "commitLogMax"].map(|name| storage[name].as_u64().unwrap())
-        };
-        let [_, end] = log().await;
+    /// Where the log begins and ends.
+    async fn log(&self) -> [u64; 2] {
+        let storage = self.http.get(self.server.url("/v1/brokers/broker-a/storage"));
+        let storage = ask(storage).await.unwrap().expect(200).json();
+        ["commitLogMin", "commitLogMax"].map(|name| storage[name].as_u64().unwrap())
+    }
+
+    /// How much of what was in flight went to the retry topic.
+    async fn moved(&self) -> f64 {
+        let answer = ask(self.http.get(self.server.url("/metrics"))).await.unwrap().expect(200);
+        let metrics = String::from_utf8(answer.body).unwrap();
+        let of_orders = |line: &&str| line.starts_with(MOVED) && line.contains("topic=\"orders\"");
+        metrics.lines().find(of_orders).map_or(0.0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+    }
+
+    /// Sends some more, and waits until retention has come after. Faster than that, what it moves to the end of the log
+    /// would itself be too old a moment later.
+    async fn send(&mut self) {
+        let message = |number: u64| json!({"body": format!("{number}"), "properties": {"pad": "x".repeat(400)}});
+        let messages: Vec<Value> = (self.sent..self.sent + BATCH).map(message).collect();
+        self.sent += BATCH;
+        let url = self.server.url("/v1/topics/orders/messages/batch");
+        ask(self.http.post(url).json(&json!({"messages": messages}))).await.unwrap().expect(201);
+        for _ in 0..LOOKS_MAX {
+            let [min, max] = self.log().await;
+            if max - min <= LOG_BYTES_MAX + SEGMENT_BYTES {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("retention does not come: {}", self.server.log());
+    }
+
+    /// Sends until everything that the log held so far is gone.
+    async fn replace_all(&mut self) {
+        let [_, end] = self.log().await;
         for _ in 0..BATCHES_MAX {
-            let message = |number: u64| json!({"body": format!("{number}"), "properties": {"pad": "x".repeat(400)}});
-            let messages: Vec<Value> = (self.sent..self.sent + BATCH).map(message).collect();
-            self.sent += BATCH;
-            let url = self.server.url("/v1/topics/orders/messages/batch");
-            ask(self.http.post(url).json(&json!({"messages": messages}))).await.unwrap().expect(201);
-            let mut looks = 0..LOOKS_MAX;
-            let min = loop {
-                let [min, max] = log().await;
-                if max - min <= LOG_BYTES_MAX + SEGMENT_BYTES {
-                    break min;
-                }
-                looks.next().unwrap_or_else(|| panic!("retention does not come: {}", self.server.log()));
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            };
-            if min >= end {
+            self.send().await;
+            if self.log().await[0] >= end {
                 return;
             }
         }
         panic!("nothing was deleted: {}", self.server.log());
+    }
+
+    /// Sends until what is in flight had to leave its segment.
+    async fn push_out_what_is_in_flight(&mut self) {
+        for _ in 0..BATCHES_MAX {
+            self.send().await;
+            if self.moved().await > 0.0 {
+                return;
+            }
+        }
+        panic!("nothing in flight was moved: {}", self.server.log());
     }
 
     /// Receives some, and acks those that shall be acked. What was received and what was acked.
@@ -114,11 +140,11 @@ async fn b7_a_lost_state_is_refused_with_the_command_that_brings_it_back() {
     ask(client.http.put(client.server.url("/v1/topics/orders"))).await.unwrap().expect(201);
     client.receive("wait=0", |_| false).await;
     // The records that made topic, group and cells go with the beginning.
-    client.fill().await;
+    client.replace_all().await;
     let (first, acked_before) = client.receive("wait=0", |body| body % 4 != 0).await;
     assert!(first.len() > 10 && acked_before.len() < first.len(), "{first:?}");
     // What is in flight goes on in the retry topic when its segments go.
-    client.fill().await;
+    client.push_out_what_is_in_flight().await;
     assert_eq!(client.server.stop("-TERM").code(), Some(0));
     client.server = start(dir);
     let (_, acked_since) = client.receive("wait=0", |body| body % 3 != 0).await;
@@ -155,7 +181,7 @@ async fn b7_a_lost_state_is_refused_with_the_command_that_brings_it_back() {
         log.lines().map(body).collect::<BTreeSet<u64>>()
     };
     let [in_orders, moved] = TOPICS.map(kept_of);
-    assert!(!moved.is_empty(), "nothing in flight was moved");
+    assert!(!moved.is_empty(), "what was moved is gone");
     let kept = &in_orders | &moved;
     let done = store(dir, &["recover-state", "--yes"]);
     assert_eq!(done.status.code(), Some(0), "{done:?}");
