@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::call::{Call, FIRED_AT_ONCE_MAX, FIRED_BYTES_AT_ONCE_MAX, Targets, delivered, read};
 use super::put_back::put_back;
 use crate::clock::Timestamp;
+use crate::delivery::delay_levels::DELAY_MAX;
 use crate::delivery::filter::tag_hash;
 use crate::delivery::timers::Timers;
 use crate::foreign::delayed;
@@ -159,9 +160,9 @@ fn take(parts: &Parts, wheel: &mut TimerWheel, queue: &ConsumeQueue) -> Result<(
             break;
         }
         for (at, entry) in (wheel.end().0..).map(QueueOffset).zip(&entries) {
-            // Its checksum is looked at when it is fired.
+            // Its checksum is looked at when it is fired, if it names a time at which that will be.
             let glanced = parts.store.glance_message(&mut window, queue, at, entry);
-            if let Some(unit) = glanced.map(|message| unit_of(&message)) {
+            if let Some(unit) = glanced.map(|message| unit_of(&message)).filter(has_a_time) {
                 units.push(unit);
                 continue;
             }
@@ -217,6 +218,11 @@ fn unit_of(message: &Glance<'_>) -> TimerUnit {
         record_len: message.record_len,
         topic_hash,
     }
+}
+
+/// Whether its time is one that a message could be given when it was stored.
+fn has_a_time(unit: &TimerUnit) -> bool {
+    floor(unit.second) == unit.second && unit.second.since(unit.base).max(unit.base.since(unit.second)) <= DELAY_MAX
 }
 
 /// Fires one second: first what is recalled in it, then all others in the order they were stored.

@@ -515,6 +515,29 @@ async fn a_topic_that_is_gone_takes_its_messages_along_and_holds_up_nobody() {
     assert_eq!((stats.scheduled, stats.fired, stats.dropped), (0, 2, 2));
 }
 
+/// Nobody waits for a year that a broken disk has written.
+#[tokio::test]
+async fn what_is_damaged_is_dropped_at_its_time_at_the_latest() {
+    let (files, hands) = (SimulatedFiles::new(), Hands::new());
+    let broker = open_at(&files, &hands);
+    with_delay_topic(&broker).await;
+    let damaged = send_one(&broker, "damaged", after(5_000)).await;
+    send_one(&broker, "kept", after(5_000)).await;
+    broker.close().unwrap();
+    drop(broker);
+    let log = std::path::Path::new("/data/commitlog/00000000000000000000");
+    let bytes = files.read(log).unwrap();
+    let time = damaged.waits_for.unwrap().0.to_string();
+    let is_time = |at: &usize| bytes[*at..].starts_with(time.as_bytes());
+    let at = (damaged.commit_log_offset.0 as usize..bytes.len()).find(is_time).unwrap();
+    files.damage(log, at as u64, b"9").unwrap();
+    lose_timer_log(&files);
+    hands.pass(5_000);
+    let broker = open_at(&files, &hands);
+    assert_eq!(delivered(&broker).await, ["kept"]);
+    assert_eq!((scheduled(&broker), stats(broker.parts()).dropped), (0, 1));
+}
+
 #[tokio::test]
 async fn levels_keep_their_order_and_one_second_keeps_that_of_its_sends() {
     const COUNT: usize = 1_000;
