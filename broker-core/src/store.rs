@@ -576,6 +576,11 @@ impl Store {
         self.shared.log.read_at(at)
     }
 
+    /// The record that the caller appended there, whether or not consumers may see it yet.
+    pub fn read_appended(&self, at: CommitLogOffset) -> Result<StoredMessage, StoreError> {
+        self.shared.log.read_at(at)
+    }
+
     /// How long syncs of the log took.
     pub fn syncs(&self) -> HistogramStats {
         self.shared.log.syncs()

@@ -38,6 +38,8 @@ pub struct OpenHalf {
     pub next_check: Timestamp,
     /// Where it was first, if it was put back since.
     pub origin: Option<QueueOffset>,
+    /// Its record, if it was just put back: its queue has it only when the disk has.
+    pub put_back_at: Option<CommitLogOffset>,
 }
 
 #[derive(Debug, Default)]
@@ -172,6 +174,7 @@ mod tests {
             checks: 0,
             next_check: Timestamp(next_check),
             origin: None,
+            put_back_at: None,
         }
     }
 

@@ -255,16 +255,24 @@ impl Locked<'_> {
             checks: lease.map_or(before.unwrap_or(0), |lease| lease.attempt),
             next_check: lease.map_or(message.store_timestamp.plus(check_after), |lease| lease.deadline),
             origin: number(property::PREPARED_QUEUE_OFFSET).map(QueueOffset),
+            put_back_at: None,
         }
     }
 
     /// `None`: retention has taken it, or it cannot be read. One such record must not keep the others from being decided.
     pub(crate) fn read(&self, at: QueueOffset) -> Option<StoredMessage> {
-        let mut entries = Vec::with_capacity(1);
-        let read = self.parts.store.read_queue(self.queue, at, 1, &mut entries).and_then(|()| match entries.first() {
-            Some(entry) => self.parts.store.read_message(&mut Window::default(), self.queue, at, entry),
-            None => Ok(None),
-        });
+        let store = &self.parts.store;
+        let read = match self.open.open(at).and_then(|half| half.put_back_at) {
+            // Whatever is said of it now comes behind it in the log.
+            Some(place) => store.read_appended(place).map(Some),
+            None => {
+                let mut entries = Vec::with_capacity(1);
+                store.read_queue(self.queue, at, 1, &mut entries).and_then(|()| match entries.first() {
+                    Some(entry) => store.read_message(&mut Window::default(), self.queue, at, entry),
+                    None => Ok(None),
+                })
+            }
+        };
         read.unwrap_or_else(|error| {
             unreadable(at, &error);
             None

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::broker::HalfMessageId;
-use crate::delivery::half_messages::{Decided, HalfOutcome};
+use crate::delivery::half_messages::{Decided, HalfOutcome, OpenHalf};
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
 use crate::message::property;
@@ -13,12 +13,12 @@ use crate::offset::{CommitLogOffset, QueueOffset};
 use crate::operation::fire_messages::target;
 use crate::operation::topics::ensure_topic;
 use crate::state::tables::Tables;
-use crate::store::commit_log::{Append, AppendClass};
+use crate::store::commit_log::{Append, AppendClass, Appended};
 use crate::store::error::StoreError;
 use crate::store::failpoint::{self, Point};
 use crate::store::record::RecordDraft;
 
-use super::{Locked, QUEUE, cell_key, half_topic, holding_topic, since, with_known};
+use super::{Locked, QUEUE, cell_key, half_topic, holding_topic, since, unreadable, with_known};
 
 /// Most that are moved under one lock, and by one append.
 const MOVED_AT_ONCE: usize = 64;
@@ -179,17 +179,39 @@ impl Locked<'_> {
         let batch = self.parts.store.append(appends)?;
         failpoint::at(Point::HalfMovedAfter);
         let indexed = self.parts.store.dispatched_offset();
+        let mut refused = None;
         for (appended, (at, key_hash)) in batch.entries.into_iter().zip(moved) {
-            appended?;
+            let appended = match appended {
+                Ok(appended) => appended,
+                // Others behind it are stored all the same.
+                Err(error) => {
+                    refused = Some(error);
+                    continue;
+                }
+            };
             let origin = self.origin(at);
             self.settled(at);
             if to == MoveTo::Holding {
                 self.parts.transactions.given_up.fetch_add(1, Ordering::Relaxed);
                 let outcome = HalfOutcome::Held;
                 self.open.decide(origin, Decided { key_hash, outcome, end: batch.end }, indexed);
+            } else {
+                self.know_at_once(&appended);
             }
         }
         self.parts.mark(batch.end);
-        Ok(())
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// Until it comes into its queue nobody would find it: a commit would be answered as one that comes too late.
+    fn know_at_once(&mut self, put_back: &Appended) {
+        let (at, place) = (put_back.queue_offset, put_back.commit_log_offset);
+        match self.parts.store.read_appended(place) {
+            Ok(message) => {
+                let half = OpenHalf { put_back_at: Some(place), ..self.half_of(at, &message) };
+                self.open.found(at, half);
+            }
+            Err(error) => unreadable(at, &error),
+        }
     }
 }

@@ -7,7 +7,7 @@ use super::*;
 use crate::config::Pace;
 use crate::message::{StoredMessage, Transaction, property, sys_flag};
 use crate::names::{HALF_TOPIC, HOLDING_TOPIC, OP_TOPIC, ProducerGroup};
-use crate::operation::half_messages::upkeep::{keep_up, put_back_behind};
+use crate::operation::half_messages::upkeep::{keep_up, put_back_behind, put_back_below};
 use crate::store::offline::verify::{VerifyOptions, verify};
 
 const RECEIPT_OUT: &str = "a receipt for a half message";
@@ -536,6 +536,47 @@ async fn one_that_stays_open_is_put_back_and_holds_up_nothing_behind_it() {
     roll_back(&broker, older).await.unwrap();
     assert_eq!(visible_ids(&broker).await, ["old"]);
     assert_eq!(settled(&broker).await, Some(QueueOffset(24)));
+}
+
+/// What retention puts back comes into its queue a moment later, when the disk has it. In that moment it is open as before.
+#[tokio::test]
+async fn what_is_put_back_is_open_before_the_disk_has_it() {
+    let (files, hands) = (SimulatedFiles::new(), Hands::new());
+    let pace = Pace { sync_delay: Duration::from_secs(3_600), ..Pace::default() };
+    let config = BrokerConfig { durability: Durability::Disk, pace, ..simulated_config() };
+    let broker = open_simulated_with(&files, config, Box::new(hands.clone())).unwrap();
+    with_transaction_topic(&broker).await;
+    let mut halves = Vec::new();
+    for id in ["a", "b", "c", "d"] {
+        halves.push(send_half(&broker, id).await);
+    }
+    for round in 0..2 {
+        assert!(put_back_below(broker.parts(), broker.parts().store.max_offset()).unwrap());
+        assert_eq!(in_queue_of(&broker, HALF_TOPIC), 4 + 4 * round, "the disk does not have it");
+        assert_eq!(open_ids(&broker).await, ["a", "b", "c", "d"]);
+        hands.pass(30_000);
+        let asked = checks(&broker).await;
+        let times = 1 + round as u32;
+        assert_eq!(ids(&asked), [("a", times), ("b", times), ("c", times), ("d", times)]);
+        halves.extend(asked.iter().map(|check| check.half));
+        broker.parts().reached_soon(broker.parts().store.max_offset()).await.unwrap();
+        assert_eq!(open_ids(&broker).await, ["a", "b", "c", "d"]);
+    }
+    assert!(put_back_below(broker.parts(), broker.parts().store.max_offset()).unwrap());
+    commit(&broker, halves[0]).await.unwrap();
+    roll_back(&broker, halves[5]).await.unwrap();
+    assert!(put_back_below(broker.parts(), broker.parts().store.max_offset()).unwrap());
+    commit(&broker, halves[10]).await.unwrap();
+    for handle in [0, 4, 8] {
+        commit(&broker, halves[handle]).await.unwrap();
+        let refused = roll_back(&broker, halves[handle]).await.unwrap_err();
+        assert!(matches!(refused, BrokerError::TransactionResolved { as_what: "committed" }), "{refused}");
+    }
+    let files = files.power_cut(1);
+    drop(broker);
+    let broker = open_at(&files, &hands);
+    assert_eq!(visible_ids(&broker).await, ["a", "c"]);
+    assert_eq!(open_ids(&broker).await, ["d"]);
 }
 
 #[tokio::test]
