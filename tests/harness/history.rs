@@ -401,8 +401,8 @@ pub fn check(lines: &[Line], read_back: &ReadBack) -> Vec<Violation> {
 /// Places in a history are the numbers of its lines.
 type Place = usize;
 
-/// The broker reads the clock before it stores what is delayed, so much earlier at most.
-const LOOKED_AT_BEFORE_MS: i64 = 1_000;
+/// The broker reads the clock before it stores what is delayed: so much earlier, or as much as the send took.
+const LOOKED_AT_BEFORE_MS: u64 = 1_000;
 
 /// It may still happen at any later time.
 const NEVER: Place = Place::MAX;
@@ -433,6 +433,7 @@ struct Done<'a> {
     outcome: Phase,
     asked: &'a Subject,
     answered: Option<&'a Subject>,
+    took_us: u64,
 }
 
 impl<'a> History<'a> {
@@ -462,14 +463,14 @@ impl<'a> History<'a> {
         }
         for (began, line) in lines.iter().enumerate().filter(|(_, line)| line.phase == Phase::Invoke) {
             let next_restart = || restarts.iter().copied().find(|restart| *restart > began).unwrap_or(NEVER);
-            let (ended, outcome, answered) = match answers.get(&line.id) {
+            let (ended, outcome, answered, took_us) = match answers.get(&line.id) {
                 Some((place, answer)) if answer.phase != Phase::Unknown => {
-                    (*place, answer.phase, Some(&answer.subject))
+                    (*place, answer.phase, Some(&answer.subject), answer.at.saturating_sub(line.at))
                 }
-                _ => (next_restart(), Phase::Unknown, None),
+                _ => (next_restart(), Phase::Unknown, None, 0),
             };
             let asked = &line.subject;
-            let done = Done { operation: line.operation, began, ended, outcome, asked, answered };
+            let done = Done { operation: line.operation, began, ended, outcome, asked, answered, took_us };
             match line.operation {
                 Operation::Send => {
                     let key = asked.key.as_deref().expect("a send has a key");
@@ -596,7 +597,9 @@ impl<'a> History<'a> {
                     found.push(Kind::Phantom.because(format!("{} at {at} went with its topic", message.key)));
                 }
                 if send.is_delayed()
-                    && send.due_ms().is_some_and(|due_ms| message.stored_ms + LOOKED_AT_BEFORE_MS < due_ms)
+                    && send.due_ms().is_some_and(|due_ms| {
+                        message.stored_ms.saturating_add_unsigned(send.looked_at_before_ms()) < due_ms
+                    })
                 {
                     found.push(Kind::FiredEarly.because(format!("{} at {at} of {}", message.key, message.stored_ms)));
                 }
@@ -735,6 +738,11 @@ impl Done<'_> {
     /// When a delayed message comes, as far as anybody was told.
     fn due_ms(&self) -> Option<i64> {
         Some(self.answered?.stored_ms? + self.asked.delay_ms?)
+    }
+
+    /// So long before it was stored the broker may have looked at the clock.
+    fn looked_at_before_ms(&self) -> u64 {
+        LOOKED_AT_BEFORE_MS.max(self.took_us / 1_000)
     }
 
     /// In what a message is another than the one that was sent and answered.
