@@ -287,7 +287,7 @@ fn drain(setting: &Setting, broker: &LocalBroker, recorder: &Recorder, read_back
                         Err(error) => broken.push(format!("a pop of {topic}: {error}")),
                     }
                 }
-                // What came too often is about to be given up, and what is behind it goes on then.
+                // What came too often is given up, and what is behind it goes on then.
                 let dead = dead_letters(broker, &consumer_group(group)).unwrap_or_else(|error| {
                     broken.push(error);
                     Vec::new()
@@ -303,11 +303,7 @@ fn drain(setting: &Setting, broker: &LocalBroker, recorder: &Recorder, read_back
                 if missing.is_empty() || !setting.has_every_kind {
                     break;
                 }
-                // What it could not give up it tries again in a second, and this clock stands still: a change of the group
-                // has it look at once.
-                change_groups(setting, broker, PutWhen::Exists);
-                // On a busy machine its thread has to wait for its turn.
-                if look < LOOKS_AT_ONCE { std::thread::yield_now() } else { std::thread::sleep(PAUSE) }
+                give_up_now(setting, broker, look);
             }
             if !missing.is_empty() {
                 let progress = block_on(broker.query_consume_offsets(consumer_group(group), topic_name(topic)));
@@ -318,14 +314,29 @@ fn drain(setting: &Setting, broker: &LocalBroker, recorder: &Recorder, read_back
         }
         // What was moved comes to receives of its own topic, unless that was deleted since.
         let lost = of_deleted_topics(recorder);
-        let dead = dead_letters(broker, &consumer_group(group)).unwrap_or_default();
-        let moved = read_back.retried.get(group).into_iter().flatten();
-        let is_owed =
-            |key: &String| !settled.contains(key) && !came.contains(key) && !dead.contains(key) && !lost.contains(key);
-        for message in moved.filter(|message| is_owed(&message.key)) {
-            broken.push(format!("NotDelivered: {} of the retry topic does not come to {group}", message.key));
+        let moved: Vec<_> = read_back.retried.get(group).into_iter().flatten().collect();
+        let mut missing = Vec::new();
+        for look in 0..LOOKS_MAX {
+            let dead = dead_letters(broker, &consumer_group(group)).unwrap_or_default();
+            let is_over = |key: &String| settled.contains(key) || came.contains(key) || dead.contains(key);
+            let is_owed = |message: &&&MessageRead| !is_over(&message.key) && !lost.contains(&message.key);
+            missing = moved.iter().filter(is_owed).map(|message| message.key.clone()).collect();
+            if missing.is_empty() || !setting.has_every_kind {
+                break;
+            }
+            give_up_now(setting, broker, look);
         }
+        let never = |key| format!("NotDelivered: {key} of the retry topic does not come to {group}");
+        broken.extend(missing.into_iter().map(never));
     }
+}
+
+/// What came too often goes to the dead letters. What the broker could not give up it tries again in a second, and this clock
+/// stands still: a change of the group has it look at once.
+fn give_up_now(setting: &Setting, broker: &LocalBroker, look: usize) {
+    change_groups(setting, broker, PutWhen::Exists);
+    // On a busy machine its thread has to wait for its turn.
+    if look < LOOKS_AT_ONCE { std::thread::yield_now() } else { std::thread::sleep(PAUSE) }
 }
 
 /// They begin at the oldest message: left to themselves they would begin at the end of what retention has trimmed.
