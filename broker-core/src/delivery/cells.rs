@@ -8,7 +8,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 
 use crate::clock::Timestamp;
-use crate::offset::QueueId;
+use crate::offset::{CommitLogOffset, QueueId};
 use crate::state::record::{CellKey, Entry};
 
 use super::cell::Cell;
@@ -47,6 +47,8 @@ pub struct Moved {
     pub places: HashMap<(CellKey, u64), u64>,
     /// Those before it are in `places`, unless they are settled.
     pub placed_to: u64,
+    /// The records of those that were moved so lately that their queue may not have them yet, by where they will be in it.
+    pub records: BTreeMap<u64, CommitLogOffset>,
 }
 
 /// What was consumed by a pair since the start.

@@ -7,20 +7,23 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::broker::{ConsumerGroupConfig, ForwardToDeadLetterQueue, RETRY_WITHOUT_END};
+use crate::delivery::cells::Cells;
 use crate::delivery::leases::Lease;
 use crate::delivery::redelivery::Pair;
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
-use crate::message::{MessageError, property};
+use crate::message::{MessageError, StoredMessage, property};
 use crate::names::{ConsumerGroup, TopicName};
 use crate::offset::{CommitLogOffset, QueueId, QueueOffset};
 use crate::operation::ack_message::{Delivery, Locked, apply, check_handle, delivery_of, wake_lanes};
-use crate::operation::topics;
+use crate::operation::{retry_topic, topics};
 use crate::receipt_handle::ReceiptHandle;
 use crate::state::record::{CellKey, Entry, LeaseEntry};
 use crate::state::source::Source;
 use crate::state::tables::Tables;
 use crate::store::commit_log::{Append, AppendClass, Window};
+use crate::store::consume_queue::ConsumeQueue;
+use crate::store::error::StoreError;
 use crate::store::failpoint::{self, Point};
 use crate::store::record::{RecordDraft, RecordError};
 
@@ -78,7 +81,8 @@ pub(crate) async fn forward_messages_to_dead_letter_queue(
                 }
                 if let Delivery::Current { key, offset, lease } = delivery {
                     let reason = forward.reason.as_ref().map(|reason| reason.as_str());
-                    let letter = Letter { key, offset, lease, reason, class: AppendClass::Message };
+                    let record = retry_topic::record_of(&locked[&(key.consumer_group_id, key.topic_id)], offset);
+                    let letter = Letter { key, offset, lease, reason, class: AppendClass::Message, record };
                     // One by one: what is moved ends the lease, so that a handle given twice finds it settled.
                     if let Some(append) = letter.append(parts, &tables, &to)? {
                         failpoint::at(Point::DeadLetterBefore);
@@ -141,12 +145,20 @@ fn give_up_some(parts: &Parts, pair: Pair) -> Result<bool, BrokerError> {
     let limit = AttemptLimit::of(&group.config, &topic.config.topic);
     let cells = parts.cells.of(pair);
     let mut cells = cells.lock().expect("no code panics while holding it");
-    let now = parts.store.now();
-    let letters = cells.iter().filter(|(_, cell)| limit.is_reached(cell.attempt_max())).flat_map(|(queue_id, cell)| {
-        let key = CellKey { consumer_group_id: pair.0, topic_id: pair.1, queue_id: *queue_id };
-        let exhausted = cell.due(now).filter(|(_, lease)| limit.is_reached(lease.attempt));
-        exhausted.map(move |(offset, lease)| Letter { key, offset, lease, reason: None, class: AppendClass::Message })
-    });
+    let (now, locked): (_, &Cells) = (parts.store.now(), &cells);
+    let letters =
+        locked.iter().filter(|(_, cell)| limit.is_reached(cell.attempt_max())).flat_map(|(queue_id, cell)| {
+            let key = CellKey { consumer_group_id: pair.0, topic_id: pair.1, queue_id: *queue_id };
+            let exhausted = cell.due(now).filter(|(_, lease)| limit.is_reached(lease.attempt));
+            exhausted.map(move |(offset, lease)| Letter {
+                key,
+                offset,
+                lease,
+                reason: None,
+                class: AppendClass::Message,
+                record: retry_topic::record_of(locked, offset),
+            })
+        });
     let letters: Vec<_> = letters.take(GIVEN_UP_AT_ONCE_MAX).collect();
     if letters.is_empty() {
         return Ok(false);
@@ -175,13 +187,19 @@ fn give_up_some(parts: &Parts, pair: Pair) -> Result<bool, BrokerError> {
     failpoint::at(Point::DeadLetterBefore);
     let batch = parts.store.append(appends)?;
     failpoint::at(Point::DeadLetterAfter);
+    let mut refused = None;
     for (appended, entry) in batch.entries.into_iter().zip(&entries) {
-        appended?;
-        cells.apply([entry]);
-        cells.dead_letters += 1;
+        match appended {
+            Ok(_) => {
+                cells.apply([entry]);
+                cells.dead_letters += 1;
+            }
+            // Others behind it are stored all the same.
+            Err(error) => refused = Some(error),
+        }
     }
     parts.mark(batch.end);
-    Ok(moved == GIVEN_UP_AT_ONCE_MAX)
+    refused.map_or(Ok(moved == GIVEN_UP_AT_ONCE_MAX), |error| Err(error.into()))
 }
 
 /// A message that leaves the place of its delivery: for the group's dead letter queue, or for its retry topic.
@@ -191,6 +209,8 @@ pub(crate) struct Letter<'a> {
     pub(crate) lease: Lease,
     pub(crate) reason: Option<&'a str>,
     pub(crate) class: AppendClass,
+    /// Its own, if its queue may not have it yet.
+    pub(crate) record: Option<CommitLogOffset>,
 }
 
 impl Letter<'_> {
@@ -214,19 +234,24 @@ impl Letter<'_> {
         })
     }
 
+    fn read(&self, parts: &Parts, queue: &ConsumeQueue) -> Result<Option<StoredMessage>, StoreError> {
+        let at = QueueOffset(self.offset);
+        if let Some(place) = self.record.filter(|_| at >= queue.max_offset()) {
+            return parts.store.read_appended(place).map(Some);
+        }
+        let mut entries = Vec::with_capacity(1);
+        parts.store.read_queue(queue, at, 1, &mut entries)?;
+        let Some(entry) = entries.first() else { return Ok(None) };
+        parts.store.read_message(&mut Window::default(), queue, at, entry)
+    }
+
     /// `None`: retention has taken the message, so it is settled by that.
     pub(crate) fn append(&self, parts: &Parts, tables: &Tables, to: &TopicName) -> Result<Option<Append>, BrokerError> {
         let topic = tables.topic_by_id(self.key.topic_id).expect("whoever has its cells locked has looked it up");
         let not_found = || BrokerError::TopicNotFound { topic: to.to_string() };
         let target = parts.store.queue(to, QUEUE).ok_or_else(not_found)?;
         let Some(queue) = parts.store.queue(&topic.config.topic, self.key.queue_id) else { return Ok(None) };
-        let mut entries = Vec::with_capacity(1);
-        parts.store.read_queue(&queue, QueueOffset(self.offset), 1, &mut entries)?;
-        let Some(entry) = entries.first() else { return Ok(None) };
-        let at = QueueOffset(self.offset);
-        let Some(message) = parts.store.read_message(&mut Window::default(), &queue, at, entry)? else {
-            return Ok(None);
-        };
+        let Some(message) = self.read(parts, &queue)? else { return Ok(None) };
         let source = Source::Lease { cell: self.key, offset: self.offset };
         let physical = message.offset_message_id();
         let unique_key = message.unique_key().unwrap_or(&physical);

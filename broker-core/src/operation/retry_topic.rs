@@ -70,6 +70,11 @@ pub(crate) fn move_below(parts: &Parts, below: CommitLogOffset) -> Result<bool, 
     Ok(any)
 }
 
+/// Where the record of a message is that was moved to this cell so lately that its queue may not have it yet.
+pub(crate) fn record_of(cells: &Cells, offset: u64) -> Option<CommitLogOffset> {
+    cells.moved.as_ref()?.records.get(&offset).copied()
+}
+
 /// A queue's window is full: its oldest messages in flight go on in the retry topic. Says whether any did.
 pub(crate) fn make_room(parts: &Parts, pair: Pair) -> Result<bool, BrokerError> {
     let oldest = |queue: &ConsumeQueue, cell: &Cell| {
@@ -152,6 +157,8 @@ fn move_some(
             lease,
             reason: None,
             class,
+            // It was received from there.
+            record: None,
         }));
     }
     if letters.is_empty() {
@@ -200,7 +207,7 @@ fn move_some(
     let batch = parts.store.append(appends)?;
     let there = key_of(pair.0, tables.topic(&retry).expect("made above, and never deleted"));
     let next = locked[&(there.consumer_group_id, there.topic_id)].get(&QUEUE).map_or(0, |cell| cell.next());
-    let (mut refused, mut leases, mut places) = (None, Vec::new(), Vec::new());
+    let (mut refused, mut leases, mut places, mut records) = (None, Vec::new(), Vec::new(), Vec::new());
     let cells = locked.get_mut(&pair).expect("locked above");
     cells.expired += expired;
     for (appended, (letter, is_dead)) in batch.entries.into_iter().zip(&moved) {
@@ -217,12 +224,17 @@ fn move_some(
         if !is_dead {
             leases.push(letter.lease_at(there, appended.queue_offset.0, next));
             places.push(((letter.key, letter.offset), appended.queue_offset.0));
+            records.push((appended.queue_offset.0, appended.commit_log_offset));
         }
     }
     // Their handles speak for them at once. To read it from the records is for starts: at this moment those are not yet in
     // their queue, and a handle whose message is nowhere would pass for one that was settled.
     let retry_cells = locked.get_mut(&(there.consumer_group_id, there.topic_id)).expect("locked above");
-    retry_cells.moved.get_or_insert_default().places.extend(places);
+    let known = retry_cells.moved.get_or_insert_default();
+    known.places.extend(places);
+    let end = parts.store.queue(&retry, QUEUE).map_or(0, |queue| queue.max_offset().0);
+    known.records = known.records.split_off(&end);
+    known.records.extend(records);
     parts.mark(batch.end);
     // Nobody can have them any more.
     if !gone.is_empty() {

@@ -2,9 +2,11 @@
 
 use super::delayed::Hands;
 use super::*;
+use crate::config::Pace;
 use crate::delivery::cell::WINDOW_MAX;
 use crate::delivery::clients::ClientId;
 use crate::message::property;
+use crate::operation::forward_message_to_dead_letter_queue::give_up_exhausted;
 use crate::operation::release_client;
 use crate::operation::retry_topic::move_below;
 
@@ -196,6 +198,41 @@ async fn c2_an_ack_right_behind_a_move_counts() {
         hands.pass(60_001);
         assert_eq!(ids(&broker.pop_messages(pop(32)).await.unwrap()), names(3..6));
         broker.close().unwrap();
+    }
+}
+
+/// In the same moment it can be given up: on request, or since its last delivery is over.
+#[tokio::test]
+async fn l7_what_was_just_moved_is_given_up() {
+    for on_request in [true, false] {
+        let (files, hands) = (SimulatedFiles::new(), Hands::new());
+        let pace = Pace { sync_delay: Duration::from_secs(3_600), ..Pace::default() };
+        let config = BrokerConfig { durability: Durability::Disk, pace, ..simulated_config() };
+        let broker = open_simulated_with(&files, config, Box::new(hands.clone())).unwrap();
+        with_topic(&broker).await;
+        let once = ConsumerGroupConfig { retry_max_times: 0, ..ConsumerGroupConfig::new(group()) };
+        broker.put_consumer_group(PutConsumerGroup::new(once, PutWhen::Missing)).await.unwrap();
+        fill(&broker, &topic(), 0..6).await;
+        let held = broker.pop_messages(pop(6)).await.unwrap();
+        assert_eq!(held.len(), 6);
+        broker.parts().reached_soon(broker.parts().store.max_offset()).await.unwrap();
+        while move_below(broker.parts(), CommitLogOffset(SEGMENT_BYTES)).unwrap() {}
+        assert_eq!(in_retry_topic(&broker).await.len(), 0, "the disk does not have it");
+        if on_request {
+            let forwards =
+                held.iter().map(|held| ForwardToDeadLetterQueue { handle: held.handle.clone(), reason: None });
+            let forwarded = broker.forward_messages_to_dead_letter_queue(forwards.collect()).await.unwrap();
+            assert!(forwarded.iter().all(Result::is_ok), "{forwarded:?}");
+        } else {
+            hands.pass(60_001);
+            give_up_exhausted(broker.parts(), retry_pair(&broker));
+            broker.parts().reached_soon(broker.parts().store.max_offset()).await.unwrap();
+        }
+        let letters = messages_of(&broker, TopicName::dead_letter_queue(&group())).await;
+        let ids: Vec<_> = letters.iter().map(|letter| letter.unique_key().unwrap().to_string()).collect();
+        assert_eq!(ids, names(0..6));
+        hands.pass(60_001);
+        assert_eq!(broker.pop_messages(pop(32)).await.unwrap().len(), 0);
     }
 }
 
