@@ -228,6 +228,11 @@ impl LocalBroker {
     pub fn close(&self) -> Result<(), StoreError> {
         self.drain();
         self.end_background();
+        // What RocketMQ is told is read from queues, and those have what the disk has. Without it, nothing below is written.
+        let end = self.parts.store.max_offset();
+        if let Err(error) = self.parts.store.reached_soon(end).wait() {
+            tracing::error!(%error, "what was appended last is not on the disk");
+        }
         if let Err(error) = operation::fire_messages::record_fired(&self.parts) {
             tracing::error!(%error, "what was fired last is known by its records alone");
         }

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use self::wheel::{Trouble, WheelInUse};
+use self::wheel::WheelInUse;
 use crate::broker::TimerStats;
 use crate::clock::Timestamp;
 use crate::delivery::timers::Timers;
@@ -189,14 +189,7 @@ fn sleep_until(parts: &Parts, due: Timestamp) -> Duration {
 pub(crate) fn fire_due(parts: &Parts) -> Result<Option<Timestamp>, StoreError> {
     let mut in_use = parts.delayed.wheel.lock().expect("no code panics while holding it");
     let levels_due = levels::fire(parts)?;
-    let wheel_due = match wheel::fire(parts, &mut in_use) {
-        Ok(due) => due,
-        Err(Trouble::Store(error)) => return Err(error),
-        Err(Trouble::Wheel(error)) => {
-            in_use.wheel = None;
-            return Err(StoreError::io("the timer log", &error));
-        }
-    };
+    let wheel_due = wheel::fire(parts, &mut in_use).map_err(|trouble| in_use.after(trouble))?;
     let due = levels_due.into_iter().chain(wheel_due).min();
     parts.delayed.next_due.store(due.map_or(i64::MAX, |due| due.0), Ordering::Relaxed);
     // What was fired shall be on record soon, also if nothing else comes. Not before the wheel is complete: dispatch rings.

@@ -30,13 +30,7 @@ pub(crate) fn put_back_below(parts: &Parts, below: CommitLogOffset) -> Result<bo
     }
     let Some(queue) = parts.store.queue(&timer_topic(), TIMER_QUEUE) else { return Ok(false) };
     let outcome = put_wheel_back(parts, &mut in_use, &queue, below);
-    outcome.map_err(|trouble| match trouble {
-        Trouble::Store(error) => error,
-        Trouble::Wheel(error) => {
-            in_use.wheel = None;
-            StoreError::io("the timer log", &error)
-        }
-    })?;
+    outcome.map_err(|trouble| in_use.after(trouble))?;
     Ok(parts.store.max_offset() > before)
 }
 
@@ -102,20 +96,25 @@ fn put_wheel_back(
 ) -> Result<(), Trouble> {
     let until = parts.store.offset_at_place(queue, below)?;
     // What is due and can be delivered goes now; on a full disk it is put back like the others.
-    if let Err(Trouble::Wheel(error)) = wheel::fire(parts, in_use) {
-        return Err(Trouble::Wheel(error));
+    let refused = match wheel::fire(parts, in_use) {
+        Err(Trouble::Store(error)) => Some(error),
+        outcome => outcome.map(|_| None)?,
+    };
+    let WheelInUse { wheel: Some(wheel), complete, on_its_way, .. } = in_use else { return Ok(()) };
+    if let Some(error) = refused.filter(|_| wheel.end() < until) {
+        // Nobody knows what waits there.
+        return Err(error.into());
     }
-    let WheelInUse { wheel: Some(wheel), complete, recalls_to, .. } = in_use else { return Ok(()) };
     let mut next = queue.min_offset().max(parts.delayed.timers().kept_from());
-    if next >= until.min(wheel.end()) {
+    let until = until.min(wheel.end());
+    if next >= until {
         return Ok(());
     }
-    let until = until.min(wheel.end());
     let mut window = Window::default();
     while next < until {
         let tables = parts.tables();
         let mut call = Call::new(AppendClass::State);
-        let mut recalls_go_on = false;
+        let mut first: Option<Timestamp> = None;
         while next < until && !call.is_full() {
             let at = next;
             next.0 += 1;
@@ -128,16 +127,15 @@ fn put_wheel_back(
                 call.given_up.push(at);
                 continue;
             }
-            recalls_go_on |= unit.recalls;
-            match put_back(parts, Source::TimerKept { offset: at }, &message) {
+            let second = second_sent_for(&message);
+            first = Some(first.map_or(second, |first| first.min(second)));
+            match put_back(parts, Source::TimerKept { offset: at }, &message, second) {
                 Ok(record) => call.put(at, record, queue, None, 0),
                 Err(_) => parts.delayed.dropped(&message, "its properties do not fit a record any more"),
             }
         }
         let appended = call.append(parts, Timers::apply_kept);
-        if recalls_go_on {
-            *recalls_to = queue.counter().next();
-        }
+        first.into_iter().for_each(|second| on_its_way.add(second, queue));
         appended?;
     }
     let mut timers = parts.delayed.timers();
@@ -150,12 +148,24 @@ fn put_wheel_back(
 }
 
 /// The message that waits on, in a record of its own that the log keeps for longer.
-pub(super) fn put_back(parts: &Parts, source: Source, message: &StoredMessage) -> Result<EncodedRecord, RecordError> {
-    let number = |name| message.property(name).and_then(|text| text.parse::<i64>().ok());
-    let times = number(property::TIMER_ROLL_TIMES).unwrap_or(0).saturating_add(1).to_string();
-    let out = Timestamp(number(property::TIMER_OUT_MS).unwrap_or(0));
+pub(super) fn put_back(
+    parts: &Parts,
+    source: Source,
+    message: &StoredMessage,
+    second: Timestamp,
+) -> Result<EncodedRecord, RecordError> {
+    let times = number(message, property::TIMER_ROLL_TIMES).unwrap_or(0).saturating_add(1).to_string();
     let instead = [(property::TIMER_ROLL_TIMES, &*times)];
     let mut draft = moved(parts, &timer_topic(), TIMER_QUEUE, source, message, &instead);
-    push_roll(&mut draft, roll_second(parts, parts.store.now(), out));
+    push_roll(&mut draft, roll_second(parts, parts.store.now(), second));
     draft.encode()
+}
+
+/// The second of the wheel in which it is to be delivered, however often it is put back before.
+pub(super) fn second_sent_for(message: &StoredMessage) -> Timestamp {
+    Timestamp(number(message, property::TIMER_OUT_MS).unwrap_or(0))
+}
+
+fn number(message: &StoredMessage, name: &str) -> Option<i64> {
+    message.property(name).and_then(|text| text.parse().ok())
 }

@@ -1,12 +1,12 @@
 //! Firing the wheel: what the topic of timers holds is put into it, and a second is fired when it has ended.
 
 use std::collections::HashSet;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use super::call::{Call, FIRED_AT_ONCE_MAX, FIRED_BYTES_AT_ONCE_MAX, Targets, delivered, read};
-use super::put_back::put_back;
+use super::put_back::{put_back, second_sent_for};
 use crate::clock::Timestamp;
 use crate::delivery::delay_levels::DELAY_MAX;
 use crate::delivery::filter::tag_hash;
@@ -40,8 +40,45 @@ pub(super) struct WheelInUse {
     pub(super) complete: Option<Complete>,
     /// When the last state record about it was written.
     pub(super) recorded: Timestamp,
-    /// Recalls that were put back lie below: nothing is fired before they are in the wheel again.
-    pub(super) recalls_to: QueueOffset,
+    pub(super) on_its_way: OnItsWay,
+}
+
+/// What was put back and may not be in the wheel again: none of its seconds is fired before. A recall would be done with
+/// before its message is there, or the message delivered before its recall is.
+#[derive(Default)]
+pub(super) struct OnItsWay {
+    /// The first of the seconds that its messages were sent for.
+    first: Option<Timestamp>,
+    /// All of it lies below.
+    to: QueueOffset,
+}
+
+impl OnItsWay {
+    /// Something that waits for this second was put back, or so it may be, below the end of this queue.
+    pub(super) fn add(&mut self, second: Timestamp, queue: &ConsumeQueue) {
+        self.first = Some(self.first.map_or(second, |first| first.min(second)));
+        self.to = queue.counter().next();
+    }
+
+    fn arrived(&mut self, wheel: &TimerWheel) {
+        if wheel.end() >= self.to {
+            self.first = None;
+        }
+    }
+
+    fn holds(&self, second: Timestamp) -> bool {
+        self.first.is_some_and(|first| first <= second)
+    }
+}
+
+impl WheelInUse {
+    /// A wheel that cannot be used is made anew by whoever needs it next.
+    pub(super) fn after(&mut self, trouble: Trouble) -> StoreError {
+        if matches!(trouble, Trouble::Wheel(_)) {
+            self.wheel = None;
+        }
+        trouble.store_error()
+    }
 }
 
 /// All messages below `read_to` of this second and earlier ones are fired.
@@ -57,6 +94,15 @@ pub(super) enum Trouble {
     Wheel(std::io::Error),
     /// Something around it, which may pass.
     Store(StoreError),
+}
+
+impl Trouble {
+    fn store_error(self) -> StoreError {
+        match self {
+            Trouble::Store(error) => error,
+            Trouble::Wheel(error) => StoreError::io("the timer log", &error),
+        }
+    }
 }
 
 impl From<std::io::Error> for Trouble {
@@ -80,30 +126,31 @@ pub(crate) fn record_fired(parts: &Parts) -> Result<(), StoreError> {
     }
 }
 
-/// Leaves the wheel as RocketMQ has it. At a clean stop, after `record_fired`.
+/// Leaves the wheel as RocketMQ has it. At a clean stop, after `record_fired`, when the queue has all that the log has.
 pub(crate) fn leave_wheel(parts: &Parts) -> Result<(), StoreError> {
     let mut in_use = parts.delayed.wheel.lock().expect("no code panics while holding it");
-    let WheelInUse { complete: Some(complete), wheel: Some(wheel), .. } = &mut *in_use else { return Ok(()) };
-    if let Some(queue) = parts.store.queue(&timer_topic(), TIMER_QUEUE)
-        && wheel.first() < first_kept(parts, &queue)
-    {
-        // What retention put back still stands in its second too, and RocketMQ would deliver it there and its copy.
-        let made_anew = recover(parts, &queue).map_err(Trouble::from).and_then(|mut wheel| {
-            take(parts, &mut wheel, &queue)?;
-            Ok(wheel)
-        });
-        *wheel = made_anew.map_err(|trouble| match trouble {
-            Trouble::Store(error) => error,
-            Trouble::Wheel(error) => StoreError::io("the timer log", &error),
-        })?;
+    let Some(queue) = parts.store.queue(&timer_topic(), TIMER_QUEUE) else { return Ok(()) };
+    let WheelInUse { wheel, complete, .. } = &mut *in_use;
+    // What retention put back still stands in its second too, and RocketMQ would deliver it there and its copy. And of a
+    // second that could not be fired whole, only the proofs say how far it got.
+    let as_it_is = wheel.as_mut().zip(*complete).filter(|(wheel, _)| wheel.first() >= first_kept(parts, &queue));
+    if let Some((wheel, complete)) = as_it_is {
+        return delayed::leave_wheel(&parts.store, wheel, complete.through);
     }
-    delayed::leave_wheel(&parts.store, wheel, complete.through)
+    // The files that it is read from are the old one's.
+    *wheel = None;
+    let made_anew = recover(parts, &queue).map_err(Trouble::from).and_then(|mut wheel| {
+        take(parts, &mut wheel, &queue)?;
+        Ok(wheel)
+    });
+    let through = complete.map_or(parts.delayed.timers().through(), |complete| complete.through);
+    delayed::leave_wheel(&parts.store, wheel.insert(made_anew.map_err(Trouble::store_error)?), through)
 }
 
 /// Fires what is due in the wheel; says when its next message is.
 pub(super) fn fire(parts: &Parts, in_use: &mut WheelInUse) -> Result<Option<Timestamp>, Trouble> {
     let Some(queue) = parts.store.queue(&timer_topic(), TIMER_QUEUE) else { return Ok(None) };
-    let WheelInUse { wheel, complete, recorded, recalls_to } = in_use;
+    let WheelInUse { wheel, complete, recorded, on_its_way } = in_use;
     let wheel = match wheel {
         Some(wheel) => wheel,
         None => wheel.insert(recover(parts, &queue)?),
@@ -115,20 +162,20 @@ pub(super) fn fire(parts: &Parts, in_use: &mut WheelInUse) -> Result<Option<Time
         take(parts, wheel, &queue)?;
         parts.delayed.timers().wheel_has(wheel.end());
         wheel.trim(queue.min_offset())?;
-        while let Some(second) = wheel.first_second().filter(|second| *second <= due_through)
-            && wheel.end() >= *recalls_to
-        {
-            fire_second(parts, wheel, &queue, second, recalls_to)?;
+        on_its_way.arrived(wheel);
+        let is_due = |wheel: &TimerWheel| wheel.first_second().filter(|second| *second <= due_through);
+        while let Some(second) = is_due(wheel).filter(|second| !on_its_way.holds(*second)) {
+            fire_second(parts, wheel, &queue, second, on_its_way)?;
         }
         parts.delayed.in_wheel.store(wheel.waiting(), Ordering::Relaxed);
-        if wheel.end() < *recalls_to {
+        if is_due(wheel).is_some() {
             if wheel.end() < queue.max_offset() {
                 continue;
             }
-            // Dispatch rings when they can be taken.
+            // Dispatch rings when what is on its way can be taken.
             return Ok(None);
         }
-        // However late something came: nothing due is left in the wheel here.
+        // However late something came, nothing due is left in the wheel here; and what is on its way lies behind its end.
         let complete = complete.insert(Complete { through: due_through, read_to: wheel.end() });
         record(parts, complete, recorded, RECORD_INTERVAL)?;
         return Ok(wheel.first_second().map(|second| second.plus(SECOND)));
@@ -157,7 +204,8 @@ fn take(parts: &Parts, wheel: &mut TimerWheel, queue: &ConsumeQueue) -> Result<(
         units.clear();
         parts.store.read_queue(queue, wheel.end(), TAKEN_AT_ONCE, &mut entries)?;
         if entries.is_empty() {
-            break;
+            // Made anew, it begins where the queue does.
+            return Err(std::io::Error::other("its queue begins behind its end").into());
         }
         for (at, entry) in (wheel.end().0..).map(QueueOffset).zip(&entries) {
             // Its checksum is looked at when it is fired, if it names a time at which that will be.
@@ -231,7 +279,7 @@ fn fire_second(
     wheel: &mut TimerWheel,
     queue: &ConsumeQueue,
     second: Timestamp,
-    recalls_to: &mut QueueOffset,
+    on_its_way: &mut OnItsWay,
 ) -> Result<(), Trouble> {
     let waiting = wheel.waiting_for(second)?;
     let mut window = Window::default();
@@ -249,12 +297,11 @@ fn fire_second(
             recalled.extend(message.property(property::TIMER_DEL_UNIQKEY).map(Box::from));
         }
     }
-    let recalls_go_on = !left.is_empty();
     let timers = parts.delayed.timers();
     left.extend(waiting.messages.into_iter().map(|at| (at, timers.is_done(at, second))));
     drop(timers);
     let second_hand = left.len() > FIRED_AT_ONCE_MAX;
-    let due = Due { parts, queue, recalled };
+    let due = Due { parts, queue, recalled, put_back_first: AtomicI64::new(i64::MAX) };
     let left = Left { wheel, left: left.into_iter(), foreign: ForeignCopies::default(), before: None };
     let left = Mutex::new(left);
     // Reading and encoding them takes longer than appending: both threads do either, and append by turns.
@@ -266,9 +313,10 @@ fn fire_second(
         let others = other.map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         fired.and(others.unwrap_or(Ok(())))
     });
-    // Also when others were refused: what it recalls may be due next.
-    if recalls_go_on {
-        *recalls_to = queue.counter().next();
+    // Also when others were refused.
+    let put_back_first = Timestamp(due.put_back_first.into_inner());
+    if put_back_first.0 < i64::MAX {
+        on_its_way.add(put_back_first, queue);
     }
     fired?;
     wheel.done(second);
@@ -280,6 +328,8 @@ struct Due<'a> {
     parts: &'a Parts,
     queue: &'a ConsumeQueue,
     recalled: HashSet<Box<str>>,
+    /// The first of the seconds that what is put back was sent for; `i64::MAX` for none.
+    put_back_first: AtomicI64,
 }
 
 struct Left<'a> {
@@ -384,7 +434,11 @@ impl Due<'_> {
             let target = if unit.recalls { None } else { Some(targets.of(&message)) };
             let source = Source::Timer { offset: at };
             let record = match (target.transpose(), unit.rolls) {
-                (Ok(_), true) => put_back(parts, source, &message).map(|record| (record, None)),
+                (Ok(_), true) => {
+                    let second = second_sent_for(&message);
+                    self.put_back_first.fetch_min(second.0, Ordering::Relaxed);
+                    put_back(parts, source, &message, second).map(|record| (record, None))
+                }
                 (Ok(Some(target)), false) => {
                     delivered(parts, &target, source, &message).map(|record| (record, Some(target)))
                 }

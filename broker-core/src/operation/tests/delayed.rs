@@ -439,6 +439,51 @@ async fn what_is_recalled_does_not_come_in_the_moment_its_recall_is_put_back() {
     }
 }
 
+/// The other way round: the recall waits where it is, and what it recalls is on its way there when their second is over.
+#[tokio::test]
+async fn what_is_recalled_does_not_come_when_it_is_put_back_after_its_time() {
+    let (files, hands) = (SimulatedFiles::new(), Hands::new());
+    let broker = open_at(&files, &hands);
+    with_delay_topic(&broker).await;
+    let hour = DAY / 24;
+    let sent = send_one(&broker, "recalled", after(40 * hour as u64)).await;
+    hands.pass(5 * hour);
+    let recall = RecallMessage { topic: topic(), unique_key: "recalled".into(), second: sent.waits_for.unwrap() };
+    assert_eq!(broker.recall_message(recall).await.unwrap(), RecallOutcome::Recalled);
+    // It is put back after 18 hours, the recall is not. Nobody is there, up to their time.
+    hands.pass(36 * hour);
+    for _ in 0..3 {
+        assert_eq!(delivered(&broker).await, Vec::<String>::new());
+    }
+    assert_eq!(scheduled(&broker), 0);
+}
+
+#[tokio::test]
+async fn what_is_recalled_does_not_come_in_the_moment_it_is_put_back() {
+    for _ in 0..3 {
+        let (files, hands) = (SimulatedFiles::new(), Hands::new());
+        let config = BrokerConfig { durability: Durability::Disk, ..simulated_config() };
+        let broker = open_simulated_with(&files, config, Box::new(hands.clone())).unwrap();
+        with_delay_topic(&broker).await;
+        let sent = send_one(&broker, "recalled", after(60_000)).await;
+        let near = send_one(&broker, "near", after(30_000)).await;
+        assert!(near.waits_for < sent.waits_for);
+        let below = broker.parts().store.max_offset();
+        let recall = RecallMessage { topic: topic(), unique_key: "recalled".into(), second: sent.waits_for.unwrap() };
+        assert_eq!(broker.recall_message(recall).await.unwrap(), RecallOutcome::Recalled);
+        fire_due(broker.parts()).unwrap();
+        hands.pass(30_000);
+        fire_due(broker.parts()).unwrap();
+        assert!(put_back_below(broker.parts(), below).unwrap());
+        hands.pass(30_000);
+        fire_due(broker.parts()).unwrap();
+        broker.parts().reached(broker.parts().store.max_offset()).await.unwrap();
+        assert_eq!(delivered(&broker).await, ["near"]);
+        assert_eq!(scheduled(&broker), 0);
+        broker.close().unwrap();
+    }
+}
+
 /// A start that has to read all of it anew takes it in parts, and what is long due lies in the first of them.
 #[tokio::test]
 async fn what_is_recalled_does_not_come_however_much_lies_before_its_recall() {
@@ -806,6 +851,40 @@ async fn b8_a_clean_stop_leaves_the_wheel_as_rocketmq_has_it() {
     let broker = open_at(&files, &hands);
     hands.pass(90_000);
     assert_eq!(delivered(&broker).await.len(), 5);
+}
+
+/// Nothing could be delivered at the end, as on a full disk: what is due waits for RocketMQ too, and what came before does not
+/// come again.
+#[tokio::test]
+async fn b8_a_clean_stop_leaves_what_is_due_and_could_not_be_delivered() {
+    let files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let broker = open_at(&files, &hands);
+    with_delay_topic(&broker).await;
+    for (id, ms) in [("a", 1_000), ("b", 60_000), ("c", 90_000)] {
+        send_one(&broker, id, after(ms)).await;
+    }
+    hands.pass(2_000);
+    assert_eq!(delivered(&broker).await, ["a"]);
+    files.limit_space(Some(1 << 30));
+    broker.enforce_retention().unwrap();
+    assert!(broker.parts().store.refuses_messages());
+    hands.pass(60_000);
+    assert!(fire_due(broker.parts()).is_err());
+    broker.close().unwrap();
+    drop(broker);
+    let number = |bytes: &[u8], at: usize| i64::from_be_bytes(bytes[at..at + 8].try_into().unwrap());
+    let check = files.read("/data/config/timercheck".as_ref()).unwrap();
+    assert!(number(&check, 0) <= START + 59_000, "{}", number(&check, 0));
+    assert_eq!([8, 16].map(|at| number(&check, at)), [3 * 52, 3]);
+    let wheel = files.read("/data/timerwheel".as_ref()).unwrap();
+    let seconds = wheel.chunks(32).map(|slot| number(slot, 0)).filter(|second| *second != 0).collect::<Vec<_>>();
+    assert_eq!(seconds, [59, 89].map(|ahead| START / 1_000 + ahead));
+    files.limit_space(None);
+    let broker = open_at(&files, &hands);
+    assert_eq!(delivered(&broker).await, ["a", "b"]);
+    hands.pass(30_000);
+    assert_eq!(delivered(&broker).await, ["a", "b", "c"]);
 }
 
 /// RocketMQ takes every unit of its timer log for one that waits in its second, and follows each to the one before.
