@@ -78,12 +78,17 @@ fn decide(mut locked: Locked<'_>, tables: &Tables, end: &EndTransaction) -> Resu
     if locked.cells[&QUEUE].is_settled(at.0) {
         return Ok(None);
     }
-    // What was just sent need not have come to its queue yet.
-    let message = match at == origin {
-        true => read_half(locked.parts, commit_log_offset)?,
-        false => locked.read(at).ok_or(BrokerError::TransactionExpired)?,
+    let meant = |message: StoredMessage| check(&message, at, end).map(|()| message);
+    let message = if at == origin {
+        // What was just sent need not have come to its queue yet.
+        let named = read_half(locked.parts, commit_log_offset).and_then(meant);
+        // A check may have named where it was just put back, and a power cut have taken that: it lies where it lay before.
+        let lies_before = |message: &StoredMessage| message.commit_log_offset < commit_log_offset;
+        let left = |error| locked.read(at).filter(lies_before).and_then(|message| meant(message).ok()).ok_or(error);
+        named.or_else(left)?
+    } else {
+        meant(locked.read(at).ok_or(BrokerError::TransactionExpired)?)?
     };
-    check(&message, at, end)?;
     let (outcome, record_end) = match end.resolution {
         TransactionResolution::Commit => (HalfOutcome::Committed, commit(&locked, tables, at, &message)?),
         TransactionResolution::Rollback => (HalfOutcome::RolledBack, roll_back(&locked, at, &message)?),

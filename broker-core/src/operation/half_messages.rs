@@ -229,8 +229,10 @@ impl Locked<'_> {
             }
             match self.parts.store.read_message(&mut window, self.queue, at, entry) {
                 Ok(Some(message)) => {
+                    // Of what has just been put back it is known when its producer is to be asked.
+                    let next_check = self.open.open(at).map(|half| half.next_check);
                     let half = self.half_of(at, &message);
-                    self.open.found(at, half);
+                    self.open.found(at, OpenHalf { next_check: next_check.unwrap_or(half.next_check), ..half });
                 }
                 Ok(None) => {}
                 Err(error) => unreadable(at, &error),
@@ -246,14 +248,20 @@ impl Locked<'_> {
         let number = |name| message.property(name).and_then(|text| text.parse::<u64>().ok());
         let timeout = self.parts.config.transactions.timeout;
         let check_after = number(property::CHECK_AFTER_SECONDS).map_or(timeout, Duration::from_secs);
-        let before = number(property::TRANSACTION_CHECK_TIMES).and_then(|times| u32::try_from(times).ok());
+        let before = number(property::TRANSACTION_CHECK_TIMES).and_then(|times| u32::try_from(times).ok()).unwrap_or(0);
         let lease = self.cells[&QUEUE].lease_of(at.0);
+        // However often it was put back: the first check comes as long after the message, each other one no sooner after
+        // the one before, of which it is not known when it was.
+        let next_check = match before {
+            0 => since(message).plus(check_after),
+            _ => message.store_timestamp.plus(self.parts.config.transactions.check_interval),
+        };
         OpenHalf {
             // Nobody asks for what has no legal name.
             topic: TopicName::from_store(text(property::REAL_TOPIC).as_bytes()).unwrap_or_else(|_| half_topic()),
             producer_group: ProducerGroup::from_store(text(property::PRODUCER_GROUP)),
-            checks: lease.map_or(before.unwrap_or(0), |lease| lease.attempt),
-            next_check: lease.map_or(message.store_timestamp.plus(check_after), |lease| lease.deadline),
+            checks: lease.map_or(before, |lease| lease.attempt),
+            next_check: lease.map_or(next_check, |lease| lease.deadline),
             origin: number(property::PREPARED_QUEUE_OFFSET).map(QueueOffset),
             put_back_at: None,
         }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::broker::HalfMessageId;
+use crate::clock::Timestamp;
 use crate::delivery::half_messages::{Decided, HalfOutcome, OpenHalf};
 use crate::error::BrokerError;
 use crate::local_broker::Parts;
@@ -166,10 +167,7 @@ impl Locked<'_> {
                     appends.push(Append { record, queue: queue.clone(), class: AppendClass::State });
                     moved.push((at, HalfMessageId::of(&message).key_hash));
                 }
-                Err(error) => {
-                    tracing::error!(%at, %error, "a half message is too large to be moved, and stays where it is");
-                    self.open.settled(at);
-                }
+                Err(error) => self.too_large(at, &error),
             }
         }
         if appends.is_empty() {
@@ -183,6 +181,10 @@ impl Locked<'_> {
         for (appended, (at, key_hash)) in batch.entries.into_iter().zip(moved) {
             let appended = match appended {
                 Ok(appended) => appended,
+                Err(error @ StoreError::RecordTooLarge { .. }) => {
+                    self.too_large(at, &error);
+                    continue;
+                }
                 // Others behind it are stored all the same.
                 Err(error) => {
                     refused = Some(error);
@@ -190,13 +192,14 @@ impl Locked<'_> {
                 }
             };
             let origin = self.origin(at);
+            let next_check = self.open.open(at).map(|half| half.next_check);
             self.settled(at);
             if to == MoveTo::Holding {
                 self.parts.transactions.given_up.fetch_add(1, Ordering::Relaxed);
                 let outcome = HalfOutcome::Held;
                 self.open.decide(origin, Decided { key_hash, outcome, end: batch.end }, indexed);
             } else {
-                self.know_at_once(&appended);
+                self.know_at_once(&appended, next_check);
             }
         }
         self.parts.mark(batch.end);
@@ -204,14 +207,21 @@ impl Locked<'_> {
     }
 
     /// Until it comes into its queue nobody would find it: a commit would be answered as one that comes too late.
-    fn know_at_once(&mut self, put_back: &Appended) {
+    fn know_at_once(&mut self, put_back: &Appended, next_check: Option<Timestamp>) {
         let (at, place) = (put_back.queue_offset, put_back.commit_log_offset);
         match self.parts.store.read_appended(place) {
             Ok(message) => {
-                let half = OpenHalf { put_back_at: Some(place), ..self.half_of(at, &message) };
-                self.open.found(at, half);
+                let half = self.half_of(at, &message);
+                let next_check = next_check.unwrap_or(half.next_check);
+                self.open.found(at, OpenHalf { put_back_at: Some(place), next_check, ..half });
             }
             Err(error) => unreadable(at, &error),
         }
+    }
+
+    /// It must not keep those behind it, nor the log.
+    fn too_large(&mut self, at: QueueOffset, error: &dyn std::fmt::Display) {
+        tracing::error!(%at, %error, "a half message is too large to be moved, and stays where it is");
+        self.open.settled(at);
     }
 }

@@ -4,9 +4,10 @@
 
 use super::delayed::{DAY, Hands, START, open_at};
 use super::*;
-use crate::config::Pace;
+use crate::config::{Pace, TransactionRules};
 use crate::message::{StoredMessage, Transaction, property, sys_flag};
 use crate::names::{HALF_TOPIC, HOLDING_TOPIC, OP_TOPIC, ProducerGroup};
+use crate::operation::half_messages::half_topic;
 use crate::operation::half_messages::upkeep::{keep_up, put_back_behind, put_back_below};
 use crate::store::offline::verify::{VerifyOptions, verify};
 
@@ -365,7 +366,7 @@ async fn what_cannot_be_decided_changes_nothing() {
     let beside = |at: u64, offset: u64| HalfMessageId::new("a", QueueOffset(at), CommitLogOffset(offset));
     let at = a.commit_log_offset.0;
     let of_another = HalfMessageId::new("b", a.queue_offset, a.commit_log_offset);
-    for wrong in [beside(1, at), beside(0, at + 1), beside(0, 1 << 40), beside(0, 0), of_another] {
+    for wrong in [beside(1, at), beside(1, 1 << 40), beside(0, at - 1), beside(0, 0), of_another] {
         let refused = commit(&broker, wrong).await.unwrap_err();
         assert!(matches!(refused, BrokerError::InvalidTransactionHandle | BrokerError::Storage { .. }), "{refused:?}");
     }
@@ -577,6 +578,87 @@ async fn what_is_put_back_is_open_before_the_disk_has_it() {
     let broker = open_at(&files, &hands);
     assert_eq!(visible_ids(&broker).await, ["a", "c"]);
     assert_eq!(open_ids(&broker).await, ["d"]);
+}
+
+/// A check names the half message where it was just put back, and a power cut takes that: the answer still counts.
+#[tokio::test]
+async fn l10_an_answer_counts_when_a_power_cut_took_what_it_names() {
+    let (files, hands) = (SimulatedFiles::new(), Hands::new());
+    let pace = Pace { sync_delay: Duration::from_secs(3_600), ..Pace::default() };
+    let config = BrokerConfig { durability: Durability::Disk, pace, ..simulated_config() };
+    let broker = open_simulated_with(&files, config, Box::new(hands.clone())).unwrap();
+    with_transaction_topic(&broker).await;
+    for id in ["a", "b"] {
+        send_half(&broker, id).await;
+    }
+    let synced = broker.parts().store.max_offset();
+    assert!(put_back_below(broker.parts(), synced).unwrap());
+    hands.pass(6_000);
+    let asked = checks(&broker).await;
+    assert_eq!(ids(&asked), [("a", 1), ("b", 1)]);
+    assert!(asked[0].half.commit_log_offset >= synced);
+    let files = files.power_cut(1);
+    drop(broker);
+    let broker = open_at(&files, &hands);
+    assert!(broker.parts().store.queue(&half_topic(), QueueId(0)).unwrap().max_offset().0 == 2, "the cut took it");
+    commit(&broker, asked[0].half).await.unwrap();
+    roll_back(&broker, asked[1].half).await.unwrap();
+    assert_eq!((visible_ids(&broker).await, open_ids(&broker).await), (vec!["a".to_string()], vec![]));
+}
+
+#[tokio::test]
+async fn c7_what_is_put_back_again_and_again_is_asked_about_at_its_time() {
+    let mut files = SimulatedFiles::new();
+    let hands = Hands::new();
+    let mut broker = open_at(&files, &hands);
+    with_transaction_topic(&broker).await;
+    send_half(&broker, "a").await;
+    for (checks_before, waits) in [(0, 3), (1, 15)] {
+        for round in 0..waits {
+            assert!(checks(&broker).await.is_empty(), "after {checks_before} checks and {round} rounds");
+            assert!(put_back_below(broker.parts(), broker.parts().store.max_offset()).unwrap());
+            if checks_before == 0 {
+                files = files.kill();
+                drop(broker);
+                broker = open_at(&files, &hands);
+            }
+            hands.pass(2_000);
+        }
+        assert_eq!(ids(&checks(&broker).await), [("a", checks_before + 1)]);
+    }
+}
+
+/// RocketMQ is told what is decided behind what is open, also when neither was on the disk at the stop.
+#[tokio::test]
+async fn b8_a_clean_stop_tells_of_what_was_put_back_and_decided_just_before() {
+    let (files, hands) = (SimulatedFiles::new(), Hands::new());
+    let pace = Pace { sync_delay: Duration::from_secs(3_600), ..Pace::default() };
+    let transactions = TransactionRules { check_max: 1, ..simulated_config().transactions };
+    let config = BrokerConfig { durability: Durability::Disk, pace, transactions, ..simulated_config() };
+    let broker = open_simulated_with(&files, config.clone(), Box::new(hands.clone())).unwrap();
+    with_transaction_topic(&broker).await;
+    send_half(&broker, "held before").await;
+    hands.pass(6_000);
+    assert_eq!(checks(&broker).await.len(), 1);
+    hands.pass(30_000);
+    keep_up(broker.parts());
+    assert_eq!(open_ids(&broker).await.len(), 0);
+    let bank = ProducerGroup::from_client("bank").unwrap();
+    let open = message("open", "x").with_transaction(Transaction { producer_group: bank, check_after: None }).unwrap();
+    broker.send_messages(send(0, open)).await.unwrap().remove(0).expect(RECEIPT_OUT);
+    send_half(&broker, "held").await;
+    hands.pass(6_000);
+    assert_eq!(ids(&checks(&broker).await), [("held", 1)]);
+    broker.parts().reached_soon(broker.parts().store.max_offset()).await.unwrap();
+    assert!(put_back_below(broker.parts(), broker.parts().store.max_offset()).unwrap());
+    hands.pass(30_000);
+    keep_up(broker.parts());
+    assert_eq!(open_ids(&broker).await, ["open"]);
+    assert_eq!((in_queue_of(&broker, HALF_TOPIC), in_queue_of(&broker, OP_TOPIC)), (3, 0), "the disk does not have it");
+    broker.close().unwrap();
+    drop(broker);
+    let broker = open_simulated_with(&files, config, Box::new(hands.clone())).unwrap();
+    assert_eq!((in_queue_of(&broker, HALF_TOPIC), in_queue_of(&broker, OP_TOPIC)), (5, 1));
 }
 
 #[tokio::test]
