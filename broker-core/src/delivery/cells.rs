@@ -45,11 +45,34 @@ pub struct Moved {
     pub sources: HashMap<u64, (u32, u32)>,
     /// From where to where.
     pub places: HashMap<(CellKey, u64), u64>,
+    /// So many were left of them when the settled ones were taken out last.
+    pub places_kept: usize,
     /// Those before it are in `places`, unless they are settled.
     pub placed_to: u64,
     /// The records of those that were moved so lately that their queue may not have them yet, by where they will be in it.
     pub records: BTreeMap<u64, CommitLogOffset>,
 }
+
+impl Moved {
+    /// Whoever has no more of a message asks for its place no more. Each time that so many have come, so that it costs each
+    /// of them little.
+    pub fn forget_settled(&mut self, cell: &Cell) {
+        if self.places.len() > 2 * self.places_kept + PLACES_MIN {
+            self.places.retain(|_, at| !cell.is_settled(*at));
+            self.places_kept = self.places.len();
+        }
+    }
+
+    /// Its queue has all below this offset.
+    pub fn arrived(&mut self, end: u64) {
+        if self.records.first_key_value().is_some_and(|(first, _)| *first < end) {
+            self.records = self.records.split_off(&end);
+        }
+    }
+}
+
+/// So few places are not worth a look at what is settled of them.
+const PLACES_MIN: usize = 1_024;
 
 /// What was consumed by a pair since the start.
 #[derive(Debug, Clone, Copy)]

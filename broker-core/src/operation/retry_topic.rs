@@ -230,11 +230,12 @@ fn move_some(
     // Their handles speak for them at once. To read it from the records is for starts: at this moment those are not yet in
     // their queue, and a handle whose message is nowhere would pass for one that was settled.
     let retry_cells = locked.get_mut(&(there.consumer_group_id, there.topic_id)).expect("locked above");
-    let known = retry_cells.moved.get_or_insert_default();
+    let mut known = retry_cells.moved.take().unwrap_or_default();
     known.places.extend(places);
-    let end = parts.store.queue(&retry, QUEUE).map_or(0, |queue| queue.max_offset().0);
-    known.records = known.records.split_off(&end);
+    known.arrived(parts.store.queue(&retry, QUEUE).map_or(0, |queue| queue.max_offset().0));
     known.records.extend(records);
+    retry_cells.get(&QUEUE).into_iter().for_each(|cell| known.forget_settled(cell));
+    retry_cells.moved = Some(known);
     parts.mark(batch.end);
     // Nobody can have them any more.
     if !gone.is_empty() {
@@ -305,6 +306,7 @@ struct Look<'a> {
 impl Look<'_> {
     fn find(&self, cells: &mut Cells, attempt_id: Option<u64>) -> Result<Found, BrokerError> {
         let mut known = cells.moved.take().unwrap_or_default();
+        known.arrived(self.queue.max_offset().0);
         let found = match cells.get(&QUEUE) {
             Some(cell) => self.find_in(cell, &mut known, attempt_id),
             None => Ok(Found { taken: Vec::new(), unwanted: Vec::new(), looked_to: 0 }),
@@ -325,7 +327,8 @@ impl Look<'_> {
         };
         let again = attempt_id.into_iter().flat_map(|attempt_id| cell.taken_by(attempt_id));
         for (offset, lease) in again.filter(|(_, lease)| lease.deadline > self.now) {
-            if let Some(message) = self.read(&mut window, offset, &mut entries)?.filter(|it| self.is_of_topic(it))
+            let message = self.read_moved(&mut window, offset, known, &mut entries)?;
+            if let Some(message) = message.filter(|it| self.is_of_topic(it))
                 && take(&mut found, message, lease.attempt)
             {
                 break;
@@ -347,7 +350,7 @@ impl Look<'_> {
                 break;
             }
             looked_at += 1;
-            let Some(message) = self.read(&mut window, offset, &mut entries)? else { continue };
+            let Some(message) = self.read_moved(&mut window, offset, known, &mut entries)? else { continue };
             known
                 .sources
                 .extend(source_of(&message).map(|(cell, _)| (offset, (cell.consumer_group_id, cell.topic_id))));
@@ -392,13 +395,30 @@ impl Look<'_> {
         entries.clear();
         self.parts.store.read_queue(self.queue, QueueOffset(offset), 1, entries)?;
         let Some(entry) = entries.first() else { return Ok(None) };
-        let message = self.parts.store.read_message(window, self.queue, QueueOffset(offset), entry);
-        // It must not keep those behind it, nor the topic itself, from being received.
-        Ok(message.unwrap_or_else(|error| {
+        Ok(self.readable(offset, self.parts.store.read_message(window, self.queue, QueueOffset(offset), entry)))
+    }
+
+    /// The same of what may have been moved so lately that its queue does not have it yet.
+    fn read_moved(
+        &self,
+        window: &mut Window,
+        offset: u64,
+        known: &Moved,
+        entries: &mut Vec<QueueEntry>,
+    ) -> Result<Option<StoredMessage>, BrokerError> {
+        match known.records.get(&offset) {
+            Some(place) => Ok(self.readable(offset, self.parts.store.read_appended(*place).map(Some))),
+            None => self.read(window, offset, entries),
+        }
+    }
+
+    /// What cannot be read must not keep those behind it, nor the topic itself, from being received.
+    fn readable(&self, offset: u64, read: Result<Option<StoredMessage>, StoreError>) -> Option<StoredMessage> {
+        read.unwrap_or_else(|error| {
             let topic = self.queue.topic();
             tracing::error!(%topic, offset, %error, "a message that was moved cannot be read");
             None
-        }))
+        })
     }
 
     /// By ids, where we moved it: group and topic of these names may be others by now. RocketMQ says the name alone.
@@ -431,7 +451,8 @@ fn retry_of<'a>(
 ) -> Option<(&'a LiveTopic, Arc<ConsumeQueue>)> {
     let name = TopicName::retry_topic(group);
     let retry = tables.topic(&name).filter(|_| !topic.is_derived())?;
-    let queue = parts.store.queue(&name, QUEUE).filter(|queue| queue.max_offset() > queue.min_offset())?;
+    // What has just been moved lies behind its end.
+    let queue = parts.store.queue(&name, QUEUE).filter(|queue| queue.counter().next() > queue.min_offset())?;
     Some((retry, queue))
 }
 
@@ -589,14 +610,19 @@ pub(crate) fn moved_to(
 
 /// Read from the records, the first time after a start from the oldest that is not settled.
 fn learn_places(parts: &Parts, queue: &ConsumeQueue, cells: &mut Cells) -> Result<(), BrokerError> {
-    let Some(floor) = cells.get(&QUEUE).map(|cell| cell.floor()) else { return Ok(()) };
-    let mut moved = cells.moved.take().unwrap_or_default();
-    let cell = &cells[&QUEUE];
+    let mut known = cells.moved.take().unwrap_or_default();
+    let learned = match cells.get(&QUEUE) {
+        Some(cell) => learn_places_of(parts, queue, cell, &mut known),
+        None => Ok(()),
+    };
+    cells.moved = Some(known);
+    learned
+}
+
+fn learn_places_of(parts: &Parts, queue: &ConsumeQueue, cell: &Cell, known: &mut Moved) -> Result<(), BrokerError> {
     let end = queue.max_offset().0;
-    let mut next = moved.placed_to.max(floor).max(queue.min_offset().0);
-    if next < end {
-        moved.places.retain(|_, at| !cell.is_settled(*at));
-    }
+    let mut next = known.placed_to.max(cell.floor()).max(queue.min_offset().0);
+    known.forget_settled(cell);
     let mut entries = Vec::new();
     let mut window = Window::default();
     while next < end {
@@ -605,11 +631,10 @@ fn learn_places(parts: &Parts, queue: &ConsumeQueue, cells: &mut Cells) -> Resul
         for (at, entry) in (next..).zip(&entries).filter(|(at, _)| !cell.is_settled(*at)) {
             // One that cannot be read cannot be delivered either.
             let message = parts.store.read_message(&mut window, queue, QueueOffset(at), entry).ok().flatten();
-            moved.places.extend(message.as_ref().and_then(source_of).map(|from| (from, at)));
+            known.places.extend(message.as_ref().and_then(source_of).map(|from| (from, at)));
         }
         next += entries.len().max(1) as u64;
+        known.placed_to = next;
     }
-    moved.placed_to = end;
-    cells.moved = Some(moved);
     Ok(())
 }

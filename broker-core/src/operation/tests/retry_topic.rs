@@ -237,6 +237,54 @@ async fn l7_what_was_just_moved_is_given_up() {
 }
 
 /// A consumer is lost in the moment in which what it holds is moved: all of it comes back, whoever was first.
+/// And a receive that comes again since its answer was lost has what it had.
+#[tokio::test]
+async fn c5_a_repeated_receive_has_what_was_just_moved() {
+    let (files, hands) = (SimulatedFiles::new(), Hands::new());
+    let pace = Pace { sync_delay: Duration::from_secs(3_600), ..Pace::default() };
+    let config = BrokerConfig { durability: Durability::Disk, pace, ..simulated_config() };
+    let broker = open_simulated_with(&files, config, Box::new(hands.clone())).unwrap();
+    with_topic(&broker).await;
+    fill(&broker, &topic(), 0..12).await;
+    let pop_again = || PopMessages { attempt_id: Some("again".into()), ..pop(6) };
+    let held = broker.pop_messages(pop_again()).await.unwrap();
+    assert_eq!(held.len(), 6);
+    broker.parts().reached_soon(broker.parts().store.max_offset()).await.unwrap();
+    while move_below(broker.parts(), CommitLogOffset(SEGMENT_BYTES)).unwrap() {}
+    assert_eq!(in_retry_topic(&broker).await.len(), 0, "the disk does not have it");
+    let again = broker.pop_messages(pop_again()).await.unwrap();
+    assert_eq!(ids(&again), ids(&held));
+    assert!(again.iter().all(|popped| popped.delivery_attempt == 1));
+    ack_all(&broker, &again).await;
+    hands.pass(60_001);
+    assert_eq!(broker.pop_messages(pop(32)).await.unwrap().len(), 6, "those that nobody had");
+}
+
+/// Of what has gone from a retry topic nothing is remembered.
+#[tokio::test]
+async fn what_is_known_of_moved_messages_does_not_grow() {
+    let (files, hands) = (SimulatedFiles::new(), Hands::new());
+    let broker = open_simulated_by(&files, short(), Box::new(hands.clone())).unwrap();
+    with_topic(&broker).await;
+    let known = || {
+        let cells = broker.parts().cells.of(retry_pair(&broker));
+        let cells = cells.lock().unwrap();
+        let moved = cells.moved.as_ref().expect("some were moved");
+        (moved.places.len(), moved.records.len())
+    };
+    for round in 0..90 {
+        fill(&broker, &topic(), round * 32..(round + 1) * 32).await;
+        assert_eq!(broker.pop_messages(pop(32)).await.unwrap().len(), 32);
+        while move_below(broker.parts(), broker.parts().store.max_offset()).unwrap() {}
+        hands.pass(60_001);
+        let back = broker.pop_messages(pop(32)).await.unwrap();
+        assert_eq!(back.len(), 32);
+        ack_all(&broker, &back).await;
+    }
+    let (places, records) = known();
+    assert!(places <= 1_024 + 32 && records <= 32, "{places} places and {records} records");
+}
+
 #[tokio::test]
 async fn c5_what_a_lost_consumer_held_comes_back_from_wherever_it_was_moved_to() {
     for _ in 0..200 {
