@@ -204,8 +204,9 @@ impl LocalBroker {
     /// Delivers the delayed messages whose time has come. Done at their time by itself. Blocking.
     pub fn deliver_due(&self) -> Result<(), StoreError> {
         loop {
-            // What was put back on its way may be due as well.
+            // What was put back on its way may be due as well, and holds its second until the wheel has it.
             let end = self.parts.store.max_offset();
+            self.parts.store.reached_soon(end).wait()?;
             operation::fire_messages::fire_due(&self.parts)?;
             if self.parts.store.max_offset() == end {
                 return Ok(());
@@ -228,10 +229,11 @@ impl LocalBroker {
     pub fn close(&self) -> Result<(), StoreError> {
         self.drain();
         self.end_background();
-        // What RocketMQ is told is read from queues, and those have what the disk has. Without it, nothing below is written.
+        // What RocketMQ is told is read from queues, and those have what the disk has. It must not hear of anything else.
         let end = self.parts.store.max_offset();
         if let Err(error) = self.parts.store.reached_soon(end).wait() {
-            tracing::error!(%error, "what was appended last is not on the disk");
+            self.parts.store.close()?;
+            return Err(error);
         }
         if let Err(error) = operation::fire_messages::record_fired(&self.parts) {
             tracing::error!(%error, "what was fired last is known by its records alone");

@@ -82,10 +82,7 @@ fn decide(mut locked: Locked<'_>, tables: &Tables, end: &EndTransaction) -> Resu
     let message = if at == origin {
         // What was just sent need not have come to its queue yet.
         let named = read_half(locked.parts, commit_log_offset).and_then(meant);
-        // A check may have named where it was just put back, and a power cut have taken that: it lies where it lay before.
-        let lies_before = |message: &StoredMessage| message.commit_log_offset < commit_log_offset;
-        let left = |error| locked.read(at).filter(lies_before).and_then(|message| meant(message).ok()).ok_or(error);
-        named.or_else(left)?
+        named.or_else(|error| left_before(&locked, end).ok_or(error))?
     } else {
         meant(locked.read(at).ok_or(BrokerError::TransactionExpired)?)?
     };
@@ -111,6 +108,14 @@ fn check(message: &StoredMessage, at: QueueOffset, end: &EndTransaction) -> Resu
     let topic = message.property(property::REAL_TOPIC);
     let is_meant = end.topic.as_ref().is_none_or(|meant| topic == Some(meant.as_str()));
     if is_half && is_meant { Ok(()) } else { Err(BrokerError::InvalidTransactionHandle) }
+}
+
+/// A check may have named where it was just put back, and a power cut have taken that: it lies where it lay before.
+fn left_before(locked: &Locked<'_>, end: &EndTransaction) -> Option<StoredMessage> {
+    let HalfMessageId { queue_offset: origin, commit_log_offset, .. } = end.half;
+    let is_it =
+        |message: &StoredMessage| message.commit_log_offset < commit_log_offset && check(message, origin, end).is_ok();
+    locked.read(origin).filter(is_it)
 }
 
 fn read_half(parts: &Parts, at: CommitLogOffset) -> Result<StoredMessage, BrokerError> {
@@ -176,10 +181,13 @@ fn roll_back(locked: &Locked<'_>, at: QueueOffset, message: &StoredMessage) -> R
 
 /// What the log says of a half message that was settled long ago, or before the last start.
 fn look_up(parts: &Parts, end: &EndTransaction) -> Result<Decided, BrokerError> {
-    let half = read_half(parts, end.half.commit_log_offset)?;
-    // It may be the record of one that was put back.
-    let is_it = HalfMessageId::of(&half).queue_offset == end.half.queue_offset;
-    check(&half, if is_it { half.queue_offset } else { end.half.queue_offset }, end)?;
+    let named = read_half(parts, end.half.commit_log_offset).and_then(|half| {
+        // It may be the record of one that was put back.
+        let is_it = HalfMessageId::of(&half).queue_offset == end.half.queue_offset;
+        check(&half, if is_it { half.queue_offset } else { end.half.queue_offset }, end).map(|()| half)
+    });
+    let left = || with_locked(parts, |_, locked| left_before(&locked, end)).flatten();
+    let half = named.or_else(|error| left().ok_or(error))?;
     let (Some(topic), Some(key)) = (half.property(property::REAL_TOPIC), half.unique_key()) else {
         return Err(BrokerError::TransactionExpired);
     };

@@ -191,7 +191,8 @@ pub(crate) fn fire_due(parts: &Parts) -> Result<Option<Timestamp>, StoreError> {
     let levels_due = levels::fire(parts)?;
     let wheel_due = wheel::fire(parts, &mut in_use).map_err(|trouble| in_use.after(trouble))?;
     let due = levels_due.into_iter().chain(wheel_due).min();
-    parts.delayed.next_due.store(due.map_or(i64::MAX, |due| due.0), Ordering::Relaxed);
+    let known = due.into_iter().chain(in_use.on_its_way.held.map(|second| second.plus(SECOND))).min();
+    parts.delayed.next_due.store(known.map_or(i64::MAX, |due| due.0), Ordering::Relaxed);
     // What was fired shall be on record soon, also if nothing else comes. Not before the wheel is complete: dispatch rings.
     let record_due = parts.delayed.timers().has_proofs().then(|| in_use.recorded.plus(wheel::RECORD_INTERVAL));
     Ok(due.into_iter().chain(record_due.filter(|_| in_use.complete.is_some())).min())

@@ -51,6 +51,8 @@ pub(super) struct OnItsWay {
     first: Option<Timestamp>,
     /// All of it lies below.
     to: QueueOffset,
+    /// A second that is due and is not fired for that.
+    pub(super) held: Option<Timestamp>,
 }
 
 impl OnItsWay {
@@ -143,8 +145,11 @@ pub(crate) fn leave_wheel(parts: &Parts) -> Result<(), StoreError> {
         take(parts, &mut wheel, &queue)?;
         Ok(wheel)
     });
+    let wheel = wheel.insert(made_anew.map_err(Trouble::store_error)?);
     let through = complete.map_or(parts.delayed.timers().through(), |complete| complete.through);
-    delayed::leave_wheel(&parts.store, wheel.insert(made_anew.map_err(Trouble::store_error)?), through)
+    // What came just now may lie in a second before.
+    let through = wheel.first_second().map_or(through, |first| through.min(first.minus(SECOND)));
+    delayed::leave_wheel(&parts.store, wheel, through)
 }
 
 /// Fires what is due in the wheel; says when its next message is.
@@ -168,8 +173,10 @@ pub(super) fn fire(parts: &Parts, in_use: &mut WheelInUse) -> Result<Option<Time
             fire_second(parts, wheel, &queue, second, on_its_way)?;
         }
         parts.delayed.in_wheel.store(wheel.waiting(), Ordering::Relaxed);
-        if is_due(wheel).is_some() {
-            if wheel.end() < queue.max_offset() {
+        on_its_way.held = is_due(wheel);
+        if on_its_way.held.is_some() {
+            // Or nothing of it was stored after all.
+            if wheel.end() < queue.max_offset() || wheel.end() >= on_its_way.to {
                 continue;
             }
             // Dispatch rings when what is on its way can be taken.

@@ -603,6 +603,14 @@ async fn l10_an_answer_counts_when_a_power_cut_took_what_it_names() {
     assert!(broker.parts().store.queue(&half_topic(), QueueId(0)).unwrap().max_offset().0 == 2, "the cut took it");
     commit(&broker, asked[0].half).await.unwrap();
     roll_back(&broker, asked[1].half).await.unwrap();
+    // Whoever did not hear of it says it again.
+    let files = files.kill();
+    drop(broker);
+    let broker = open_at(&files, &hands);
+    commit(&broker, asked[0].half).await.unwrap();
+    roll_back(&broker, asked[1].half).await.unwrap();
+    let refused = roll_back(&broker, asked[0].half).await.unwrap_err();
+    assert!(matches!(refused, BrokerError::TransactionResolved { as_what: "committed" }), "{refused}");
     assert_eq!((visible_ids(&broker).await, open_ids(&broker).await), (vec!["a".to_string()], vec![]));
 }
 
