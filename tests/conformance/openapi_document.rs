@@ -49,3 +49,29 @@ async fn the_api_answers_as_its_document_says() {
     let cases = said.lines().find_map(|line| line.trim().split(" generated").next()?.parse::<u64>().ok());
     assert!(cases.is_some_and(|cases| cases >= REQUESTS_MIN), "at least {REQUESTS_MIN} requests: {said}");
 }
+
+/// A browser gets it as it lies in the program, and a terminal something to read.
+#[tokio::test]
+async fn the_document_for_people_comes_packed_to_who_can_unpack_it() {
+    let home = Home::new();
+    let server = Server::start(&home.data(), &["--durability", "memory"]);
+    let client = reqwest::Client::new();
+    for (path, begins) in [("/docs/", "<!-- HTML"), ("/docs/swagger-ui.css", ".swagger-ui")] {
+        let get = || client.get(server.url(path));
+        let packed = ask(get().header("accept-encoding", "br, gzip")).await.unwrap().expect(200);
+        assert_eq!(
+            (&packed.headers["content-encoding"], &packed.body[..2]),
+            (&"gzip".parse().unwrap(), &[0x1f, 0x8b][..])
+        );
+        for request in [get(), get().header("accept-encoding", "gzip;q=0, br")] {
+            let plain = ask(request).await.unwrap().expect(200);
+            assert!(
+                !plain.headers.contains_key("content-encoding") && plain.body.starts_with(begins.as_bytes()),
+                "{path}"
+            );
+            assert_eq!(plain.headers["content-length"], plain.body.len().to_string().as_str());
+            assert!(plain.headers["content-security-policy"].to_str().unwrap().starts_with("default-src 'self'"));
+        }
+    }
+    ask(client.get(server.url("/docs/gone.js"))).await.unwrap().expect(404);
+}

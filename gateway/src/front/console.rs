@@ -188,7 +188,8 @@ fn wants_a_page(headers: &HeaderMap) -> bool {
     listed(headers, header::ACCEPT).any(|(kind, wanted)| wanted && kind.eq_ignore_ascii_case("text/html"))
 }
 
-fn accepts(headers: &HeaderMap, coding: &str) -> bool {
+/// Does whoever asks take this coding?
+pub(super) fn accepts(headers: &HeaderMap, coding: &str) -> bool {
     let named = listed(headers, header::ACCEPT_ENCODING).find(|(name, _)| name.eq_ignore_ascii_case(coding));
     let any = || listed(headers, header::ACCEPT_ENCODING).find(|(name, _)| *name == "*");
     named.or_else(any).is_some_and(|(_, wanted)| wanted)
@@ -226,7 +227,7 @@ fn unpacked_tag(packed: &HeaderValue) -> HeaderValue {
     HeaderValue::try_from(format!("\"{tag}.plain\"")).expect("base64 and quotes")
 }
 
-fn gunzip(packed: &[u8]) -> Bytes {
+pub(super) fn gunzip(packed: &[u8]) -> Bytes {
     let mut plain = Vec::new();
     flate2::read::GzDecoder::new(packed).read_to_end(&mut plain).expect("the build packed it");
     plain.into()

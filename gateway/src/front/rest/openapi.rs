@@ -6,9 +6,10 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use axum::Router;
-use axum::middleware;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use axum::{Router, body};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, PathItem};
@@ -20,6 +21,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use super::problem::Problem;
 use super::units::Time;
 use super::{Answer, ROUTES};
+use crate::front::console;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -94,11 +96,20 @@ pub(super) async fn openapi_json(headers: HeaderMap) -> Answer {
     Ok(response)
 }
 
-/// The document for people. Its scripts and styles are in the binary: nothing is asked of other machines.
+/// The document for people. Its scripts and styles are in the binary, packed: nothing is asked of other machines.
 pub(super) fn docs<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let ui = SwaggerUi::new("/docs").config(Config::from("/openapi.json"));
-    Router::<S>::from(ui).layer(middleware::map_response(async |mut response: Response| {
+    Router::<S>::from(ui).layer(middleware::from_fn(async |request: Request, next: Next| {
+        let takes_gzip = console::accepts(request.headers(), "gzip");
+        let mut response = next.run(request).await;
+        if !takes_gzip && response.headers_mut().remove(header::CONTENT_ENCODING).is_some() {
+            let (mut parts, body) = response.into_parts();
+            let packed = body::to_bytes(body, usize::MAX).await.expect("it is all there");
+            parts.headers.remove(header::CONTENT_LENGTH);
+            response = Response::from_parts(parts, console::gunzip(&packed).into());
+        }
         let headers = response.headers_mut();
+        headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
         headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(DOCS_POLICY));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
