@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use gantry_broker_core::broker::*;
 use gantry_broker_core::clock::{Clock, Timestamp};
-use gantry_broker_core::config::Durability;
+use gantry_broker_core::config::{Durability, Retention};
 use gantry_broker_core::delivery::filter::Filter;
 use gantry_broker_core::local_broker::{LocalBroker, Surroundings};
 use gantry_broker_core::message::Message;
@@ -567,7 +567,11 @@ fn open(files: Arc<dyn Files>, dir: &Path) -> Result<LocalBroker, StoreError> {
 }
 
 fn open_after(files: Arc<dyn Files>, dir: &Path, hours: i64) -> Result<LocalBroker, StoreError> {
-    let config = BrokerConfig { durability: Durability::Memory, ..BrokerConfig::new(dir) };
+    open_as(files, dir, hours, Retention::default())
+}
+
+fn open_as(files: Arc<dyn Files>, dir: &Path, hours: i64, retention: Retention) -> Result<LocalBroker, StoreError> {
+    let config = BrokerConfig { durability: Durability::Memory, retention, ..BrokerConfig::new(dir) };
     let surroundings = Surroundings {
         files,
         clock: Box::new(StillClock(hours)),
@@ -900,6 +904,74 @@ async fn b8_what_waits_is_delivered_and_what_was_delivered_is_not() {
         let offsets = files.read(&Path::new(DIR).join("config/delayOffset.json")).unwrap();
         let offsets: String = String::from_utf8(offsets).unwrap().split_whitespace().collect();
         assert!(offsets.contains(r#""offsetTable":{3:1}"#), "{offsets}");
+    }
+}
+
+/// RocketMQ puts what waits for long back and says nothing of the copies before, which stand in the same second here: the
+/// last one comes, once, wherever a kill makes us begin anew and whatever retention has put back meanwhile.
+#[tokio::test]
+async fn b8_what_rocketmq_put_back_comes_once() {
+    let mut store = foreign_store();
+    let out = BORN + 10 * 3_600_000;
+    // The first copy of one has expired; two bear the same key.
+    let copies =
+        [("a", 0), ("twin", 0), ("twin", 0), ("a", 1), ("old", 1), ("a", 2), ("twin", 1), ("twin", 1), ("near", 0)];
+    for (id, times) in copies {
+        let mut one = record("rmq_sys_wheel_timer", 0, format!("waits: {id}").as_bytes())
+            .with("UNIQ_KEY", id)
+            .with("REAL_TOPIC", "orders")
+            .with("REAL_QID", "0")
+            .with("TIMER_OUT_MS", &out.to_string());
+        if times > 0 {
+            one = one.with("TIMER_ROLL_TIMES", &times.to_string());
+        }
+        store.append(&one);
+    }
+    let end = store.messages[&("orders".to_string(), 0)].last().unwrap().offset + 1;
+    let came = async |broker: &LocalBroker| {
+        let pulled = pull(broker, "orders", 0, end).await.unwrap().messages;
+        let bodies = pulled.iter().map(|message| String::from_utf8_lossy(&message.body).into_owned());
+        let mut bodies: Vec<_> = bodies.filter(|body| body.starts_with("waits")).collect();
+        bodies.sort();
+        bodies
+    };
+    for retained in [false, true] {
+        let files = simulated(&store);
+        let broker = open_simulated(&files).unwrap();
+        broker.deliver_due().unwrap();
+        if retained {
+            drop(broker);
+            let retention = Retention { commit_log_bytes_max: Some(SEGMENT_BYTES), ..Retention::default() };
+            let broker = open_as(Arc::new(files.clone()), Path::new(DIR), 1, retention).unwrap();
+            for _ in 0..4 {
+                for at in 0..40 {
+                    send(&broker, "orders", 1, message(&format!("f{at}"), &"x".repeat(4_000))).await.unwrap();
+                }
+                broker.take_snapshot().unwrap();
+                broker.enforce_retention().unwrap();
+            }
+            assert!(
+                broker.describe_broker().await.unwrap().commit_log_min.0 > 4 * SEGMENT_BYTES,
+                "their segments are gone"
+            );
+        } else {
+            assert_eq!(came(&broker).await, Vec::<String>::new());
+        }
+        let files = files.kill();
+        let states: Arc<std::sync::Mutex<Vec<SimulatedFiles>>> = Arc::default();
+        let keep = states.clone();
+        files.before_each_change(Box::new(move |files, _| keep.lock().unwrap().push(files.kill())));
+        let broker = open_after(Arc::new(files.clone()), Path::new(DIR), 11).unwrap();
+        broker.deliver_due().unwrap();
+        drop(broker);
+        let states = std::mem::take(&mut *states.lock().unwrap());
+        assert!(states.len() > 10, "{}", states.len());
+        for (at, files) in states.iter().enumerate() {
+            let broker = open_after(Arc::new(files.kill()), Path::new(DIR), 11).unwrap();
+            broker.deliver_due().unwrap();
+            let expected = ["waits: a", "waits: near", "waits: old", "waits: twin", "waits: twin"];
+            assert_eq!(came(&broker).await, expected, "killed before change {at}, retention: {retained}");
+        }
     }
 }
 

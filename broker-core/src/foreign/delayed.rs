@@ -3,20 +3,28 @@
 //! `timercheck` has 4,096 bytes, of which numbers of 8 bytes each are used, big-endian: the next second to be fired in
 //! milliseconds, a place in the timer log, and twice how far the topic of timers was read, of which the smaller counts.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
 use crate::delivery::timers::Timers;
 use crate::foreign::config_files;
+use crate::foreign::transactions::OFFSETS_AT_ONCE;
+use crate::message::{StoredMessage, property};
 use crate::offset::QueueOffset;
+use crate::operation::delay::{TIMER_QUEUE, timer_topic};
 use crate::state::record::Entry;
 use crate::store::Store;
+use crate::store::commit_log::Window;
 use crate::store::error::StoreError;
 use crate::store::timer_wheel::TimerWheel;
 
 const TIMER_CHECK: &str = "timercheck";
 const TIMER_CHECK_BYTES: usize = 4_096;
 const SECOND_MS: i64 = 1_000;
+/// Messages read at once.
+const READ_AT_ONCE: u64 = 1_024;
 
 /// What is done already: everything else is still to be delivered.
 pub fn progress(store: &Store) -> Result<Vec<Entry>, StoreError> {
@@ -27,6 +35,47 @@ pub fn progress(store: &Store) -> Result<Vec<Entry>, StoreError> {
     };
     let timers = timers_fired(&store.config_bytes(TIMER_CHECK)?);
     Ok(levels.into_iter().filter_map(level).chain(timers).collect())
+}
+
+/// RocketMQ puts what waits for long back without a word about the copy before, which stands in the same second for us: the
+/// last copy is the message, and those before it are done. From the end on, so that only what has been put back is
+/// remembered.
+pub fn copies(store: &Store, timers: &Timers) -> Result<Vec<Entry>, StoreError> {
+    let Some(queue) = store.queue(&timer_topic(), TIMER_QUEUE) else { return Ok(Vec::new()) };
+    let (mut put_back, mut done): (HashMap<(String, u64), u64>, Vec<u64>) = Default::default();
+    let (mut window, mut entries) = (Window::default(), Vec::new());
+    let first = queue.min_offset().max(timers.kept_from()).0;
+    let mut end = queue.max_offset().0;
+    while end > first {
+        let from = first.max(end.saturating_sub(READ_AT_ONCE));
+        entries.clear();
+        store.read_queue(&queue, QueueOffset(from), (end - from) as usize, &mut entries)?;
+        for (index, entry) in entries.iter().enumerate().rev() {
+            let at = QueueOffset(from + index as u64);
+            // What cannot be read is dropped at its time.
+            let Ok(Some(message)) = store.read_message(&mut window, &queue, at, entry) else { continue };
+            let Some((key, times)) = key_of(&message) else { continue };
+            if let Some(copies) = put_back.get_mut(&(key.clone(), times)).filter(|copies| **copies > 0) {
+                *copies -= 1;
+                done.push(at.0);
+            }
+            if times > 0 {
+                *put_back.entry((key, times - 1)).or_default() += 1;
+            }
+        }
+        end = from;
+    }
+    done.reverse();
+    Ok(done.chunks(OFFSETS_AT_ONCE).map(|offsets| Entry::TimersKept { offsets: offsets.to_vec() }).collect())
+}
+
+/// What copies of a message have in common, and how often this one was put back. A recall bears the key of what it recalls.
+fn key_of(message: &StoredMessage) -> Option<(String, u64)> {
+    let wanted =
+        [property::REAL_TOPIC, property::TIMER_OUT_MS, property::TIMER_DEL_UNIQKEY, property::TIMER_ROLL_TIMES];
+    let [topic, out, recalls, times] = message.properties_of(wanted);
+    let key = format!("{} {}+{}+{}", recalls.is_some(), topic?, message.unique_key()?, out?);
+    Some((key, times.and_then(|times| times.parse().ok()).unwrap_or(0)))
 }
 
 fn timers_fired(check: &[u8]) -> Option<Entry> {

@@ -67,6 +67,9 @@ impl Import {
         let foreign = store.foreign().expect("there is something to import");
         self.entries.iter().for_each(|entry| timers.apply(entry));
         self.entries.iter().for_each(|entry| cells.apply(entry));
+        let copies = delayed::copies(store, timers)?;
+        copies.iter().for_each(|entry| timers.apply(entry));
+        self.entries.extend(copies);
         let decided = self.entries.len();
         let in_flight = in_flight::find(store, tables, cells)?;
         for (cell, messages) in in_flight.messages {

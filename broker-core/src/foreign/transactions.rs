@@ -25,7 +25,7 @@ use crate::store::record::RecordDraft;
 const OP_BODY_BYTES_MAX: usize = 4_096;
 
 /// Offsets of one entry: far below the shortest segment, many entries together.
-const OFFSETS_AT_ONCE: usize = 4_096;
+pub const OFFSETS_AT_ONCE: usize = 4_096;
 
 /// What is decided, in the words of the log. After the store's start.
 pub fn decided(store: &Store, tables: &Tables, cells: &AllCells) -> Result<Vec<Entry>, StoreError> {

@@ -299,18 +299,17 @@ fn fire_second(
     for at in recalls {
         let unit = wheel.unit(at)?;
         if unit.rolls {
-            left.push((at, false));
+            left.push(at);
         } else if let Some(message) = read(parts, &mut window, queue, at, &entry_of(&unit)) {
             recalled.extend(message.property(property::TIMER_DEL_UNIQKEY).map(Box::from));
         }
     }
     let timers = parts.delayed.timers();
-    left.extend(waiting.messages.into_iter().map(|at| (at, timers.is_done(at, second))));
+    left.extend(waiting.messages.into_iter().filter(|at| !timers.is_done(*at, second)));
     drop(timers);
     let second_hand = left.len() > FIRED_AT_ONCE_MAX;
     let due = Due { parts, queue, recalled, put_back_first: AtomicI64::new(i64::MAX) };
-    let left = Left { wheel, left: left.into_iter(), foreign: ForeignCopies::default(), before: None };
-    let left = Mutex::new(left);
+    let left = Mutex::new(Left { wheel, left: left.into_iter(), before: None });
     // Reading and encoding them takes longer than appending: both threads do either, and append by turns.
     let fired = std::thread::scope(|scope| {
         let fire = || due.fire(&left);
@@ -341,36 +340,23 @@ struct Due<'a> {
 
 struct Left<'a> {
     wheel: &'a mut TimerWheel,
-    /// And whether nothing is left to do for it.
-    left: std::vec::IntoIter<(QueueOffset, bool)>,
-    foreign: ForeignCopies,
+    left: std::vec::IntoIter<QueueOffset>,
     /// Tells that what was taken last is appended. It never does when that has failed.
     before: Option<mpsc::Receiver<()>>,
 }
 
-/// One message that is due.
-struct DueUnit {
-    at: QueueOffset,
-    unit: TimerUnit,
-    is_done: bool,
-    is_foreign: bool,
-}
-
 impl Left<'_> {
     /// So many of them as one append takes.
-    fn next(&mut self, parts: &Parts) -> std::io::Result<Vec<DueUnit>> {
+    fn next(&mut self) -> std::io::Result<Vec<(QueueOffset, TimerUnit)>> {
         let mut units = Vec::with_capacity(FIRED_AT_ONCE_MAX.min(self.left.len()));
         let mut bytes = 0;
         while units.len() < FIRED_AT_ONCE_MAX
             && bytes < FIRED_BYTES_AT_ONCE_MAX
-            && let Some((at, is_done)) = self.left.next()
+            && let Some(at) = self.left.next()
         {
             let unit = self.wheel.unit(at)?;
-            let is_foreign = unit.commit_log_offset < parts.store.foreign_end();
-            if is_foreign || !is_done {
-                bytes += unit.record_len as usize;
-                units.push(DueUnit { at, unit, is_done, is_foreign });
-            }
+            bytes += unit.record_len as usize;
+            units.push((at, unit));
         }
         Ok(units)
     }
@@ -385,7 +371,7 @@ impl Due<'_> {
             // the call before must not be waited for by it.
             let tables = self.parts.tables();
             let mut left = left.lock().expect("no code panics while holding it");
-            let units = match left.next(self.parts) {
+            let units = match left.next() {
                 Ok(units) => units,
                 Err(error) => {
                     // What could not be looked at must not be passed by what comes after it.
@@ -398,13 +384,8 @@ impl Due<'_> {
             }
             let (appended, after) = mpsc::channel();
             let before = left.before.replace(after);
-            // Which of its copies is the first, is seen in their order.
-            let call = if units.iter().any(|unit| unit.is_foreign) {
-                self.call(&tables, &mut window, units, &mut left.foreign)
-            } else {
-                drop(left);
-                self.call(&tables, &mut window, units, &mut ForeignCopies::default())
-            };
+            drop(left);
+            let call = self.call(&tables, &mut window, units);
             // Whoever has the one before tells why it failed.
             if before.is_some_and(|before| before.recv().is_err()) {
                 return Ok(());
@@ -415,26 +396,16 @@ impl Due<'_> {
         }
     }
 
-    fn call<'t>(
-        &self,
-        tables: &'t Tables,
-        window: &mut Window,
-        units: Vec<DueUnit>,
-        foreign: &mut ForeignCopies,
-    ) -> Call<'t> {
+    fn call<'t>(&self, tables: &'t Tables, window: &mut Window, units: Vec<(QueueOffset, TimerUnit)>) -> Call<'t> {
         let parts = self.parts;
         let mut targets = Targets::new(parts, tables);
         let mut call = Call::new(AppendClass::Message);
-        for DueUnit { at, unit, is_done, is_foreign } in units {
+        for (at, unit) in units {
             let Some(message) = read(parts, window, self.queue, at, &entry_of(&unit)) else {
                 call.given_up.push(at);
                 continue;
             };
-            let is_copy = is_foreign && !foreign.insert_original(&message);
-            if is_done {
-                continue;
-            }
-            if is_copy || self.is_recalled(&message) {
+            if self.is_recalled(&message) {
                 call.given_up.push(at);
                 continue;
             }
@@ -471,21 +442,6 @@ impl Due<'_> {
     fn is_recalled(&self, message: &StoredMessage) -> bool {
         let key = || Some(recall_key(message.property(property::REAL_TOPIC)?, message.unique_key()?));
         !self.recalled.is_empty() && key().is_some_and(|key| self.recalled.contains(key.as_str()))
-    }
-}
-
-/// RocketMQ puts far messages back without a word about the copy before, which stands in the same second here.
-#[derive(Default)]
-struct ForeignCopies(HashSet<String>);
-
-impl ForeignCopies {
-    /// Is it the first of its copies?
-    fn insert_original(&mut self, message: &StoredMessage) -> bool {
-        let Some((topic, unique_key)) = message.property(property::REAL_TOPIC).zip(message.unique_key()) else {
-            return true;
-        };
-        let was_rolled = message.property(property::TIMER_ROLL_TIMES).is_some();
-        self.0.insert(recall_key(topic, unique_key)) || !was_rolled
     }
 }
 
